@@ -1,0 +1,101 @@
+"""Open a model for surgery: its tensors' headers, configuration and tokenizer, without building the model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycompress.errors import InputError
+from polycompress.modeldir.axes import VocabAxes, find_vocab_axes
+from polycompress.modeldir.convert import ensure_tokenizer_json
+from polycompress.modeldir.directory import read_json
+from polycompress.modeldir.sources import ModelSource, resolve_model
+from polycompress.modeldir.tensors import Checkpoint, open_checkpoint
+from polycompress.vocab.document import document_hash, parse_document, piece_text
+from polycompress.vocab.evidence import piece_preference
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Vocabulary:
+    """A tokenizer and what is known of its pieces."""
+
+    document: Mapping[str, Any]
+    """The ``tokenizer.json`` state."""
+    sha256: str
+    """Of the ``tokenizer.json`` file."""
+    tokenizer: Tokenizer
+    """Truncation and padding off."""
+    size: int
+    """V: one more than the highest token id."""
+    texts: list[str | None]
+    """Surface text of each piece."""
+    preference: NDArray[np.float64]
+    """(V,) how common each piece is in the tokenizer's own view."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenModel:
+    """A model directory, opened."""
+
+    source: ModelSource
+    config: Mapping[str, Any]
+    checkpoint: Checkpoint
+    axes: VocabAxes
+    vocabulary: Vocabulary
+
+
+def open_model(model: str | os.PathLike[str]) -> OpenModel:
+    """Open a model directory, the word ``demo``, or ``owner/name[@revision]``.
+
+    Raises:
+        InputError: Anything about it is missing, damaged or unsupported; the message says what to do.
+    """
+    source = resolve_model(model)
+    config = read_json(source.path, "config.json")
+    assert config is not None
+    checkpoint = open_checkpoint(source.path)
+    vocabulary = open_vocabulary(source)
+    axes = find_vocab_axes(config, checkpoint.tensors, vocabulary.size)
+    return OpenModel(source=source, config=config, checkpoint=checkpoint, axes=axes, vocabulary=vocabulary)
+
+
+def open_vocabulary(source: ModelSource) -> Vocabulary:
+    """Read a model directory's ``tokenizer.json``."""
+    raw = ensure_tokenizer_json(source.path).read_bytes()
+    document = parse_document(raw)
+    texts = piece_text(document)
+    return Vocabulary(
+        document=document,
+        sha256=document_hash(raw),
+        tokenizer=make_tokenizer(raw),
+        size=len(texts),
+        texts=texts,
+        preference=piece_preference(document, len(texts)),
+    )
+
+
+def make_tokenizer(raw: bytes) -> Tokenizer:
+    """Build a tokenizer from the bytes of a ``tokenizer.json``, with truncation and padding off.
+
+    Raises:
+        InputError: The library refuses the state.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer: Tokenizer = Tokenizer.from_buffer(raw)
+    except BaseException as error:  # the library panics on some states
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        raise InputError(f"tokenizer.json: the tokenizers library refuses it: {error}") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer

@@ -1,0 +1,227 @@
+"""Count the tokens of texts, each distinct word once.
+
+A tokenizer spends its time on words it has seen before. Where words are independent of each other (``splitting``),
+the distinct words of a corpus are counted in Python, words with equal counts are joined into lines again, and each
+line is tokenised once: its token counts, times the count, add up to the counts of the whole corpus, exactly.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycompress.vocab.splitting import WordRule, added_token_finder, not_plain, word_rule
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+WORDS_PER_LINE: Final = 64
+LINES_PER_BATCH: Final = 1024
+MAX_DISTINCT_WORDS: Final = 1_000_000
+SELF_CHECK_LINES: Final = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tally:
+    """What was counted in some texts."""
+
+    counts: NDArray[np.int64]
+    """(V,) occurrences of each token id; special tokens that a template would add are not counted."""
+    texts: int
+    characters: int
+    bytes: int
+    """UTF-8 bytes of the texts, line ends not included."""
+    rule: WordRule
+    """How lines were cut into words."""
+
+    @property
+    def tokens(self) -> int:
+        """All tokens counted."""
+        return int(self.counts.sum())
+
+    @property
+    def seen_once(self) -> int:
+        """Distinct tokens counted exactly once: the numerator of Good and Turing's unseen share."""
+        return int(np.count_nonzero(self.counts == 1))
+
+
+def count_texts(
+    tokenizer: Tokenizer,
+    document: Mapping[str, Any],
+    texts: Iterable[str],
+    vocab_size: int,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Tally:
+    """Count the tokens of texts.
+
+    Args:
+        tokenizer: Made from ``document``, truncation and padding off.
+        document: The ``tokenizer.json`` state, which decides how lines may be cut.
+        texts: Lines; none is kept in memory.
+        vocab_size: V, one more than the highest token id.
+        progress: Called with the number of bytes read since the last call.
+
+    Returns:
+        The tally; its counts equal those of tokenising every line on its own.
+    """
+    counter = _WordCounter(tokenizer, word_rule(document), added_token_finder(document), vocab_size)
+    texts_seen = characters = size = 0
+    for batch in batched(texts, LINES_PER_BATCH):
+        counter.add(batch)
+        batch_bytes = sum(len(text.encode()) for text in batch)
+        texts_seen += len(batch)
+        characters += sum(map(len, batch))
+        size += batch_bytes
+        if progress is not None:
+            progress(batch_bytes)
+    return Tally(counts=counter.finish(), texts=texts_seen, characters=characters, bytes=size, rule=counter.rule)
+
+
+def count_weighted(
+    tokenizer: Tokenizer,
+    rule: WordRule,
+    groups: Mapping[float, Iterable[str]],
+    vocab_size: int,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> NDArray[np.float64]:
+    """Sum of token counts over words, each word with a weight.
+
+    Args:
+        tokenizer: With truncation and padding off.
+        rule: How its words depend on each other; where they do, each word is tokenised as a line of its own.
+        groups: The words of each weight.
+        vocab_size: V, one more than the highest token id.
+        progress: Called with the number of words done since the last call.
+
+    Returns:
+        (V,) weighted counts.
+    """
+    totals = np.zeros(vocab_size, dtype=np.float64)
+    per_line = WORDS_PER_LINE if rule.independent else 1
+    lead = rule.lead if rule.independent else ""
+    pending: list[str] = []
+    spans: list[tuple[float, int]] = []  # weight, number of lines
+
+    def flush() -> None:
+        encodings = tokenizer.encode_batch_fast(pending, add_special_tokens=False)
+        start = 0
+        for weight, lines in spans:
+            totals[:] += weight * np.bincount(_join(encodings[start : start + lines]), minlength=vocab_size)
+            start += lines
+        pending.clear()
+        spans.clear()
+
+    for weight, words in groups.items():
+        for batch in batched(words, per_line * LINES_PER_BATCH):
+            lines = [lead + " ".join(chunk) for chunk in batched(batch, per_line)]
+            pending.extend(lines)
+            spans.append((weight, len(lines)))
+            if len(pending) >= LINES_PER_BATCH:
+                flush()
+            if progress is not None:
+                progress(len(batch))
+    if pending:
+        flush()
+    return totals
+
+
+def encode_ids(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[list[int]]:
+    """Token ids of every text, without special tokens, a batch at a time on all cores."""
+    for batch in batched(texts, LINES_PER_BATCH):
+        for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
+            yield encoding.ids
+
+
+def batched(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Lists of at most ``size`` items (``itertools.batched`` is of Python 3.12)."""
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
+
+
+class _WordCounter:
+    """Counts of words so far, turned into token counts whenever they fill the memory they may use."""
+
+    def __init__(self, tokenizer: Tokenizer, rule: WordRule, added: Any, vocab_size: int) -> None:  # noqa: ANN401
+        self.rule = rule
+        self._tokenizer = tokenizer
+        self._added = added
+        self._totals = np.zeros(vocab_size, dtype=np.int64)
+        self._first: Counter[str] = Counter()
+        self._later: Counter[str] = Counter()
+        self._checked = 0
+
+    def add(self, lines: list[str]) -> None:
+        whole = lines
+        if self.rule.independent:
+            plain: list[str] = []
+            whole = []
+            for line in lines:
+                cut = not (not_plain(line) or (self._added is not None and self._added.search(line)))
+                (plain if cut else whole).append(line)
+            if not self._holds(plain):
+                whole = lines
+                plain = []
+            self._count_words(plain)
+        if whole:
+            self._totals += _bincount(self._tokenizer, whole, len(self._totals))
+
+    def finish(self) -> NDArray[np.int64]:
+        self._flush()
+        return self._totals
+
+    def _count_words(self, plain: list[str]) -> None:
+        if not self.rule.first_differs:
+            self._later.update(" ".join(plain).split(" ") if plain else ())
+        else:
+            for line in plain:
+                words = line.split(" ")
+                self._first[words[0]] += 1
+                self._later.update(words[1:])
+        if len(self._first) + len(self._later) > MAX_DISTINCT_WORDS:
+            self._flush()
+
+    def _holds(self, plain: list[str]) -> bool:
+        """Check the rule on the first lines met; a tokenizer that breaks it is counted line by line from there on."""
+        sample = plain[: SELF_CHECK_LINES - self._checked]
+        self._checked += len(sample)
+        words = [
+            word if i == 0 else self.rule.lead + word for line in sample for i, word in enumerate(line.split(" "))
+        ]
+        if _join(self._tokenizer.encode_batch_fast(sample, add_special_tokens=False)).tolist() != (
+            _join(self._tokenizer.encode_batch_fast(words, add_special_tokens=False)).tolist()
+        ):
+            self.rule = WordRule(independent=False, reason="on the corpus itself, words did not tokenise independently")
+        return self.rule.independent
+
+    def _flush(self) -> None:
+        for lead, words in (("", self._first), (self.rule.lead, self._later)):
+            by_count: defaultdict[int, list[str]] = defaultdict(list)
+            for word, count in words.items():
+                by_count[count].append(word)
+            if lead or not self.rule.first_differs:
+                for count, group in by_count.items():
+                    lines = (lead + " ".join(chunk) for chunk in batched(group, WORDS_PER_LINE))
+                    for batch in batched(lines, LINES_PER_BATCH):
+                        self._totals += count * _bincount(self._tokenizer, batch, len(self._totals))
+            else:  # words that start a line: a line each
+                for count, group in by_count.items():
+                    for batch in batched(group, LINES_PER_BATCH):
+                        self._totals += count * _bincount(self._tokenizer, batch, len(self._totals))
+            words.clear()
+
+
+def _bincount(tokenizer: Tokenizer, lines: list[str], vocab_size: int) -> NDArray[np.int64]:
+    return np.bincount(_join(tokenizer.encode_batch_fast(lines, add_special_tokens=False)), minlength=vocab_size)
+
+
+def _join(encodings: list[Any]) -> NDArray[np.int64]:
+    return np.fromiter(itertools.chain.from_iterable(encoding.ids for encoding in encodings), dtype=np.int64)

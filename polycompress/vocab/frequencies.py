@@ -1,0 +1,221 @@
+"""Word forms with weights, made from a list of word frequencies: a stand-in for a corpus.
+
+The lists of ``wordfreq`` hold lower-cased words without punctuation and with the digits of numbers replaced by zeros.
+A tokenizer with cased pieces meets something else in text: capitalised words, words glued to quotes and brackets,
+years, prices. ``weighted_forms`` puts those back with the shares of ``languages/patterns.tsv``; what a language's own
+spelling lost in the list (German ß, Turkish dotted capitals) comes back through its record in the registry.
+
+Weights are kept in centibels as in the lists themselves: a form of ``c`` cB has the frequency 10 ** (-c / 100).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import regex
+
+from polycompress.errors import InputError
+from polycompress.languages import Language
+from polycompress.resources import data_path
+
+FORMS_VERSION: Final = 1
+"""Part of the key of cached counts: raise it whenever the same list would give other forms or weights."""
+HELD_OUT_ONE_IN: Final = 50
+"""One word in so many, of those past ``HELD_OUT_AFTER``, is never counted, so that the result can be judged on it."""
+HELD_OUT_AFTER: Final = 5000
+MAX_CENTIBELS: Final = 2000
+
+_ZERO_RUN = regex.compile(r"0+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pattern:
+    """One way in which a word or number of the list appears in text."""
+
+    kind: str
+    """``word`` or ``number``."""
+    centibels: int
+    """How much rarer than the bare word: -100 * log10(share)."""
+    prefix: str
+    case: str
+    """``lower``, ``Title`` or ``UPPER``."""
+    suffix: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightedForms:
+    """Word forms by weight."""
+
+    groups: Mapping[int, Sequence[str]]
+    """Forms of each weight, in centibels."""
+    held_out: Sequence[str]
+    """Words kept out of every form above, spelt as in the list."""
+    words: int
+    """Words of the list that gave at least one form."""
+    forms: int
+    """All forms."""
+
+
+def available_lists() -> dict[str, str]:
+    """Codes of the languages that have a word list, with the path of the longest."""
+    import wordfreq
+
+    return dict(wordfreq.available_languages("best"))
+
+
+def word_buckets(language: Language) -> list[list[str]]:
+    """The longest word list of a language: words by centibels.
+
+    Raises:
+        InputError: No list has exactly this language's code. (The library would answer with its nearest match, which
+            for many languages is English.)
+    """
+    if language.wordfreq is None or language.wordfreq not in available_lists():
+        raise InputError(
+            f"There are no built-in word frequencies for {language.name} ({language.code}). "
+            f"Give text instead: --corpus {language.code}='FILES'"
+        )
+    import wordfreq
+
+    buckets: list[list[str]] = wordfreq.get_frequency_list(language.wordfreq, "best")
+    return buckets
+
+
+def weighted_forms(buckets: Sequence[Sequence[str]], language: Language, budget: int) -> WeightedForms:
+    """The heaviest forms of a word list.
+
+    Args:
+        buckets: Words of each weight, ``buckets[c]`` those of ``c`` centibels.
+        language: Whose spelling rules apply.
+        budget: At most about so many forms, heaviest first; a group of one weight is cut where the budget ends.
+
+    Returns:
+        Forms by weight. The same input gives the same forms in the same order.
+    """
+    words, numbers, held_out = _sort_out(buckets)
+    spell = _spelling(language)
+    groups: defaultdict[int, list[str]] = defaultdict(list)
+    total = 0
+    for centibels in range(MAX_CENTIBELS):
+        for pattern in patterns():
+            if not 0 <= centibels - pattern.centibels:
+                continue
+            source = (words if pattern.kind == "word" else numbers).get(centibels - pattern.centibels, ())
+            if source:
+                groups[centibels].extend(_apply(pattern, source, spell))
+        total += len(groups[centibels])
+        if total >= budget:
+            del groups[centibels][len(groups[centibels]) - (total - budget) :]
+            break
+        if centibels > len(buckets) + 400:
+            break
+    return WeightedForms(
+        groups={centibels: forms for centibels, forms in groups.items() if forms},
+        held_out=held_out,
+        words=sum(map(len, words.values())),
+        forms=min(total, budget),
+    )
+
+
+@functools.cache
+def patterns() -> tuple[Pattern, ...]:
+    """The patterns of ``languages/patterns.tsv``."""
+    lines = (data_path("languages") / "patterns.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    return tuple(_parse(*line.split("\t")) for line in lines)
+
+
+def _parse(kind: str, share: str, template: str) -> Pattern:
+    match = regex.fullmatch(r"(.*)\{(|Title|UPPER)\}(.*)", template)
+    if match is None or kind not in {"word", "number"}:
+        raise ValueError(f"languages/patterns.tsv: {kind!r}, {template!r} is no pattern")
+    return Pattern(
+        kind=kind,
+        centibels=round(-100 * math.log10(float(share))),
+        prefix=match[1],
+        case=match[2] or "lower",
+        suffix=match[3],
+    )
+
+
+def _sort_out(
+    buckets: Sequence[Sequence[str]],
+) -> tuple[dict[int, list[str]], dict[int, list[str]], list[str]]:
+    """Split a list into words, numbers written out, and held-out words."""
+    words: dict[int, list[str]] = {}
+    numbers: defaultdict[int, list[str]] = defaultdict(list)
+    held_out: list[str] = []
+    rank = 0
+    for centibels, bucket in enumerate(buckets):
+        kept: list[str] = []
+        for word in bucket:
+            if word[0].isdigit():
+                for number, rarer in _numbers(word):
+                    numbers[centibels + rarer].append(number)
+            elif rank > HELD_OUT_AFTER and zlib.crc32(word.encode()) % HELD_OUT_ONE_IN == 0:
+                held_out.append(word)
+            else:
+                kept.append(word)
+            rank += 1
+        if kept:
+            words[centibels] = kept
+    return words, numbers, held_out
+
+
+def _apply(pattern: Pattern, words: Sequence[str], spell: Callable[[str, str], Sequence[str]]) -> Iterator[str]:
+    prefix, suffix = pattern.prefix, pattern.suffix
+    if pattern.kind == "number":
+        return (f"{prefix}{word}{suffix}" for word in words)
+    return (f"{prefix}{form}{suffix}" for word in words for form in spell(word, pattern.case))
+
+
+def _spelling(language: Language) -> Callable[[str, str], Sequence[str]]:
+    """How a listed word is written in one case; nothing where that case is the listed form itself."""
+    capital = {"i": "İ", "ı": "I"} if language.casing == "tr" else {}
+    lost, restored = language.restore.split(">") if language.restore else ("", "")
+
+    def spell(word: str, case: str) -> Sequence[str]:
+        forms = [word, word.replace(lost, restored)] if lost and lost in word else [word]
+        if case == "lower":
+            return forms
+        if case == "Title":
+            changed = [capital.get(form[0], form[0].upper()) + form[1:] for form in forms]
+        else:
+            changed = ["".join(capital.get(character, character) for character in form).upper() for form in forms]
+        return [form for form, plain in zip(changed, forms, strict=True) if form != plain]
+
+    return spell
+
+
+def _numbers(entry: str) -> list[tuple[str, int]]:
+    """Numbers that an entry with zeros for digits may stand for, with how much rarer each is, in centibels.
+
+    Single digits are listed as they are. The first run of zeros is written out in full up to four digits, with the
+    list's own model of leading digits and years; later runs (decimals, thousands) take their most common values.
+    """
+    from wordfreq.numbers import digit_freq
+
+    runs = [match.span() for match in _ZERO_RUN.finditer(entry)]
+    if len(entry) == 1 or not runs or any(character in "123456789" for character in entry):
+        return [(entry, 0)]
+    begin, end = runs[0]
+    size = end - begin
+    if size > 4 or begin > 0:
+        return [(entry, 0)]
+    if size == 1:
+        heads = [str(digit) for digit in range(1, 10)]
+    else:
+        heads = [str(number) for number in range(10 ** (size - 1), 10**size)]
+    bare = len(entry) == size
+    if not bare and size > 2:
+        heads = [f"{first}{'0' * (size - 1)}" for first in "12345"]
+    return [(f"{head}{entry[end:]}", _rarity(digit_freq(head) if size > 1 else 1 / 9)) for head in heads]
+
+
+def _rarity(share: float) -> int:
+    return min(MAX_CENTIBELS, round(-100 * math.log10(share)))

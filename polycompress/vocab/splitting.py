@@ -1,0 +1,182 @@
+"""Where a text may be cut so that its parts are tokenised exactly as in the whole.
+
+Counting tokens is cheap when a corpus is cut into words and each distinct word is tokenised once. That is exact only
+if the tokenizer treats words independently. This module decides it from the tokenizer's state alone: a line is cut at
+single spaces, every word but the first carries the space before it (``lead``), and
+
+    ids(line) == ids(word_1) + ids(lead + word_2) + ... + ids(lead + word_n)
+
+must hold. It holds when the pre-tokeniser never joins characters across such a space, or, where there is no
+pre-tokeniser (SentencePiece-style BPE), when no piece of the vocabulary has a word boundary inside. Lines for which a
+normaliser could look across the space (white space of other kinds, a word that starts with a combining mark, a
+format character beside the space) are not cut: they are "not plain" and are tokenised whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import regex
+
+_BOUNDARY = "\u2581"
+
+# Regular expressions of published tokenizers, all of which keep "non-space, single space, non-space" apart at the space.
+_INDEPENDENT_PATTERNS = frozenset(
+    {
+        # GPT-2
+        r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+        # Llama 3
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+        r"|\s+(?!\S)|\s+",
+        # Qwen 2 and 3
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+        r"|\s+(?!\S)|\s+",
+        # BLOOM
+        r" ?[^(\s|[.,!?…。，、।۔،])]+",
+    }
+)
+
+_ONLY_SPLIT_FURTHER = frozenset({"Digits", "Punctuation"})
+_DROP_SPACES = frozenset({"WhitespaceSplit", "Whitespace", "BertPreTokenizer"})
+_KNOWN_NORMALIZERS = frozenset(
+    {
+        *("Precompiled", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Lowercase", "StripAccents", "BertNormalizer"),
+        *("Replace", "Prepend", "Strip"),
+    }
+)
+
+# Characters that a normaliser may join to a neighbouring space into one unit (a grapheme), or delete beside it.
+_NOT_PLAIN = regex.compile(
+    r"[^\S ]|  |^ | $| [\p{M}\p{Cf}\p{Cc}]|[\p{Cf}\p{Cc}\p{Grapheme_Cluster_Break=Prepend}] ", regex.V1
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WordRule:
+    """How, and whether, lines are cut into words that tokenise independently."""
+
+    independent: bool
+    """False: every line is tokenised whole."""
+    lead: str = ""
+    """What a word that is not the first of its line carries in front: a space, or nothing."""
+    first_differs: bool = False
+    """True where the first word of a line, which has no space before it, may be tokenised in another way."""
+    reason: str = ""
+    """One sentence for people: why lines are cut, or why they are not."""
+
+
+def word_rule(document: Mapping[str, Any]) -> WordRule:
+    """Decide from a ``tokenizer.json`` state whether words tokenise independently.
+
+    Args:
+        document: The parsed ``tokenizer.json``.
+
+    Returns:
+        The rule; ``independent`` is False whenever the state holds anything this module does not know.
+    """
+    normalizers = _flatten(document.get("normalizer"), "normalizers")
+    unknown = sorted({str(part.get("type")) for part in normalizers} - _KNOWN_NORMALIZERS)
+    if unknown:
+        return WordRule(independent=False, reason=f"the normalizer {unknown[0]!r} may look across words")
+    if any(part["type"] == "Replace" and not _replaces_within_words(part) for part in normalizers):
+        return WordRule(independent=False, reason="a Replace normalizer may look across words")
+    return _pre_tokenizer_rule(document, normalizers)
+
+
+def not_plain(line: str) -> bool:
+    """Whether a line must be tokenised whole (see the module's first paragraph)."""
+    return _NOT_PLAIN.search(line) is not None
+
+
+def added_token_finder(document: Mapping[str, Any]) -> regex.Pattern[str] | None:
+    """A pattern that finds the text of any added token, or None where there are none.
+
+    Added tokens are cut out before normalisation and may swallow the spaces around them, so lines that hold one are
+    tokenised whole.
+    """
+    contents = [str(token["content"]) for token in document.get("added_tokens") or () if token.get("content")]
+    if not contents:
+        return None
+    return regex.compile(r"\L<added>", added=contents)
+
+
+def _pre_tokenizer_rule(document: Mapping[str, Any], normalizers: list[Mapping[str, Any]]) -> WordRule:
+    parts = _flatten(document.get("pre_tokenizer"), "pretokenizers")
+    prepends = any(part["type"] == "Prepend" for part in normalizers)
+    strips = any(part["type"] == "Strip" for part in normalizers)
+    boundary_replaced = any(part["type"] == "Replace" and part.get("content") == _BOUNDARY for part in normalizers)
+    lead, first_differs, splits = " ", True, False
+    for part in parts:
+        kind = part.get("type")
+        if kind in _ONLY_SPLIT_FURTHER:
+            continue
+        if kind in _DROP_SPACES:
+            lead, first_differs, splits = "", False, True
+        elif kind == "Metaspace":
+            splits = splits or part.get("split", True) is not False
+            if part.get("prepend_scheme", "always" if part.get("add_prefix_space", True) else "never") != "never":
+                first_differs = False
+        elif kind == "ByteLevel":
+            splits = splits or part.get("use_regex", True) is not False
+            if part.get("add_prefix_space", True):
+                first_differs = False
+        elif kind == "Split" and boundary_replaced and (part.get("pattern") or {}).get("String") == " ":
+            continue  # the normaliser has left no space to split at
+        elif kind == "Split" and _splits_at_spaces(part):
+            splits = True
+        else:
+            return WordRule(independent=False, reason=f"the pre-tokeniser {_describe(part)} may join words")
+    if prepends:
+        lead, first_differs = "", False
+    if strips and lead and first_differs:
+        return WordRule(independent=False, reason="the normalizer strips the space that tells words apart")
+    if not splits and _has_piece_across_words(document):
+        return WordRule(independent=False, reason="some pieces of the vocabulary span several words")
+    return WordRule(
+        independent=True,
+        lead=lead,
+        first_differs=first_differs,
+        reason="words tokenise independently: each distinct word is tokenised once",
+    )
+
+
+def _flatten(part: Any, key: str) -> list[Mapping[str, Any]]:  # noqa: ANN401  parsed JSON
+    if not part:
+        return []
+    if part.get("type") == "Sequence":
+        return [leaf for child in part.get(key) or () for leaf in _flatten(child, key)]
+    return [part]
+
+
+def _describe(part: Mapping[str, Any]) -> str:
+    pattern = part.get("pattern")
+    return f"{part.get('type')!r}" + (f" with pattern {pattern!r}" if pattern else "")
+
+
+def _splits_at_spaces(part: Mapping[str, Any]) -> bool:
+    pattern = part.get("pattern") or {}
+    if pattern.get("Regex") in _INDEPENDENT_PATTERNS:
+        return part.get("behavior") in {"Isolated", "Removed"} and (
+            part.get("behavior") == "Isolated" or part.get("invert") is True
+        )
+    if pattern.get("String") == " ":
+        return part.get("behavior") == "MergedWithNext" and not part.get("invert")
+    # A pattern that matches no space cannot be told from one that does without running it: not known, not cut.
+    return False
+
+
+def _replaces_within_words(part: Mapping[str, Any]) -> bool:
+    """Replace of a space by the boundary mark, of runs of spaces by one, or of text without white space."""
+    pattern = part.get("pattern") or {}
+    text, expression, content = pattern.get("String"), pattern.get("Regex"), part.get("content")
+    if text is not None:
+        return text == " " and content == _BOUNDARY or not regex.search(r"\s", text + str(content))
+    return expression in {" {2,}", r"\s+"} and content in {" ", _BOUNDARY}
+
+
+def _has_piece_across_words(document: Mapping[str, Any]) -> bool:
+    vocabulary: Iterable[Any] = (document.get("model") or {}).get("vocab") or ()
+    pieces = (entry[0] if isinstance(entry, list) else entry for entry in vocabulary)
+    return any(_BOUNDARY in piece.lstrip(_BOUNDARY) or " " in piece.strip(" ") for piece in pieces)
