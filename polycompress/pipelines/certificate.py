@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from polycompress.pipelines.behaviour import Behaviour
+
+FULL_TEXTS: Final = 64
+"""Texts whose hidden states and logits are compared."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,3 +172,26 @@ def certify_texts(
         unknown_after=unknown_after,
         first_difference=first,
     )
+
+
+def kept_only(tokenizer: Tokenizer, keep_ids: NDArray[np.int64], texts: Sequence[str]) -> list[list[int]]:
+    """Source ids of the first texts all of whose tokens are kept, special tokens of the template included."""
+    kept = frozenset(keep_ids.tolist())
+    found: list[list[int]] = []
+    for text in texts:
+        if len(found) == FULL_TEXTS:
+            break
+        ids = tokenizer.encode(text).ids
+        if kept.issuperset(ids):
+            found.append(ids)
+    return found
+
+
+def unknown_id(document: Mapping[str, Any]) -> int | None:
+    """Id of the unknown token, if there is one."""
+    model = document["model"]
+    if isinstance(model.get("unk_id"), int):
+        return int(model["unk_id"])
+    token = model.get("unk_token")
+    vocabulary = model.get("vocab")
+    return int(vocabulary[token]) if isinstance(vocabulary, dict) and token in vocabulary else None

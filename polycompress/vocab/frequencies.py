@@ -123,6 +123,11 @@ def weighted_forms(buckets: Sequence[Sequence[str]], language: Language, budget:
     )
 
 
+def held_out_words(language: Language) -> list[str]:
+    """The words that counting leaves out, spelt as in the list."""
+    return _sort_out(word_buckets(language))[2]
+
+
 @functools.cache
 def patterns() -> tuple[Pattern, ...]:
     """The patterns of ``languages/patterns.tsv``."""
@@ -178,9 +183,14 @@ def _spelling(language: Language) -> Callable[[str, str], Sequence[str]]:
     """How a listed word is written in one case; nothing where that case is the listed form itself."""
     capital = {"i": "İ", "ı": "I"} if language.casing == "tr" else {}
     lost, restored = language.restore.split(">") if language.restore else ("", "")
+    final = lost.endswith("$")  # lost at the end of words only, where nothing else can stand (Greek sigma)
+    lost = lost.removesuffix("$")
 
     def spell(word: str, case: str) -> Sequence[str]:
-        forms = [word, word.replace(lost, restored)] if lost and lost in word else [word]
+        if final:
+            forms = [word[: -len(lost)] + restored if word.endswith(lost) else word]
+        else:
+            forms = [word, word.replace(lost, restored)] if lost and lost in word else [word]
         if case == "lower":
             return forms
         if case == "Title":

@@ -1,0 +1,257 @@
+"""Gather what is known of each language: its corpus and its word frequencies, counted under one tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import importlib.metadata
+import logging
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycompress.corpora import CorpusSpec, TextReader, is_held_out
+from polycompress.errors import InputError, StorageError
+from polycompress.languages import Language, find_language
+from polycompress.modeldir.cache import cache_directory
+from polycompress.pipelines.loading import Vocabulary
+from polycompress.vocab.counting import count_texts, count_weighted, encode_ids
+from polycompress.vocab.counts import Counts, LanguageCounts, load_counts, save_counts
+from polycompress.vocab.evidence import Distribution, expected_shares
+from polycompress.vocab.frequencies import FORMS_VERSION, weighted_forms, word_buckets
+from polycompress.vocab.splitting import word_rule
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with what is being done, how much more of it is done, and how much there is in all where that is known."""
+
+HELD_OUT_SHARE: Final = 0.05
+"""Of a corpus; never counted."""
+HELD_OUT_TEXTS: Final = 2000
+"""At most so many held-out texts per language are kept for the certificate, those with the smallest hashes."""
+FORMS: Final = 180_000
+"""Word forms counted per language, heaviest first."""
+BACKGROUND_FORMS: Final = 40_000
+"""English word forms counted beside another language's own."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """What is known of one language under one tokenizer."""
+
+    language: Language
+    shares: Distribution
+    """(V,) the share of each token in text that is expected."""
+    corpus: LanguageCounts | None
+    words: LanguageCounts | None
+    texts: tuple[str, ...]
+    """Texts for the certificate."""
+    texts_from: str
+    """What those texts are."""
+
+    @property
+    def counts_vocabulary(self) -> int:
+        """Distinct tokens that the corpus or the word list has shown."""
+        seen = [part.ids for part in (self.corpus, self.words) if part is not None]
+        return len(np.unique(np.concatenate(seen)))
+
+
+def gather_evidence(
+    vocabulary: Vocabulary,
+    languages: Sequence[Language],
+    corpora: Sequence[CorpusSpec],
+    *,
+    frequencies: bool = True,
+    progress: Progress | None = None,
+) -> tuple[Evidence, ...]:
+    """Count corpora and word lists.
+
+    Args:
+        vocabulary: The source's tokenizer.
+        languages: Those that are kept.
+        corpora: Text for some or all of them.
+        frequencies: Use the built-in word frequencies too, English ones in the background among them.
+        progress: See ``Progress``.
+
+    Returns:
+        One record per language, in their order.
+
+    Raises:
+        InputError: A language has neither a corpus nor built-in frequencies, or a corpus cannot be read.
+    """
+    for language in languages:
+        if not any(spec.language == language for spec in corpora):
+            if not frequencies:
+                raise InputError(
+                    f"{language.name} ({language.code}) has no corpus, and built-in word frequencies are switched "
+                    f"off; add --corpus {language.code}='FILES'"
+                )
+            word_buckets_or_refuse(language)
+    background = None
+    if frequencies:
+        background = count_words(vocabulary, find_language("eng-Latn"), BACKGROUND_FORMS, progress)
+    return tuple(_gather(vocabulary, language, corpora, background, progress) for language in languages)
+
+
+def word_buckets_or_refuse(language: Language) -> None:
+    """Raise where a language has no word list; reading the list itself is left for later."""
+    if language.wordfreq is None:
+        word_buckets(language)
+
+
+def count_corpus(
+    vocabulary: Vocabulary, files: Sequence[Path], progress: Progress | None = None
+) -> LanguageCounts:
+    """Count the tokens of files, keeping a share of the lines out."""
+    reader = TextReader(files)
+    held_out = _Sample(HELD_OUT_TEXTS)
+    label = f"counting {files[0].name}" + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+    report = (lambda amount: progress(label, amount, None)) if progress is not None else None
+    tally = count_texts(
+        vocabulary.tokenizer, vocabulary.document, _counted(reader, held_out), vocabulary.size, progress=report
+    )
+    ids = np.flatnonzero(tally.counts)
+    texts = held_out.texts()
+    return LanguageCounts(
+        ids=ids,
+        counts=tally.counts[ids],
+        texts=tally.texts,
+        characters=tally.characters,
+        bytes=tally.bytes,
+        seen_once=tally.seen_once,
+        source={"kind": "corpus", "files": reader.provenance(), "counting": tally.rule.reason},
+        held_out=_token_sets(vocabulary, texts),
+        held_out_texts=texts,
+    )
+
+
+def count_words(
+    vocabulary: Vocabulary, language: Language, forms: int, progress: Progress | None = None
+) -> LanguageCounts:
+    """Count the tokens of a language's word list, or take the counts of an earlier run from the user's cache."""
+    path = _cache_path(vocabulary, language, forms)
+    if path is not None and path.exists():
+        try:
+            return load_counts(path).languages[language.code]
+        except (InputError, KeyError):
+            logger.warning("%s: damaged; counting the word list again", path)
+    buckets = word_buckets(language)
+    made = weighted_forms(buckets, language, forms)
+    label = f"counting {language.name} words"
+    report = (lambda amount: progress(label, amount, made.forms)) if progress is not None else None
+    totals = count_weighted(
+        vocabulary.tokenizer,
+        word_rule(vocabulary.document),
+        {10 ** (-centibels / 100): group for centibels, group in made.groups.items()},
+        vocabulary.size,
+        progress=report,
+    )
+    ids = np.flatnonzero(totals)
+    texts = tuple(made.held_out[:HELD_OUT_TEXTS])
+    counts = LanguageCounts(
+        ids=ids,
+        counts=totals[ids],
+        texts=made.forms,
+        characters=sum(len(form) for group in made.groups.values() for form in group),
+        bytes=0,
+        seen_once=None,
+        source={"kind": "word frequencies", "list": language.wordfreq, "wordfreq": _version("wordfreq")},
+        held_out=_token_sets(vocabulary, texts),
+        held_out_texts=texts,
+    )
+    if path is not None:
+        _store(path, vocabulary, language, counts)
+    return counts
+
+
+def _gather(
+    vocabulary: Vocabulary,
+    language: Language,
+    corpora: Sequence[CorpusSpec],
+    background: LanguageCounts | None,
+    progress: Progress | None,
+) -> Evidence:
+    files = [file for spec in corpora if spec.language == language for file in spec.files]
+    corpus = count_corpus(vocabulary, files, progress) if files else None
+    words = None
+    if background is not None and language.wordfreq is not None:
+        words = count_words(vocabulary, language, FORMS, progress)
+    shares = expected_shares(
+        language,
+        corpus=corpus.dense(vocabulary.size) if corpus is not None else None,
+        words=words.dense(vocabulary.size) if words is not None else None,
+        background=background.dense(vocabulary.size) if background is not None else None,
+        preference=vocabulary.preference,
+        texts=vocabulary.texts,
+    )
+    if corpus is not None and corpus.held_out_texts:
+        texts, texts_from = corpus.held_out_texts, "held-out lines of the corpus"
+    elif words is not None and words.held_out_texts:
+        texts, texts_from = words.held_out_texts, "held-out words of the frequency list"
+    else:
+        texts, texts_from = (), "nothing: the corpus is too small to hold lines out"
+    return Evidence(
+        language=language, shares=shares, corpus=corpus, words=words, texts=texts, texts_from=texts_from
+    )
+
+
+def _counted(lines: Iterable[str], held_out: _Sample) -> Iterator[str]:
+    for line in lines:
+        if is_held_out(line, HELD_OUT_SHARE):
+            held_out.add(line)
+        else:
+            yield line
+
+
+class _Sample:
+    """The texts with the smallest hashes: the same ones in whatever order they come."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._heap: list[tuple[int, str]] = []
+
+    def add(self, text: str) -> None:
+        entry = (-zlib.crc32(text.encode()), text)
+        if len(self._heap) < self._size:
+            heapq.heappush(self._heap, entry)
+        else:
+            heapq.heappushpop(self._heap, entry)
+
+    def texts(self) -> tuple[str, ...]:
+        return tuple(text for _, text in sorted(self._heap, reverse=True))
+
+
+def _token_sets(vocabulary: Vocabulary, texts: Sequence[str]) -> tuple[NDArray[np.int64], ...]:
+    return tuple(np.unique(np.array(ids, dtype=np.int64)) for ids in encode_ids(vocabulary.tokenizer, texts))
+
+
+def _cache_path(vocabulary: Vocabulary, language: Language, forms: int) -> Path | None:
+    root = cache_directory()
+    if root is None:
+        return None
+    key: tuple[Any, ...] = (vocabulary.sha256, language.code, _version("wordfreq"), _version("tokenizers"))
+    digest = hashlib.sha256(repr((*key, forms, FORMS_VERSION)).encode()).hexdigest()[:32]
+    return root / "word-counts" / f"{language.code}-{digest}.npz"
+
+
+def _store(path: Path, vocabulary: Vocabulary, language: Language, counts: LanguageCounts) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_counts(
+            Counts(
+                tokenizer_sha256=vocabulary.sha256, vocab_size=vocabulary.size, languages={language.code: counts}
+            ),
+            path,
+        )
+    except (OSError, StorageError) as error:
+        logger.warning("%s: cannot keep the counts for later runs: %s", path, error)
+
+
+def _version(package: str) -> str:
+    return importlib.metadata.version(package)

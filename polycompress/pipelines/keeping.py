@@ -1,0 +1,114 @@
+"""Tokens that are kept whatever their frequency, each with the rule that keeps it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import regex
+
+from polycompress.corpora import read_texts
+from polycompress.errors import InputError
+from polycompress.languages import Language, script_mask
+from polycompress.modeldir.directory import read_json, safe_file
+from polycompress.pipelines.loading import Vocabulary
+from polycompress.vocab.counting import encode_ids
+from polycompress.vocab.document import single_character_pieces, special_ids
+
+CHARACTER_RULE: Final = "character of the scripts"
+TEMPLATE_RULE: Final = "chat template"
+FILE_RULE: Final = "keep file"
+PATTERN_RULE: Final = "keep pattern"
+MAX_TEMPLATE_BYTES: Final = 1 << 20
+
+_QUOTED = regex.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""", regex.S)
+_CODE = regex.compile(r"\{[{%#].*?[}%#]\}", regex.S)
+
+
+def required_tokens(root: Path, vocabulary: Vocabulary, languages: Sequence[Language]) -> dict[int, str]:
+    """Special and added tokens, bytes, characters of the languages' scripts, and the words of a chat template.
+
+    Args:
+        root: The model directory, for its chat template.
+        vocabulary: The source's tokenizer.
+        languages: Whose single letters, digits and punctuation are kept.
+
+    Returns:
+        Token id to rule; the first rule that fits names it.
+    """
+    required = dict(special_ids(vocabulary.document))
+    singles = single_character_pieces(vocabulary.document)
+    characters = [character for _, character in singles]
+    for language in languages:
+        for (token, _), wanted in zip(singles, script_mask(characters, language), strict=True):
+            if wanted:
+                required.setdefault(token, CHARACTER_RULE)
+    template = "\n".join(_chat_templates(root))
+    if template:
+        parts = [_CODE.sub("\n", template), *(first or second for first, second in _QUOTED.findall(template))]
+        lines = [part.encode().decode("unicode_escape", "ignore") if "\\" in part else part for part in parts]
+        for ids in encode_ids(vocabulary.tokenizer, lines):
+            for token in ids:
+                required.setdefault(token, TEMPLATE_RULE)
+    return required
+
+
+def named_tokens(
+    vocabulary: Vocabulary, keep: str | os.PathLike[str] | None, patterns: Sequence[str]
+) -> dict[int, str]:
+    """The tokens that a user names.
+
+    Args:
+        vocabulary: The source's tokenizer.
+        keep: A text file with a token or a text on each line. A line that is the surface text of a piece keeps that
+            piece, with and without a space before it; any other line keeps the tokens that it consists of.
+        patterns: Regular expressions, searched in the surface text of every piece.
+
+    Returns:
+        Token id to rule.
+
+    Raises:
+        InputError: The file cannot be read, or a pattern is not valid or fits no piece.
+    """
+    named: dict[int, str] = {}
+    if keep is not None:
+        by_text: dict[str, list[int]] = {}
+        for token, text in enumerate(vocabulary.texts):
+            if text is not None:
+                by_text.setdefault(text.strip() or text, []).append(token)
+        rest: list[str] = []
+        for line in read_texts([Path(keep)]):
+            found = by_text.get(line.replace("\u2581", " ").strip() or line)
+            named.update(dict.fromkeys(found or (), FILE_RULE))
+            if not found:
+                rest.append(line)
+        for ids in encode_ids(vocabulary.tokenizer, rest):
+            named.update(dict.fromkeys(ids, FILE_RULE))
+    for pattern in patterns:
+        try:
+            compiled = regex.compile(pattern)
+        except regex.error as error:
+            raise InputError(f"--keep-regex {pattern!r} is not a valid pattern: {error}") from error
+        matches = [token for token, text in enumerate(vocabulary.texts) if text and compiled.search(text)]
+        if not matches:
+            raise InputError(
+                f"--keep-regex {pattern!r} fits none of the {vocabulary.size} tokens. Patterns are searched in their "
+                "surface text, in which a word's first token starts with a space"
+            )
+        for token in matches:
+            named.setdefault(token, PATTERN_RULE)
+    return named
+
+
+def _chat_templates(root: Path) -> Iterator[str]:
+    path = safe_file(root, "chat_template.jinja")
+    if path.exists() and path.stat().st_size <= MAX_TEMPLATE_BYTES:
+        yield path.read_text(encoding="utf-8", errors="replace")
+    config = read_json(root, "tokenizer_config.json", required=False) or {}
+    template = config.get("chat_template")
+    if isinstance(template, str):
+        yield template
+    elif isinstance(template, list):
+        yield from (str(entry.get("template", "")) for entry in template if isinstance(entry, dict))

@@ -1,0 +1,471 @@
+"""Trim a model to some languages: fewer rows in its vocabulary tables, everything else bit by bit the same.
+
+Method: Ushio, Zhou and Camacho-Collados, "An Efficient Multilingual Language Model Compression through Vocabulary
+Trimming" (Findings of EMNLP 2023), on files instead of models, for any tokenizer type, with a certificate.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+import polycompress
+from polycompress.corpora import parse_corpora
+from polycompress.errors import CertificateError, InputError
+from polycompress.languages import Language, find_languages, is_script_character
+from polycompress.modeldir import ids as id_fields
+from polycompress.modeldir.atomic import atomic_directory, check_output
+from polycompress.modeldir.axes import parameter_parts
+from polycompress.modeldir.card import render_card
+from polycompress.modeldir.directory import copied_files, file_sha256, read_json, safe_file, stale_files
+from polycompress.modeldir.manifest import pack_ids, write_manifest
+from polycompress.modeldir.rawio import copy_file
+from polycompress.modeldir.tensors import RowSlice, open_checkpoint, write_sliced
+from polycompress.pipelines.certificate import Certificate, certify_rows, certify_texts, kept_only, unknown_id
+from polycompress.pipelines.cuts import vocab_slices
+from polycompress.pipelines.gathering import Evidence, Progress, gather_evidence
+from polycompress.pipelines.keeping import named_tokens, required_tokens
+from polycompress.pipelines.loading import OpenModel, make_tokenizer, open_model
+from polycompress.vocab.selection import Limit, select_ids
+from polycompress.vocab.surgery import close_ids, dump_document, trim_document
+
+DEFAULT_COVERAGE: Final = 0.99995
+"""Chosen from the measured frontier, ``eval/results/trim-frontier.json``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrimPlan:
+    """What a trim will do; nothing is written yet."""
+
+    source: str
+    model_type: str
+    tokenizer_type: str
+    languages: tuple[Language, ...]
+    limit: Limit
+    keep_ids: NDArray[np.int64]
+    """(K,) source id of each new id."""
+    rules: Mapping[str, NDArray[np.int64]]
+    """The ids that each rule kept."""
+    coverage: Mapping[str, float]
+    """Per language, the share of expected tokens that are kept."""
+    unseen: Mapping[str, float | None]
+    """Per language, Good and Turing's share of tokens that the corpus never showed; None without a corpus."""
+    pad_rows: int
+    slices: Mapping[str, RowSlice]
+    sizes: Mapping[str, Mapping[str, int]]
+    """``before`` and ``after``: parameters, bytes, vocab, rows, embedding_parameters."""
+    not_copied: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``: everything but the ids themselves."""
+        return {
+            "source": self.source,
+            "model_type": self.model_type,
+            "tokenizer_type": self.tokenizer_type,
+            "languages": [language.code for language in self.languages],
+            "limit": {self.limit.by: self.limit.value},
+            "kept": len(self.keep_ids),
+            "kept_by": {rule: len(ids) for rule, ids in self.rules.items()},
+            "coverage": dict(self.coverage),
+            "unseen": dict(self.unseen),
+            "pad_rows": self.pad_rows,
+            "tensors": [{"name": name, "axis": cut.axis, "rows": cut.rows} for name, cut in self.slices.items()],
+            "sizes": {when: dict(size) for when, size in self.sizes.items()},
+            "not_copied": list(self.not_copied),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrimResult:
+    """A finished trim, or a dry run's plan."""
+
+    plan: TrimPlan
+    out: Path | None
+    """The directory written; None after a dry run."""
+    certificate: Certificate | None
+    manifest: Mapping[str, Any] | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "out": None if self.out is None else str(self.out),
+            "plan": self.plan.as_dict(),
+            "certificate": None if self.certificate is None else self.certificate.as_dict(),
+        }
+
+
+def trim(
+    model: str | os.PathLike[str],
+    *,
+    langs: str | Sequence[str],
+    out: str | os.PathLike[str] | None = None,
+    corpus: str | Sequence[str] = (),
+    coverage: float | None = None,
+    size: int | None = None,
+    min_count: int | None = None,
+    keep: str | os.PathLike[str] | None = None,
+    keep_regex: str | Sequence[str] = (),
+    frequencies: bool = True,
+    pad_to_multiple_of: int = 1,
+    full: bool = False,
+    overwrite: bool = False,
+    link: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    command: Sequence[str] | None = None,
+) -> TrimResult:
+    """Trim a model to some languages.
+
+    Args:
+        model: A directory, the word ``demo``, or ``owner/name[@revision]`` on the Hugging Face hub.
+        langs: Languages to keep: codes or names, as a list or joined by commas.
+        out: The directory to write; not needed for a dry run.
+        corpus: ``[LANG=]PATTERN`` of text files, one text a line. Without any, word frequencies decide.
+        coverage: Share of every language's expected tokens to keep, in (0, 1]; by default ``DEFAULT_COVERAGE``.
+        size: Tokens to keep in all, instead.
+        min_count: Least occurrences in a corpus, instead.
+        keep: A file of tokens to keep whatever their use, one a line.
+        keep_regex: Patterns of tokens to keep, searched in their surface text.
+        frequencies: Use the built-in word frequencies, alone or beside a corpus.
+        pad_to_multiple_of: Pad the tables to a multiple of so many rows.
+        full: Also compare hidden states and logits on real text (needs torch).
+        overwrite: Replace an existing output.
+        link: Hard-link files that do not change instead of copying them.
+        dry_run: Plan only.
+        progress: Called as work goes on.
+        command: The command line, for the record.
+
+    Returns:
+        The plan, and unless it was a dry run, where the result lies and its certificate.
+
+    Raises:
+        InputError: The request or a file is wrong; nothing was written.
+        CertificateError: The result does not behave as its source; nothing was written.
+        StorageError: It could not be written; nothing was left behind.
+    """
+    limit = choose_limit(coverage, size, min_count)
+    languages = find_languages(langs)
+    if pad_to_multiple_of < 1:
+        raise InputError(f"pad_to_multiple_of must be at least 1, got {pad_to_multiple_of}")
+    if out is None and not dry_run:
+        raise InputError("no output directory was given; name one with --out, or plan only with --dry-run")
+    if out is not None and not dry_run:
+        check_output(Path(out), overwrite=overwrite)
+    corpora = parse_corpora([corpus] if isinstance(corpus, str) else corpus, languages)
+    patterns = [keep_regex] if isinstance(keep_regex, str) else list(keep_regex)
+    opened = open_model(model)
+    named = named_tokens(opened.vocabulary, keep, patterns)
+    evidence = gather_evidence(
+        opened.vocabulary, languages, corpora, frequencies=frequencies, progress=progress
+    )
+    plan = plan_trim(opened, evidence, limit, named=named, pad_to_multiple_of=pad_to_multiple_of)
+    if dry_run or out is None:
+        return TrimResult(plan=plan, out=None, certificate=None, manifest=None)
+    config = {
+        "langs": [language.code for language in languages],
+        "corpus": [corpus] if isinstance(corpus, str) else list(corpus),
+        limit.by: limit.value,
+        "keep": None if keep is None else str(keep),
+        "keep_regex": patterns,
+        "frequencies": frequencies,
+        "pad_to_multiple_of": pad_to_multiple_of,
+        "full": full,
+    }
+    record = {"command": list(command or _command(model, out, config, limit)), "config": config}
+    certificate, manifest = apply_trim(
+        opened, plan, evidence, Path(out), record, full=full, overwrite=overwrite, link=link, progress=progress
+    )
+    return TrimResult(plan=plan, out=Path(out), certificate=certificate, manifest=manifest)
+
+
+def choose_limit(coverage: float | None, size: int | None, min_count: int | None) -> Limit:
+    """The one limit that was asked for, checked.
+
+    Raises:
+        InputError: More than one was given, or its value makes no sense.
+    """
+    given = {
+        name: value
+        for name, value in (("coverage", coverage), ("size", size), ("min_count", min_count))
+        if value is not None
+    }
+    if len(given) > 1:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError(f"{flags} cannot be combined: give one of them")
+    if coverage is not None and not 0 < coverage <= 1:
+        raise InputError(f"--coverage is a share between 0 and 1, such as 0.9999; got {coverage}")
+    if size is not None and size < 1:
+        raise InputError(f"--size is a number of tokens, such as 40000; got {size}")
+    if min_count is not None and min_count < 1:
+        raise InputError(f"--min-count is a number of occurrences, such as 2; got {min_count}")
+    if size is not None:
+        return Limit(by="size", value=size)
+    if min_count is not None:
+        return Limit(by="min_count", value=min_count)
+    return Limit(by="coverage", value=DEFAULT_COVERAGE if coverage is None else coverage)
+
+
+def plan_trim(
+    opened: OpenModel,
+    evidence: Sequence[Evidence],
+    limit: Limit,
+    *,
+    named: Mapping[int, str],
+    pad_to_multiple_of: int = 1,
+) -> TrimPlan:
+    """Decide what is kept and what every file will hold, without writing anything."""
+    vocabulary = opened.vocabulary
+    languages = tuple(record.language for record in evidence)
+    required = required_tokens(opened.source.path, vocabulary, languages) | dict(named)
+    counted = [record.corpus.dense(vocabulary.size) for record in evidence if record.corpus is not None]
+    selection = select_ids(
+        {record.language.code: record.shares for record in evidence},
+        required,
+        limit,
+        close=lambda ids: close_ids(vocabulary.document, ids),
+        counts=np.maximum.reduce(counted).astype(np.int64) if counted else None,
+    )
+    kept = len(selection.keep_ids)
+    pad_rows = -kept % pad_to_multiple_of
+    slices = vocab_slices(opened.axes, selection.keep_ids, pad_rows)
+    return TrimPlan(
+        source=opened.source.name,
+        model_type=str(opened.config.get("model_type", "unknown")),
+        tokenizer_type=str(vocabulary.document["model"].get("type")),
+        languages=languages,
+        limit=limit,
+        keep_ids=selection.keep_ids,
+        rules=selection.rules,
+        coverage=selection.coverage,
+        unseen={record.language.code: _unseen(record) for record in evidence},
+        pad_rows=pad_rows,
+        slices=slices,
+        sizes=_sizes(opened, slices, kept + pad_rows, kept),
+        not_copied=tuple(stale_files(opened.source.path)),
+    )
+
+
+def apply_trim(
+    opened: OpenModel,
+    plan: TrimPlan,
+    evidence: Sequence[Evidence],
+    out: Path,
+    record: Mapping[str, Any],
+    *,
+    full: bool = False,
+    overwrite: bool = False,
+    link: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Certificate, dict[str, Any]]:
+    """Write the trimmed model, certified, or nothing at all.
+
+    Raises:
+        CertificateError: The result does not behave as its source.
+    """
+    with atomic_directory(out, overwrite=overwrite) as building:
+        document = dump_document(trim_document(opened.vocabulary.document, plan.keep_ids))
+        (building / "tokenizer.json").write_bytes(document)
+        notes = write_configs(opened, plan, building)
+        total = plan.sizes["after"]["bytes"]
+        report = (lambda amount: progress("writing weights", amount, total)) if progress is not None else None
+        write_sliced(opened.checkpoint, building, plan.slices, link=link, progress=report)
+        for name in copied_files(opened.source.path):
+            (building / name).parent.mkdir(parents=True, exist_ok=True)
+            copy_file(safe_file(opened.source.path, name), building / name)
+        certificate = certify(opened, plan, evidence, building, document, full=full, progress=progress)
+        if not certificate.passed:
+            raise CertificateError("The trimmed model failed its certificate: " + "; ".join(certificate.failures()))
+        manifest = _manifest(opened, plan, record, certificate, notes, progress)
+        write_manifest(building, manifest)
+        (building / "README.md").write_text(render_card(manifest), encoding="utf-8")
+    return certificate, manifest
+
+
+def certify(
+    opened: OpenModel,
+    plan: TrimPlan,
+    evidence: Sequence[Evidence],
+    trimmed: Path,
+    document: bytes,
+    *,
+    full: bool,
+    progress: Progress | None = None,
+) -> Certificate:
+    """Check what was written against the source."""
+    after = make_tokenizer(document)
+    texts = {
+        item.language.code: certify_texts(
+            opened.vocabulary.tokenizer,
+            after,
+            plan.keep_ids,
+            item.texts,
+            unknown=unknown_id(opened.vocabulary.document),
+            source=item.texts_from,
+        )
+        for item in evidence
+    }
+    rows = certify_rows(opened.checkpoint, open_checkpoint(trimmed), plan.slices)
+    behaviour = None
+    if full:
+        from polycompress.pipelines.behaviour import compare_behaviour
+
+        if progress is not None:
+            progress("running both models", 0, None)
+        lines = [text for item in evidence for text in item.texts]
+        ids = kept_only(opened.vocabulary.tokenizer, plan.keep_ids, lines)
+        behaviour = compare_behaviour(opened.source.path, trimmed, ids, plan.keep_ids)
+    return Certificate(rows=rows, languages=texts, full=behaviour)
+
+
+def write_configs(opened: OpenModel, plan: TrimPlan, building: Path) -> list[str]:
+    """Write configuration files with every token id translated; what could not be is returned as notes."""
+    root = opened.source.path
+    mapping = {int(old): new for new, old in enumerate(plan.keep_ids)}
+    rows = len(plan.keep_ids) + plan.pad_rows
+    config, notes = id_fields.remap_config(opened.config, mapping, rows)
+    _write_json(building / "config.json", config)
+    generation = read_json(root, "generation_config.json", required=False)
+    if generation is None and plan.pad_rows and _unmasked_heads(opened):
+        generation = {}
+    if generation is not None:
+        generation, more = id_fields.remap_generation_config(generation, mapping, rows)
+        notes += more
+        if plan.pad_rows and _unmasked_heads(opened):
+            padding = list(range(len(plan.keep_ids), rows))
+            generation["suppress_tokens"] = sorted({*(generation.get("suppress_tokens") or ()), *padding})
+            notes.append(
+                f"{plan.pad_rows} rows pad the output table and have no bias to mask them: a softmax over all rows "
+                "sees them; generation suppresses their ids"
+            )
+        _write_json(building / "generation_config.json", generation)
+    document = opened.vocabulary.document
+    tokenizer_config = read_json(root, "tokenizer_config.json", required=False) or {}
+    special = read_json(root, "special_tokens_map.json", required=False)
+    tokenizer_config, more = id_fields.remap_tokenizer_config(
+        tokenizer_config, mapping, document=document, special_tokens_map=special, config=opened.config
+    )
+    notes += more
+    _write_json(building / "tokenizer_config.json", tokenizer_config)
+    if special is not None:
+        _write_json(building / "special_tokens_map.json", special)
+    return notes
+
+
+def _unmasked_heads(opened: OpenModel) -> bool:
+    return bool(opened.axes.heads or opened.axes.tied) and not opened.axes.biases
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _unseen(record: Evidence) -> float | None:
+    corpus = record.corpus
+    if corpus is None or corpus.seen_once is None or corpus.tokens == 0:
+        return None
+    return corpus.seen_once / corpus.tokens
+
+
+def _sizes(
+    opened: OpenModel, slices: Mapping[str, RowSlice], rows: int, kept: int
+) -> dict[str, dict[str, int]]:
+    before = after = before_bytes = after_bytes = 0
+    for name, info in opened.checkpoint.tensors.items():
+        count = math.prod(info.shape)
+        cut = slices.get(name)
+        new = count if cut is None else count // info.shape[cut.axis] * cut.rows
+        before += count
+        after += new
+        before_bytes += info.nbytes
+        after_bytes += info.nbytes if cut is None else info.nbytes // info.shape[cut.axis] * cut.rows
+    embedding = parameter_parts(opened.config, opened.checkpoint.tensors, opened.axes)["embeddings"]
+    return {
+        "before": {
+            "parameters": before,
+            "bytes": before_bytes,
+            "vocab": opened.vocabulary.size,
+            "rows": opened.axes.rows,
+            "embedding_parameters": embedding,
+        },
+        "after": {
+            "parameters": after,
+            "bytes": after_bytes,
+            "vocab": kept,
+            "rows": rows,
+            "embedding_parameters": embedding // opened.axes.rows * rows,
+        },
+    }
+
+
+def _manifest(
+    opened: OpenModel,
+    plan: TrimPlan,
+    record: Mapping[str, Any],
+    certificate: Certificate,
+    notes: Sequence[str],
+    progress: Progress | None,
+) -> dict[str, Any]:
+    root = opened.source.path
+    if progress is not None:
+        progress("hashing the source", 0, None)
+    read = ["config.json", "tokenizer.json", *opened.checkpoint.files]
+    return {
+        "schema": 1,
+        "tool": {"name": "polycompress", "version": polycompress.__version__},
+        **record,
+        "seed": None,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "source": {
+            "spec": opened.source.spec,
+            "name": opened.source.name,
+            "revision": opened.source.revision,
+            "model_type": plan.model_type,
+            "architectures": opened.config.get("architectures"),
+            "files": {name: file_sha256(root, name) for name in read if (root / name).exists()},
+        },
+        "languages": [{"code": language.code, "name": language.name} for language in plan.languages],
+        "sizes": {when: dict(size) for when, size in plan.sizes.items()},
+        "coverage": dict(plan.coverage),
+        "unseen": dict(plan.unseen),
+        "kept_ids": pack_ids(plan.keep_ids),
+        "kept_by": {rule: len(ids) for rule, ids in plan.rules.items()},
+        "kept_rules": {
+            rule: pack_ids(ids) for rule, ids in plan.rules.items() if rule != plan.limit.by.replace("_", " ")
+        },
+        "pad_rows": plan.pad_rows,
+        "tensors": [{"name": name, "axis": cut.axis, "rows": cut.rows} for name, cut in plan.slices.items()],
+        "certificate": certificate.as_dict(),
+        "not_copied": list(plan.not_copied),
+        "notes": list(notes),
+    }
+
+
+def _command(
+    model: str | os.PathLike[str], out: str | os.PathLike[str], config: Mapping[str, Any], limit: Limit
+) -> list[str]:
+    words = ["polycompress", "trim", str(model), "--langs", ",".join(config["langs"])]
+    for entry in config["corpus"]:
+        words += ["--corpus", entry]
+    value = f"{limit.value:g}" if limit.by == "coverage" else str(int(limit.value))
+    words += [f"--{limit.by.replace('_', '-')}", value]
+    if config["keep"]:
+        words += ["--keep", config["keep"]]
+    for pattern in config["keep_regex"]:
+        words += ["--keep-regex", pattern]
+    if not config["frequencies"]:
+        words += ["--no-frequencies"]
+    if config["pad_to_multiple_of"] > 1:
+        words += ["--pad-to-multiple-of", str(config["pad_to_multiple_of"])]
+    if config["full"]:
+        words += ["--full"]
+    return [*words, "--out", str(out)]
