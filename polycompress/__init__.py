@@ -1,3 +1,22 @@
 """polycompress: make multilingual language models small."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from polycompress.pipelines.inspect import inspect
+    from polycompress.pipelines.trim import trim
+    from polycompress.pipelines.verify import verify
+
 __version__ = "0.1.0"
+__all__ = ["inspect", "trim", "verify"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  the module protocol
+    """Import the front door's functions when they are first asked for."""
+    if name in __all__:
+        import importlib
+
+        return getattr(importlib.import_module(f"polycompress.pipelines.{name}"), name)
+    raise AttributeError(f"module 'polycompress' has no attribute {name!r}")

@@ -67,9 +67,7 @@ def select_ids(
     """
     must = np.array(sorted(required), dtype=np.int64)
     base = close(must)
-    score = np.maximum.reduce(list(shares.values()))
-    order = np.lexsort((np.arange(len(score)), -score))
-    order = order[(score[order] > 0) & ~np.isin(order, base)]
+    order = ranking(shares, base)[len(base) :]
     if limit.by == "size":
         chosen = _by_size(order, base, int(limit.value), close)
     elif limit.by == "coverage":
@@ -86,24 +84,19 @@ def select_ids(
     )
 
 
-def frontier(shares: Mapping[str, Distribution], required: Ids, sizes: Sequence[int]) -> dict[str, list[float]]:
-    """Per language, the coverage that each vocabulary size buys.
+def ranking(shares: Mapping[str, Distribution], base: Ids) -> Ids:
+    """All ids in the order in which they are kept: those always kept, then by the largest share in any language.
 
     Args:
         shares: (V,) per language.
-        required: Ids kept at every size.
-        sizes: Numbers of kept tokens, required ones included.
+        base: Ids kept whatever the size.
 
     Returns:
-        For each language, a coverage for each size. BPE's closure is not counted.
+        (at most V,) ids; those that no language uses are left out. Ties break by id.
     """
     score = np.maximum.reduce(list(shares.values()))
     order = np.lexsort((np.arange(len(score)), -score))
-    order = np.concatenate([required, order[~np.isin(order, required)]])
-    return {
-        code: [float(np.cumsum(share[order])[min(size, len(order)) - 1]) for size in sizes]
-        for code, share in shares.items()
-    }
+    return np.concatenate([base, order[(score[order] > 0) & ~np.isin(order, base)]])
 
 
 def _for_coverage(shares: Mapping[str, Distribution], order: Ids, base: Ids, wanted: float) -> int:

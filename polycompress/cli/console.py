@@ -1,0 +1,153 @@
+"""Where text goes: results to stdout, everything else to stderr. The only room that makes rich consoles."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    from polycompress.pipelines.gathering import Progress
+
+QUIET_SECONDS: Final = 1.0
+"""No bar is shown for work that ends sooner."""
+
+
+@functools.cache
+def out() -> Console:
+    """Results."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+@functools.cache
+def err() -> Console:
+    """Errors, warnings and bars."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Write one JSON object to stdout, and nothing else."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=_plain) + "\n")
+
+
+def print_error(message: str) -> None:
+    """Write an error to stderr."""
+    from rich.text import Text
+
+    err().print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+
+
+def print_facts(rows: Sequence[tuple[str, ...]], title: str = "", header: Sequence[str] = ()) -> None:
+    """Write a small table of facts to stdout: names left, values right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.show_header = bool(header)
+    for index in range(max(map(len, rows))):
+        name = header[index] if index < len(header) else ""
+        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    out().print(table)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress | None]:
+    """Bars on a terminal for whatever takes more than a moment; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    bars: Bars | None = None
+    tasks: dict[str, Any] = {}
+    started = time.monotonic()
+
+    def report(label: str, amount: int, total: int | None) -> None:
+        nonlocal bars
+        if bars is None:
+            if time.monotonic() - started < QUIET_SECONDS:
+                tasks[label] = tasks.get(label, 0) + amount
+                return
+            bars = _make_bars()
+            bars.start()
+            done, tasks_before = dict(tasks), list(tasks)
+            tasks.clear()
+            if label in tasks_before:
+                tasks[label] = bars.add_task(label, total=total, completed=done[label])
+        if label not in tasks:
+            tasks[label] = bars.add_task(label, total=total)
+        bars.update(tasks[label], advance=amount, total=total)
+
+    try:
+        yield report
+    finally:
+        if bars is not None:
+            bars.stop()
+
+
+def log_to_stderr(*, verbose: bool) -> None:
+    """Show warnings, or with ``verbose`` everything, on stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    root = logging.getLogger("polycompress")
+    root.handlers[:] = [handler]
+    root.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    root.propagate = False
+
+
+def number(value: float) -> str:
+    """12,345."""
+    return f"{value:,.0f}"
+
+
+def megabytes(value: float) -> str:
+    """Bytes as megabytes (10**6) or gigabytes."""
+    return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:.1f} MB"
+
+
+def millions(value: float) -> str:
+    """Parameters in millions."""
+    return f"{value / 1e6:.1f}M" if value >= 1e5 else f"{value:,.0f}"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share as a percentage, never rounded up to 100."""
+    text = f"{100 * share:.{digits}f} %"
+    if share < 1 and text.startswith("100"):
+        return "> 99." + "9" * digits + " %"
+    return text
+
+
+def _make_bars() -> Bars:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err(),
+        transient=True,
+    )
+
+
+def _plain(value: object) -> object:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "as_dict"):
+        return value.as_dict()
+    return str(value)

@@ -1,0 +1,90 @@
+"""``polycompress inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from polycompress.cli import console
+from polycompress.cli.options import Corpus, Frequencies, Json, Model
+
+if TYPE_CHECKING:
+    from polycompress.pipelines.inspect import Frontier, Inspection
+
+
+def inspect(
+    model: Model,
+    langs: Annotated[
+        str, typer.Option("--langs", metavar="CODES", help="Languages whose frontier to measure, joined by commas.")
+    ] = "",
+    corpus: Corpus = [],  # noqa: B006  typer reads the default, nothing changes it
+    frequencies: Frequencies = True,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the frontier (.png, .svg, .pdf).")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what a model is made of, and what each vocabulary size keeps of some languages.
+
+    Examples:
+
+        polycompress inspect demo
+
+        polycompress inspect demo --langs de,tr,zh --plot frontier.png
+    """
+    from polycompress.pipelines.inspect import inspect as run
+
+    with console.progress_bars() as progress:
+        found = run(model, langs=langs, corpus=corpus, frequencies=frequencies, plot=plot, progress=progress)
+    if json:
+        console.print_json(found.as_dict())
+        return
+    _show(found)
+    if plot is not None and found.frontiers:
+        console.out().print(f"frontier drawn to {plot}", markup=False, soft_wrap=True)
+
+
+def _show(found: Inspection) -> None:
+    total = sum(found.parameters.values())
+    kind = ", ".join(found.architectures) or found.model_type
+    console.print_facts(
+        [
+            *((name, console.millions(count), console.percent(count / total)) for name, count in found.parameters.items()),
+            ("all", console.millions(total), f"{console.megabytes(found.bytes)} {'/'.join(found.dtypes)}"),
+        ],
+        f"{found.name} ({kind})",
+        ("parameters", "", ""),
+    )
+    console.out().print(f"tokenizer: {found.tokenizer_type}, {found.vocab:,} tokens", markup=False)
+    for oddity in found.oddities:
+        console.out().print(f"  - {oddity}", markup=False, soft_wrap=True)
+    for frontier in found.frontiers:
+        _show_frontier(frontier)
+    for gap in found.gaps:
+        console.out().print(f"\n{gap}", markup=False, soft_wrap=True)
+
+
+def _show_frontier(frontier: Frontier) -> None:
+    rows = [
+        (
+            console.number(point.size) + (" (default)" if point.size == frontier.default.size else ""),
+            console.percent(point.coverage, 3),
+            "-" if point.identical is None else console.percent(point.identical),
+        )
+        for point in frontier.points
+    ]
+    unit = "texts" if "lines" in frontier.texts_from else "words"
+    console.print_facts(
+        rows,
+        f"{frontier.language.name} ({frontier.language.code})",
+        ("tokens kept", "expected tokens covered", f"{unit} unchanged, of {frontier.texts:,} held out"),
+    )
+    if frontier.unseen is not None:
+        console.out().print(
+            f"about {console.percent(frontier.unseen, 2)} of new text's tokens never occurred in the corpus "
+            "(Good-Turing)",
+            markup=False,
+            soft_wrap=True,
+        )

@@ -1,0 +1,107 @@
+"""The program: one subcommand per module of this room."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+import polycompress
+from polycompress.cli import console
+from polycompress.cli.convert_tokenizer import convert_tokenizer
+from polycompress.cli.demo_model import demo_model
+from polycompress.cli.inspect import inspect
+from polycompress.cli.trim import trim
+from polycompress.cli.verify import verify
+from polycompress.errors import PolycompressError
+
+app = typer.Typer(
+    name="polycompress",
+    help="Make multilingual language models small: for one language, for two, or for a family.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:  # noqa: FBT001  typer's callback
+    if value:
+        typer.echo(f"polycompress {polycompress.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[  # noqa: ARG001  handled by its callback
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done to stderr.")] = False,
+) -> None:
+    """Options of every command."""
+    console.log_to_stderr(verbose=verbose)
+
+
+app.command("demo-model")(demo_model)
+app.command("inspect")(inspect)
+app.command("trim")(trim)
+app.command("verify")(verify)
+app.command("convert-tokenizer")(convert_tokenizer)
+
+
+class _Terminated(SystemExit):
+    """SIGTERM, as an exception so that nothing half-written is left."""
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  the signal module's signature
+    raise _Terminated(128 + signum)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Returns:
+        The exit code: 0 done, 2 the request or input is wrong, 1 it failed otherwise, 130 / 143 after a signal.
+    """
+    try:
+        code = app(args=list(arguments), prog_name="polycompress", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Abort:
+        return 130
+    except KeyboardInterrupt:
+        console.print_error("interrupted; nothing half-written was left")
+        return 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except PolycompressError as error:
+        console.print_error(str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except MemoryError:
+        console.print_error("out of memory")
+        return 1
+    except OSError as error:
+        reason = "the disk is full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else str(error)
+        console.print_error(f"{reason}. Nothing half-written was left")
+        return 1
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(run(sys.argv[1:]))
+
+

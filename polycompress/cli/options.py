@@ -1,0 +1,41 @@
+"""Options that several commands share, spelt once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A directory, the word `demo`, or `owner/name[@revision]` on the Hugging Face hub."
+    ),
+]
+Langs = Annotated[
+    str,
+    typer.Option(
+        "--langs", metavar="CODES", help="Languages, joined by commas: `de`, `deu`, `deu-Latn` or `German`."
+    ),
+]
+Corpus = Annotated[
+    list[str],
+    typer.Option(
+        "--corpus",
+        metavar="[LANG=]PATTERN",
+        help="Text files, one text a line, plain or .gz .zst .bz2 .xz; quote the pattern. May be repeated.",
+    ),
+]
+Frequencies = Annotated[
+    bool,
+    typer.Option(
+        "--frequencies/--no-frequencies", help="Use built-in word frequencies, alone or beside a corpus."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output, as the last step.")]
+Full = Annotated[
+    bool, typer.Option("--full", help="Also compare hidden states and logits on real text (extra `train`).")
+]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The directory to write.")]

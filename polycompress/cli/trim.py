@@ -1,0 +1,127 @@
+"""``polycompress trim``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from polycompress.cli import console
+from polycompress.cli.options import Corpus, Frequencies, Full, Json, Langs, Model, Overwrite
+
+if TYPE_CHECKING:
+    from polycompress.pipelines.trim import TrimPlan, TrimResult
+
+
+def trim(
+    model: Model,
+    langs: Langs,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The directory to write.")] = None,
+    corpus: Corpus = [],  # noqa: B006  typer reads the default, nothing changes it
+    coverage: Annotated[
+        float | None,
+        typer.Option("--coverage", help="Share of each language's expected tokens to keep. [default: 0.99995]"),
+    ] = None,
+    size: Annotated[int | None, typer.Option("--size", help="Tokens to keep in all, instead.")] = None,
+    min_count: Annotated[
+        int | None, typer.Option("--min-count", help="Keep what a corpus holds so often, instead.")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", metavar="FILE", help="Tokens or texts to keep, one a line.")
+    ] = None,
+    keep_regex: Annotated[
+        list[str], typer.Option("--keep-regex", metavar="PATTERN", help="Keep tokens whose text fits.")
+    ] = [],  # noqa: B006
+    frequencies: Frequencies = True,
+    pad_to_multiple_of: Annotated[
+        int, typer.Option("--pad-to-multiple-of", help="Pad tables with rows that no token reaches.")
+    ] = 1,
+    full: Full = False,
+    link: Annotated[bool, typer.Option("--link", help="Hard-link files that do not change.")] = False,
+    overwrite: Overwrite = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    json: Json = False,
+) -> None:
+    """Cut a multilingual model to the languages you serve, exactly.
+
+    Keeps the tokens those languages use, drops the other rows of the vocabulary tables, and changes nothing else. What
+    is written loads with plain transformers, and carries a certificate that it behaves as before; where that fails,
+    nothing is written.
+
+    Examples:
+
+        polycompress trim demo --langs de --out e5-de
+
+        polycompress trim xlm-roberta-base --langs sw,en --corpus sw='swahili/*.txt.gz' --size 40000 --out xlmr-sw-en
+    """
+    from polycompress.pipelines.trim import trim as run
+
+    with console.progress_bars() as progress:
+        result = run(
+            model,
+            langs=langs,
+            out=out,
+            corpus=corpus,
+            coverage=coverage,
+            size=size,
+            min_count=min_count,
+            keep=keep,
+            keep_regex=keep_regex,
+            frequencies=frequencies,
+            pad_to_multiple_of=pad_to_multiple_of,
+            full=full,
+            link=link,
+            overwrite=overwrite,
+            dry_run=dry_run,
+            progress=progress,
+            command=["polycompress", *sys.argv[1:]],
+        )
+    if json:
+        console.print_json(result.as_dict())
+    else:
+        _show(result)
+
+
+def _show(result: TrimResult) -> None:
+    show_plan(result.plan)
+    if result.certificate is not None:
+        from polycompress.cli.verify import show_certificate
+
+        show_certificate(result.certificate)
+    where = "nothing was written (--dry-run)" if result.out is None else f"written to {result.out}"
+    console.out().print(where, markup=False, soft_wrap=True)
+
+
+def show_plan(plan: TrimPlan) -> None:
+    """Sizes before and after, and what keeps the tokens."""
+    before, after = plan.sizes["before"], plan.sizes["after"]
+    rows = [
+        ("tokens", console.number(before["vocab"]), console.number(after["vocab"]), _part(before, after, "vocab")),
+        *(
+            (name, form(before[key]), form(after[key]), _part(before, after, key))
+            for name, key, form in (
+                ("embedding parameters", "embedding_parameters", console.millions),
+                ("all parameters", "parameters", console.millions),
+                ("weights", "bytes", console.megabytes),
+            )
+        ),
+    ]
+    names = ", ".join(language.name for language in plan.languages)
+    console.print_facts(rows, f"{plan.source} ({plan.model_type}, {plan.tokenizer_type}): {names}", ("", "before", "after", ""))
+    console.print_facts(
+        [
+            (language.name, console.percent(plan.coverage[language.code], 3), _unseen(plan.unseen[language.code]))
+            for language in plan.languages
+        ],
+        header=("language", "expected tokens kept", "never seen in the corpus"),
+    )
+
+
+def _part(before: dict[str, int], after: dict[str, int], key: str) -> str:
+    return console.percent(after[key] / max(1, before[key]))
+
+
+def _unseen(share: float | None) -> str:
+    return "no corpus" if share is None else console.percent(share, 3)

@@ -1,0 +1,253 @@
+"""What a multilingual model is made of, and what each vocabulary size would buy per language."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycompress.corpora import parse_corpora
+from polycompress.languages import Language, find_languages
+from polycompress.modeldir.axes import parameter_parts
+from polycompress.modeldir.directory import stale_files
+from polycompress.pipelines.gathering import Evidence, Progress, gather_evidence
+from polycompress.pipelines.keeping import required_tokens
+from polycompress.pipelines.loading import OpenModel, open_model
+from polycompress.pipelines.trim import DEFAULT_COVERAGE
+from polycompress.vocab.document import special_ids
+from polycompress.vocab.selection import Limit, ranking, select_ids
+from polycompress.vocab.splitting import word_rule
+from polycompress.vocab.surgery import close_ids
+
+SIZES: Final = (5_000, 10_000, 15_000, 20_000, 30_000, 40_000, 60_000, 90_000, 120_000, 180_000, 250_000)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """One vocabulary size on a language's frontier."""
+
+    size: int
+    """Tokens kept, for all asked languages together."""
+    coverage: float
+    """Share of the language's expected tokens that are kept."""
+    identical: float | None
+    """Share of its held-out texts all of whose tokens are kept, and which so stay as they are; None without texts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frontier:
+    """Size against what stays, for one language."""
+
+    language: Language
+    points: tuple[Point, ...]
+    default: Point
+    """What trimming to all asked languages keeps by default."""
+    unseen: float | None
+    """Good and Turing's share of tokens that the corpus never showed; None without a corpus."""
+    texts: int
+    texts_from: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inspection:
+    """Everything found."""
+
+    name: str
+    model_type: str
+    architectures: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    parameters: Mapping[str, int]
+    """By part; they add up to the whole."""
+    bytes: int
+    tokenizer_type: str
+    vocab: int
+    rows: int
+    tied: bool
+    oddities: tuple[str, ...]
+    frontiers: tuple[Frontier, ...]
+    gaps: tuple[str, ...]
+    """Languages asked for that nothing is known of, with what would help."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        plain = {
+            "name": self.name,
+            "model_type": self.model_type,
+            "architectures": list(self.architectures),
+            "dtypes": list(self.dtypes),
+            "parameters": dict(self.parameters),
+            "bytes": self.bytes,
+            "tokenizer": {"type": self.tokenizer_type, "vocab": self.vocab, "oddities": list(self.oddities)},
+            "rows": self.rows,
+            "tied": self.tied,
+            "gaps": list(self.gaps),
+        }
+        plain["frontiers"] = {
+            frontier.language.code: {
+                "points": [asdict(point) for point in frontier.points],
+                "default": asdict(frontier.default),
+                "unseen": frontier.unseen,
+                "texts": frontier.texts,
+                "texts_from": frontier.texts_from,
+            }
+            for frontier in self.frontiers
+        }
+        return plain
+
+
+def inspect(
+    model: str | os.PathLike[str],
+    *,
+    langs: str | Sequence[str] = (),
+    corpus: str | Sequence[str] = (),
+    frequencies: bool = True,
+    plot: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Inspection:
+    """Look into a model, and measure the frontier of some languages.
+
+    Args:
+        model: A directory, the word ``demo``, or ``owner/name[@revision]``.
+        langs: Languages whose frontier to measure.
+        corpus: ``[LANG=]PATTERN`` of text files.
+        frequencies: Use the built-in word frequencies too.
+        plot: Also draw the frontier into this file (.png, .svg or .pdf; extra ``report``).
+        progress: Called as work goes on.
+
+    Returns:
+        What was found.
+
+    Raises:
+        InputError: The model or a corpus cannot be read.
+    """
+    languages = find_languages(langs) if langs else ()
+    corpora = parse_corpora([corpus] if isinstance(corpus, str) else corpus, languages)
+    opened = open_model(model)
+    covered = {spec.language for spec in corpora}
+    known = [item for item in languages if item in covered or (frequencies and item.wordfreq is not None)]
+    gaps = [
+        f"{item.name} ({item.code}): no built-in word frequencies and no corpus; give --corpus {item.code}='FILES'"
+        for item in languages
+        if item not in known
+    ]
+    evidence = gather_evidence(opened.vocabulary, known, corpora, frequencies=frequencies, progress=progress)
+    frontiers = measure_frontiers(opened, evidence) if evidence else ()
+    if plot is not None and frontiers:
+        from polycompress.report.plots import plot_frontier
+
+        plot_frontier(
+            {
+                item.language.name: [(point.size, point.coverage, point.identical) for point in item.points]
+                for item in frontiers
+            },
+            Path(plot),
+            default_sizes={item.language.name: item.default.size for item in frontiers},
+        )
+    tensors = opened.checkpoint.tensors
+    return Inspection(
+        name=opened.source.name,
+        model_type=str(opened.config.get("model_type", "unknown")),
+        architectures=tuple(map(str, opened.config.get("architectures") or ())),
+        dtypes=tuple(sorted({info.dtype for info in tensors.values()})),
+        parameters=parameter_parts(opened.config, tensors, opened.axes),
+        bytes=sum(info.nbytes for info in tensors.values()),
+        tokenizer_type=str(opened.vocabulary.document["model"].get("type")),
+        vocab=opened.vocabulary.size,
+        rows=opened.axes.rows,
+        tied=opened.axes.tied,
+        oddities=tuple(oddities(opened)),
+        frontiers=frontiers,
+        gaps=tuple(gaps),
+    )
+
+
+def measure_frontiers(
+    opened: OpenModel, evidence: Sequence[Evidence], sizes: Sequence[int] = SIZES
+) -> tuple[Frontier, ...]:
+    """Coverage and share of unchanged held-out texts, per language and vocabulary size."""
+    vocabulary = opened.vocabulary
+    languages = [record.language for record in evidence]
+    required = required_tokens(opened.source.path, vocabulary, languages)
+    shares = {record.language.code: record.shares for record in evidence}
+    default = select_ids(
+        shares,
+        required,
+        Limit(by="coverage", value=DEFAULT_COVERAGE),
+        close=lambda ids: close_ids(vocabulary.document, ids),
+    )
+    base = close_ids(vocabulary.document, np.array(sorted(required), dtype=np.int64))
+    order = ranking(shares, base)
+    ranks = np.full(vocabulary.size, vocabulary.size, dtype=np.int64)
+    ranks[order] = np.arange(len(order))
+    grid = [size for size in sizes if len(base) <= size < len(order)] + [len(order)]
+    grid = sorted({*grid, len(default.keep_ids)})
+    frontiers: list[Frontier] = []
+    for record in evidence:
+        reached = np.cumsum(record.shares[order])
+        needed = _largest_ranks(record, ranks)
+        points = tuple(
+            Point(
+                size=size,
+                coverage=float(reached[min(size, len(order)) - 1]),
+                identical=None if needed is None else float(np.mean(needed < size)),
+            )
+            for size in grid
+        )
+        corpus = record.corpus
+        unseen = corpus.seen_once / corpus.tokens if corpus is not None and corpus.seen_once is not None else None
+        frontiers.append(
+            Frontier(
+                language=record.language,
+                points=points,
+                default=next(point for point in points if point.size == len(default.keep_ids)),
+                unseen=unseen,
+                texts=0 if needed is None else len(needed),
+                texts_from=record.texts_from,
+            )
+        )
+    return tuple(frontiers)
+
+
+def oddities(opened: OpenModel) -> list[str]:
+    """What about this tokenizer and its tables surprises people."""
+    document = opened.vocabulary.document
+    model: Mapping[str, Any] = document["model"]
+    found: list[str] = []
+    spare = opened.axes.rows - opened.vocabulary.size
+    if spare:
+        found.append(f"the tables have {spare:,} rows more than the tokenizer has tokens")
+    added = [token for token in document.get("added_tokens") or () if not token.get("special")]
+    if added:
+        found.append(f"{len(added):,} added tokens that are not special, such as {added[0]['content']!r}")
+    if model.get("byte_fallback"):
+        found.append("byte fallback: characters without a piece become bytes, none is unknown")
+    if model.get("ignore_merges"):
+        found.append("ignore_merges: a whole word that is a token is taken as it is")
+    rules = set(special_ids(document).values())
+    if "minimum score" in rules:
+        found.append("its piece of lowest score sets the price of unknown characters and is always kept")
+    rule = word_rule(document)
+    if not rule.independent:
+        found.append(f"lines must be counted whole: {rule.reason}")
+    for name in ("truncation", "padding"):
+        if document.get(name):
+            found.append(f"tokenizer.json switches {name} on")
+    stale = stale_files(opened.source.path)
+    if stale:
+        found.append(f"files of a slow tokenizer that a trim leaves behind: {', '.join(stale)}")
+    if opened.axes.heads and not opened.axes.tied:
+        found.append(f"the output table is a tensor of its own ({', '.join(opened.axes.heads)}): both are cut")
+    return found
+
+
+def _largest_ranks(record: Evidence, ranks: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """(texts,) the rank of each held-out text's rarest token."""
+    source = record.corpus if record.corpus is not None and record.corpus.held_out else record.words
+    if source is None or not source.held_out:
+        return None
+    return np.array([ranks[ids].max(initial=0) for ids in source.held_out], dtype=np.int64)
