@@ -56,7 +56,9 @@ def remap_config(
     Raises:
         InputError: The family computes positions from ``pad_token_id`` and the map would change that id; keep
             the ids that :func:`required_ids` names.
+        ValueError: The map leads outside the trimmed table.
     """
+    _check_map(old_to_new, rows)
     notes: list[str] = []
     new: dict[str, Any] = _walk(copy.deepcopy(dict(config)), old_to_new, "config.json", notes, 0)
     if new.pop("auto_map", None) is not None:
@@ -70,7 +72,7 @@ def remap_config(
 
 
 def remap_generation_config(
-    config: Mapping[str, Any], old_to_new: Mapping[int, int]
+    config: Mapping[str, Any], old_to_new: Mapping[int, int], rows: int
 ) -> tuple[dict[str, Any], list[str]]:
     """Rewrite ``generation_config.json`` for a trimmed vocabulary.
 
@@ -80,10 +82,15 @@ def remap_generation_config(
     Args:
         config: The source's ``generation_config.json``.
         old_to_new: New id of every kept id.
+        rows: Rows of the trimmed embedding table, padding included.
 
     Returns:
         The new configuration, and notes on ids that were dropped.
+
+    Raises:
+        ValueError: The map leads outside the trimmed table.
     """
+    _check_map(old_to_new, rows)
     notes: list[str] = []
     new: dict[str, Any] = _walk(copy.deepcopy(dict(config)), old_to_new, "generation_config.json", notes, 0)
     return new, notes
@@ -116,6 +123,12 @@ def required_ids(config: Mapping[str, Any], rows: int) -> dict[int, str]:
             for value in range(pad + 1 if _is_id(pad) and pad < rows else 0):
                 named.setdefault(value, "positions start after pad_token_id")
     return {value: key for value, key in sorted(named.items()) if 0 <= value < rows}
+
+
+def _check_map(old_to_new: Mapping[int, int], rows: int) -> None:
+    highest = max(old_to_new.values(), default=-1)
+    if highest >= rows:
+        raise ValueError(f"old_to_new leads to id {highest}, but the trimmed table has {rows} rows")
 
 
 def _is_id(value: object) -> bool:

@@ -51,91 +51,112 @@ _NORMALIZER_FLAGS = {
 
 
 def remap_tokenizer_config(
-    config: Mapping[str, Any] | None,
-    document: Mapping[str, Any],
+    tokenizer_config: Mapping[str, Any] | None,
+    old_to_new: Mapping[int, int],
     *,
-    model_config: Mapping[str, Any],
+    document: Mapping[str, Any],
+    config: Mapping[str, Any],
     special_tokens_map: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Make the ``tokenizer_config.json`` that belongs to a trimmed ``tokenizer.json``.
+    """Make the ``tokenizer_config.json`` of a trimmed vocabulary.
 
     Args:
-        config: The source's ``tokenizer_config.json``, or None where there is none.
-        document: The trimmed ``tokenizer.json``.
-        model_config: ``config.json``, for the model type and its number of segments.
+        tokenizer_config: The source's ``tokenizer_config.json``; None or empty where there is none.
+        old_to_new: New id of every kept id.
+        document: The source's ``tokenizer.json``.
+        config: The source's ``config.json``, for the model type and its number of segments.
         special_tokens_map: The source's ``special_tokens_map.json``. As in the libraries, it overrides
-            ``config`` unless that has ``added_tokens_decoder``.
+            ``tokenizer_config`` unless that has ``added_tokens_decoder``.
 
     Returns:
         The configuration, which names ``PreTrainedTokenizerFast``, and notes on what could not be carried
         over.
     """
-    source = dict(config or {})
+    source = dict(tokenizer_config or {})
     if special_tokens_map and "added_tokens_decoder" not in source:
         source |= special_tokens_map
     notes: list[str] = []
-    vocabulary = _vocabulary(document)
-    defaults, known = _class_of(source, model_config)
+    defaults, known = _class_of(source, config)
+    kept = _kept_tokens(document, old_to_new, source, defaults)
     new: dict[str, Any] = {key: source[key] for key in _COPIED if source.get(key) is not None}
     if "model_max_length" not in new and isinstance(source.get("max_len"), int):
         new["model_max_length"] = source["max_len"]
     new.setdefault("padding_side", defaults.padding_side)
-    new["model_input_names"] = _input_names(source, defaults, known, model_config)
-    new |= _roles(source, defaults, known, vocabulary, notes)
-    new |= _more_tokens(source, vocabulary, notes)
+    new["model_input_names"] = _input_names(source, defaults, known, config)
+    new |= _roles(source, defaults, kept, notes)
+    new |= _more_tokens(source, kept, notes)
     prefix_space = (document.get("pre_tokenizer") or {}).get("add_prefix_space")
     if isinstance(prefix_space, bool):
         # transformers 4.57 overrides the pre-tokenizer unless this agrees with it.
         new["add_prefix_space"] = prefix_space
     new["added_tokens_decoder"] = {
-        str(token["id"]): {key: token[key] for key in _ADDED_FLAGS if key in token}
+        str(old_to_new[token["id"]]): {key: token[key] for key in _ADDED_FLAGS if key in token}
         for token in document.get("added_tokens") or []
+        if token["id"] in old_to_new
     }
     new["tokenizer_class"] = "PreTrainedTokenizerFast"
-    _note_differences(source, document, model_config, set(new), notes)
+    _note_differences(source, document, config, set(new), notes)
     return new, notes
 
 
 def remap_special_tokens_map(
-    special_tokens_map: Mapping[str, Any], document: Mapping[str, Any]
+    special_tokens_map: Mapping[str, Any], old_to_new: Mapping[int, int], *, document: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Drop the entries of ``special_tokens_map.json`` whose token the trimmed ``tokenizer.json`` lacks.
+    """Drop the entries of ``special_tokens_map.json`` whose token is not kept.
 
     The file holds strings (or token objects), no ids, so nothing else changes.
 
     Args:
         special_tokens_map: The source's ``special_tokens_map.json``.
-        document: The trimmed ``tokenizer.json``.
+        old_to_new: New id of every kept id.
+        document: The source's ``tokenizer.json``.
 
     Returns:
         The new map, and notes on dropped entries.
     """
-    vocabulary = _vocabulary(document)
+    kept = _kept_tokens(document, old_to_new, special_tokens_map, TokenizerClass())
     new: dict[str, Any] = {}
     notes: list[str] = []
     for key, value in special_tokens_map.items():
+        items = value if isinstance(value, list) else [value]
+        missing = [str(_text(item)) for item in items if _text(item) not in kept]
         if isinstance(value, list):
-            new[key] = [item for item in value if _text(item) in vocabulary]
-            missing = [str(_text(item)) for item in value if _text(item) not in vocabulary]
-        else:
-            missing = [] if _text(value) in vocabulary else [str(_text(value))]
-            new |= {} if missing else {key: value}
+            new[key] = [item for item in value if _text(item) in kept]
+        elif not missing:
+            new[key] = value
         if missing:
-            notes.append(f"special_tokens_map.json: {key} {_listed(missing)} not in tokenizer.json; dropped")
+            notes.append(f"special_tokens_map.json: {key} {_listed(missing)} not in the vocabulary; dropped")
     return new, notes
 
 
-def _vocabulary(document: Mapping[str, Any]) -> set[str]:
-    """Every token of a ``tokenizer.json``, whatever the model's type."""
+def _kept_tokens(
+    document: Mapping[str, Any],
+    old_to_new: Mapping[int, int],
+    source: Mapping[str, Any],
+    defaults: TokenizerClass,
+) -> set[str]:
+    """Those of the tokens that could be special that ``tokenizer.json`` has and the trimmed one keeps."""
+    wanted = {*defaults.tokens.values(), *(token for names in ROLE_NAMES.values() for token in names)}
+    for value in source.values():
+        values = [value]
+        if isinstance(value, list):
+            values += value
+        elif isinstance(value, Mapping):
+            values += value.values()
+        wanted |= {text for text in map(_text, values) if text is not None}
     vocab = (document.get("model") or {}).get("vocab") or {}
-    tokens = {item[0] for item in vocab} if isinstance(vocab, list) else set(vocab)
-    return tokens | {token["content"] for token in document.get("added_tokens") or []}
+    if isinstance(vocab, list):
+        ids = {item[0]: number for number, item in enumerate(vocab) if item[0] in wanted}
+    else:
+        ids = {token: vocab[token] for token in wanted if token in vocab}
+    ids |= {token["content"]: token["id"] for token in document.get("added_tokens") or []}
+    return {token for token, number in ids.items() if number in old_to_new}
 
 
-def _class_of(source: Mapping[str, Any], model_config: Mapping[str, Any]) -> tuple[TokenizerClass, bool]:
+def _class_of(source: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[TokenizerClass, bool]:
     """The defaults of the class the libraries would have taken, and whether it is a particular one."""
-    family = FAMILIES.get(str(model_config.get("model_type")))
-    named = source.get("tokenizer_class") or model_config.get("tokenizer_class")
+    family = FAMILIES.get(str(config.get("model_type")))
+    named = source.get("tokenizer_class") or config.get("tokenizer_class")
     name = named if isinstance(named, str) else family.tokenizer if family is not None else GENERIC
     name = name.removesuffix("Fast")
     return TOKENIZER_CLASSES.get(
@@ -144,44 +165,35 @@ def _class_of(source: Mapping[str, Any], model_config: Mapping[str, Any]) -> tup
 
 
 def _input_names(
-    source: Mapping[str, Any], defaults: TokenizerClass, known: bool, model_config: Mapping[str, Any]
+    source: Mapping[str, Any], defaults: TokenizerClass, known: bool, config: Mapping[str, Any]
 ) -> list[str]:
     named = source.get("model_input_names")
     if isinstance(named, list) and named and all(isinstance(name, str) for name in named):
         return list(named)
-    has_segments = (
-        model_config.get("model_type") in SEGMENT_FAMILIES and model_config.get("type_vocab_size", 2) != 1
-    )
+    has_segments = config.get("model_type") in SEGMENT_FAMILIES and config.get("type_vocab_size", 2) != 1
     if defaults.segments or (not known and has_segments):
         return ["input_ids", "token_type_ids", "attention_mask"]
     return ["input_ids", "attention_mask"]
 
 
 def _roles(
-    source: Mapping[str, Any],
-    defaults: TokenizerClass,
-    known: bool,
-    vocabulary: set[str],
-    notes: list[str],
+    source: Mapping[str, Any], defaults: TokenizerClass, kept: set[str], notes: list[str]
 ) -> dict[str, str | None]:
     """Role -> token; null where there is none, for Qwen2Tokenizer (always rebuilt) has other defaults."""
+    nothing_said = not any(role in source for role in (*ROLES, "tokenizer_class"))
     roles: dict[str, str | None] = {}
     for role in ROLES:
         named = _text(source.get(role))
-        if role in source:
-            roles[role] = named if named in vocabulary else None
-            if named is not None and named not in vocabulary:
-                notes.append(f"tokenizer_config.json: {role} {named!r} is not in tokenizer.json; dropped")
-        elif known:
-            token = defaults.tokens.get(role)
-            roles[role] = token if token in vocabulary else None
-        else:
-            guesses = () if source else ROLE_NAMES[role]
-            roles[role] = next((token for token in guesses if token in vocabulary), None)
+        if named is not None and named not in kept:
+            notes.append(f"tokenizer_config.json: {role} {named!r} is not in the vocabulary; dropped")
+        candidates = [named] if role in source else [defaults.tokens.get(role)]
+        if nothing_said:
+            candidates += ROLE_NAMES[role]
+        roles[role] = next((token for token in candidates if token in kept), None)
     return roles
 
 
-def _more_tokens(source: Mapping[str, Any], vocabulary: set[str], notes: list[str]) -> dict[str, Any]:
+def _more_tokens(source: Mapping[str, Any], kept: set[str], notes: list[str]) -> dict[str, Any]:
     """Further special tokens: a list under the name both libraries read, and a dictionary of named ones.
 
     transformers 5 writes the list as ``extra_special_tokens``, which 4.57 cannot read; both read
@@ -199,23 +211,23 @@ def _more_tokens(source: Mapping[str, Any], vocabulary: set[str], notes: list[st
             named |= {name: _text(token) for name, token in value.items()}
         elif isinstance(value, list):
             listed += [_text(token) for token in value if _text(token) not in listed]
-    missing = [str(token) for token in (*listed, *named.values()) if token not in vocabulary]
+    missing = [str(token) for token in (*listed, *named.values()) if token not in kept]
     if missing:
         notes.append(
             f"tokenizer_config.json: special tokens {_listed(missing)} not in tokenizer.json; dropped"
         )
     new: dict[str, Any] = {}
-    if any(token in vocabulary for token in listed):
-        new["additional_special_tokens"] = [token for token in listed if token in vocabulary]
-    if any(token in vocabulary for token in named.values()):
-        new["extra_special_tokens"] = {name: token for name, token in named.items() if token in vocabulary}
+    if any(token in kept for token in listed):
+        new["additional_special_tokens"] = [token for token in listed if token in kept]
+    if any(token in kept for token in named.values()):
+        new["extra_special_tokens"] = {name: token for name, token in named.items() if token in kept}
     return new
 
 
 def _note_differences(
     source: Mapping[str, Any],
     document: Mapping[str, Any],
-    model_config: Mapping[str, Any],
+    config: Mapping[str, Any],
     written: set[str],
     notes: list[str],
 ) -> None:
@@ -237,7 +249,7 @@ def _note_differences(
         token = _text(source.get(role))
         if source.get(key) is True and token and not _mentions(document.get("post_processor"), token):
             notes.append(f"{where}{key} dropped; tokenizer.json's post-processor adds no {token!r}")
-    if model_config.get("model_type") == "qwen2" and normalizer.get("type") != "NFC":
+    if config.get("model_type") == "qwen2" and normalizer.get("type") != "NFC":
         notes.append(
             "transformers 5 rebuilds the tokenizer of every model_type qwen2 with Qwen's normalizer and "
             "pre-tokenizer, whatever tokenizer.json says"
