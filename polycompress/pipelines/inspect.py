@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycompress.corpora import parse_corpora
-from polycompress.languages import Language, find_languages
+from polycompress.languages import Language
 from polycompress.modeldir.axes import parameter_parts
 from polycompress.modeldir.directory import stale_files
 from polycompress.pipelines.gathering import Evidence, Progress, gather_evidence
 from polycompress.pipelines.keeping import required_tokens
-from polycompress.pipelines.loading import OpenModel, open_model
+from polycompress.pipelines.loading import OpenModel, asked_languages, open_model
 from polycompress.pipelines.trim import DEFAULT_COVERAGE
 from polycompress.vocab.document import special_ids
 from polycompress.vocab.selection import Limit, ranking, select_ids
@@ -125,7 +125,7 @@ def inspect(
     Raises:
         InputError: The model or a corpus cannot be read.
     """
-    languages = find_languages(langs) if langs else ()
+    languages = asked_languages(langs) if langs else ()
     corpora = parse_corpora([corpus] if isinstance(corpus, str) else corpus, languages)
     opened = open_model(model)
     covered = {spec.language for spec in corpora}
@@ -172,7 +172,7 @@ def measure_frontiers(
     """Coverage and share of unchanged held-out texts, per language and vocabulary size."""
     vocabulary = opened.vocabulary
     languages = [record.language for record in evidence]
-    required = required_tokens(opened.source.path, vocabulary, languages)
+    required = required_tokens(opened, languages)
     shares = {record.language.code: record.shares for record in evidence}
     default = select_ids(
         shares,

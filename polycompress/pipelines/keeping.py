@@ -13,11 +13,14 @@ from polycompress.corpora import read_texts
 from polycompress.errors import InputError
 from polycompress.languages import Language, script_mask
 from polycompress.modeldir.directory import read_json, safe_file
-from polycompress.pipelines.loading import Vocabulary
+from polycompress.modeldir.ids import required_ids
+from polycompress.pipelines.loading import OpenModel, Vocabulary
 from polycompress.vocab.counting import encode_ids
-from polycompress.vocab.document import single_character_pieces, special_ids
+from polycompress.vocab.document import special_ids
+from polycompress.vocab.surface import single_character_pieces
 
 CHARACTER_RULE: Final = "character of the scripts"
+CONFIG_RULE: Final = "named by the configuration"
 TEMPLATE_RULE: Final = "chat template"
 FILE_RULE: Final = "keep file"
 PATTERN_RULE: Final = "keep pattern"
@@ -27,25 +30,29 @@ _QUOTED = regex.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""", regex.S
 _CODE = regex.compile(r"\{[{%#].*?[}%#]\}", regex.S)
 
 
-def required_tokens(root: Path, vocabulary: Vocabulary, languages: Sequence[Language]) -> dict[int, str]:
+def required_tokens(opened: OpenModel, languages: Sequence[Language]) -> dict[int, str]:
     """Special and added tokens, bytes, characters of the languages' scripts, and the words of a chat template.
 
     Args:
-        root: The model directory, for its chat template.
-        vocabulary: The source's tokenizer.
+        opened: The source.
         languages: Whose single letters, digits and punctuation are kept.
 
     Returns:
         Token id to rule; the first rule that fits names it.
     """
+    vocabulary = opened.vocabulary
     required = dict(special_ids(vocabulary.document))
+    generation = read_json(opened.source.path, "generation_config.json", required=False) or {}
+    for config in (opened.config, generation):
+        for token, field in required_ids(config, vocabulary.size).items():
+            required.setdefault(token, f"{CONFIG_RULE}: {field}")
     singles = single_character_pieces(vocabulary.document)
     characters = [character for _, character in singles]
     for language in languages:
         for (token, _), wanted in zip(singles, script_mask(characters, language), strict=True):
             if wanted:
                 required.setdefault(token, CHARACTER_RULE)
-    template = "\n".join(_chat_templates(root))
+    template = "\n".join(_chat_templates(opened.source.path))
     if template:
         parts = [_CODE.sub("\n", template), *(first or second for first, second in _QUOTED.findall(template))]
         lines = [part.encode().decode("unicode_escape", "ignore") if "\\" in part else part for part in parts]

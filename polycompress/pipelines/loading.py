@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycompress.errors import InputError
+from polycompress.languages import Language, find_languages
 from polycompress.modeldir.axes import VocabAxes, find_vocab_axes
 from polycompress.modeldir.convert import ensure_tokenizer_json
 from polycompress.modeldir.directory import read_json
 from polycompress.modeldir.sources import ModelSource, resolve_model
 from polycompress.modeldir.tensors import Checkpoint, open_checkpoint
-from polycompress.vocab.document import document_hash, parse_document, piece_text
+from polycompress.vocab.document import document_hash, parse_document
 from polycompress.vocab.evidence import piece_preference
+from polycompress.vocab.surface import piece_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -65,6 +67,11 @@ def open_model(model: str | os.PathLike[str]) -> OpenModel:
     vocabulary = open_vocabulary(source)
     axes = find_vocab_axes(config, checkpoint.tensors, vocabulary.size)
     return OpenModel(source=source, config=config, checkpoint=checkpoint, axes=axes, vocabulary=vocabulary)
+
+
+def asked_languages(langs: str | Sequence[str]) -> tuple[Language, ...]:
+    """Languages given as text with commas or as a list of codes and names."""
+    return find_languages(langs if isinstance(langs, str) else ",".join(langs))
 
 
 def open_vocabulary(source: ModelSource) -> Vocabulary:

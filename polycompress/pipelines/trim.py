@@ -6,38 +6,31 @@ Trimming" (Findings of EMNLP 2023), on files instead of models, for any tokenize
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-import polycompress
 from polycompress.corpora import parse_corpora
-from polycompress.errors import CertificateError, InputError
-from polycompress.languages import Language, find_languages, is_script_character
-from polycompress.modeldir import ids as id_fields
-from polycompress.modeldir.atomic import atomic_directory, check_output
+from polycompress.errors import InputError
+from polycompress.languages import Language
+from polycompress.modeldir.atomic import check_output
 from polycompress.modeldir.axes import parameter_parts
-from polycompress.modeldir.card import render_card
-from polycompress.modeldir.directory import copied_files, file_sha256, read_json, safe_file, stale_files
-from polycompress.modeldir.manifest import pack_ids, write_manifest
-from polycompress.modeldir.rawio import copy_file
-from polycompress.modeldir.tensors import RowSlice, open_checkpoint, write_sliced
-from polycompress.pipelines.certificate import Certificate, certify_rows, certify_texts, kept_only, unknown_id
+from polycompress.modeldir.directory import stale_files
+from polycompress.modeldir.tensors import RowSlice
+from polycompress.pipelines.certificate import Certificate
 from polycompress.pipelines.cuts import vocab_slices
 from polycompress.pipelines.gathering import Evidence, Progress, gather_evidence
 from polycompress.pipelines.keeping import named_tokens, required_tokens
-from polycompress.pipelines.loading import OpenModel, make_tokenizer, open_model
+from polycompress.pipelines.loading import OpenModel, asked_languages, open_model
+from polycompress.pipelines.trim_writing import apply_trim
 from polycompress.vocab.selection import Limit, select_ids
-from polycompress.vocab.surgery import close_ids, dump_document, trim_document
+from polycompress.vocab.surgery import close_ids
 
 DEFAULT_COVERAGE: Final = 0.99995
 """Chosen from the measured frontier, ``eval/results/trim-frontier.json``."""
@@ -154,7 +147,7 @@ def trim(
         StorageError: It could not be written; nothing was left behind.
     """
     limit = choose_limit(coverage, size, min_count)
-    languages = find_languages(langs)
+    languages = asked_languages(langs)
     if pad_to_multiple_of < 1:
         raise InputError(f"pad_to_multiple_of must be at least 1, got {pad_to_multiple_of}")
     if out is None and not dry_run:
@@ -226,7 +219,7 @@ def plan_trim(
     """Decide what is kept and what every file will hold, without writing anything."""
     vocabulary = opened.vocabulary
     languages = tuple(record.language for record in evidence)
-    required = required_tokens(opened.source.path, vocabulary, languages) | dict(named)
+    required = required_tokens(opened, languages) | dict(named)
     counted = [record.corpus.dense(vocabulary.size) for record in evidence if record.corpus is not None]
     selection = select_ids(
         {record.language.code: record.shares for record in evidence},
@@ -253,120 +246,6 @@ def plan_trim(
         sizes=_sizes(opened, slices, kept + pad_rows, kept),
         not_copied=tuple(stale_files(opened.source.path)),
     )
-
-
-def apply_trim(
-    opened: OpenModel,
-    plan: TrimPlan,
-    evidence: Sequence[Evidence],
-    out: Path,
-    record: Mapping[str, Any],
-    *,
-    full: bool = False,
-    overwrite: bool = False,
-    link: bool = False,
-    progress: Progress | None = None,
-) -> tuple[Certificate, dict[str, Any]]:
-    """Write the trimmed model, certified, or nothing at all.
-
-    Raises:
-        CertificateError: The result does not behave as its source.
-    """
-    with atomic_directory(out, overwrite=overwrite) as building:
-        document = dump_document(trim_document(opened.vocabulary.document, plan.keep_ids))
-        (building / "tokenizer.json").write_bytes(document)
-        notes = write_configs(opened, plan, building)
-        total = plan.sizes["after"]["bytes"]
-        report = (lambda amount: progress("writing weights", amount, total)) if progress is not None else None
-        write_sliced(opened.checkpoint, building, plan.slices, link=link, progress=report)
-        for name in copied_files(opened.source.path):
-            (building / name).parent.mkdir(parents=True, exist_ok=True)
-            copy_file(safe_file(opened.source.path, name), building / name)
-        certificate = certify(opened, plan, evidence, building, document, full=full, progress=progress)
-        if not certificate.passed:
-            raise CertificateError("The trimmed model failed its certificate: " + "; ".join(certificate.failures()))
-        manifest = _manifest(opened, plan, record, certificate, notes, progress)
-        write_manifest(building, manifest)
-        (building / "README.md").write_text(render_card(manifest), encoding="utf-8")
-    return certificate, manifest
-
-
-def certify(
-    opened: OpenModel,
-    plan: TrimPlan,
-    evidence: Sequence[Evidence],
-    trimmed: Path,
-    document: bytes,
-    *,
-    full: bool,
-    progress: Progress | None = None,
-) -> Certificate:
-    """Check what was written against the source."""
-    after = make_tokenizer(document)
-    texts = {
-        item.language.code: certify_texts(
-            opened.vocabulary.tokenizer,
-            after,
-            plan.keep_ids,
-            item.texts,
-            unknown=unknown_id(opened.vocabulary.document),
-            source=item.texts_from,
-        )
-        for item in evidence
-    }
-    rows = certify_rows(opened.checkpoint, open_checkpoint(trimmed), plan.slices)
-    behaviour = None
-    if full:
-        from polycompress.pipelines.behaviour import compare_behaviour
-
-        if progress is not None:
-            progress("running both models", 0, None)
-        lines = [text for item in evidence for text in item.texts]
-        ids = kept_only(opened.vocabulary.tokenizer, plan.keep_ids, lines)
-        behaviour = compare_behaviour(opened.source.path, trimmed, ids, plan.keep_ids)
-    return Certificate(rows=rows, languages=texts, full=behaviour)
-
-
-def write_configs(opened: OpenModel, plan: TrimPlan, building: Path) -> list[str]:
-    """Write configuration files with every token id translated; what could not be is returned as notes."""
-    root = opened.source.path
-    mapping = {int(old): new for new, old in enumerate(plan.keep_ids)}
-    rows = len(plan.keep_ids) + plan.pad_rows
-    config, notes = id_fields.remap_config(opened.config, mapping, rows)
-    _write_json(building / "config.json", config)
-    generation = read_json(root, "generation_config.json", required=False)
-    if generation is None and plan.pad_rows and _unmasked_heads(opened):
-        generation = {}
-    if generation is not None:
-        generation, more = id_fields.remap_generation_config(generation, mapping, rows)
-        notes += more
-        if plan.pad_rows and _unmasked_heads(opened):
-            padding = list(range(len(plan.keep_ids), rows))
-            generation["suppress_tokens"] = sorted({*(generation.get("suppress_tokens") or ()), *padding})
-            notes.append(
-                f"{plan.pad_rows} rows pad the output table and have no bias to mask them: a softmax over all rows "
-                "sees them; generation suppresses their ids"
-            )
-        _write_json(building / "generation_config.json", generation)
-    document = opened.vocabulary.document
-    tokenizer_config = read_json(root, "tokenizer_config.json", required=False) or {}
-    special = read_json(root, "special_tokens_map.json", required=False)
-    tokenizer_config, more = id_fields.remap_tokenizer_config(
-        tokenizer_config, mapping, document=document, special_tokens_map=special, config=opened.config
-    )
-    notes += more
-    _write_json(building / "tokenizer_config.json", tokenizer_config)
-    if special is not None:
-        _write_json(building / "special_tokens_map.json", special)
-    return notes
-
-
-def _unmasked_heads(opened: OpenModel) -> bool:
-    return bool(opened.axes.heads or opened.axes.tied) and not opened.axes.biases
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _unseen(record: Evidence) -> float | None:
@@ -404,49 +283,6 @@ def _sizes(
             "rows": rows,
             "embedding_parameters": embedding // opened.axes.rows * rows,
         },
-    }
-
-
-def _manifest(
-    opened: OpenModel,
-    plan: TrimPlan,
-    record: Mapping[str, Any],
-    certificate: Certificate,
-    notes: Sequence[str],
-    progress: Progress | None,
-) -> dict[str, Any]:
-    root = opened.source.path
-    if progress is not None:
-        progress("hashing the source", 0, None)
-    read = ["config.json", "tokenizer.json", *opened.checkpoint.files]
-    return {
-        "schema": 1,
-        "tool": {"name": "polycompress", "version": polycompress.__version__},
-        **record,
-        "seed": None,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "source": {
-            "spec": opened.source.spec,
-            "name": opened.source.name,
-            "revision": opened.source.revision,
-            "model_type": plan.model_type,
-            "architectures": opened.config.get("architectures"),
-            "files": {name: file_sha256(root, name) for name in read if (root / name).exists()},
-        },
-        "languages": [{"code": language.code, "name": language.name} for language in plan.languages],
-        "sizes": {when: dict(size) for when, size in plan.sizes.items()},
-        "coverage": dict(plan.coverage),
-        "unseen": dict(plan.unseen),
-        "kept_ids": pack_ids(plan.keep_ids),
-        "kept_by": {rule: len(ids) for rule, ids in plan.rules.items()},
-        "kept_rules": {
-            rule: pack_ids(ids) for rule, ids in plan.rules.items() if rule != plan.limit.by.replace("_", " ")
-        },
-        "pad_rows": plan.pad_rows,
-        "tensors": [{"name": name, "axis": cut.axis, "rows": cut.rows} for name, cut in plan.slices.items()],
-        "certificate": certificate.as_dict(),
-        "not_copied": list(plan.not_copied),
-        "notes": list(notes),
     }
 
 

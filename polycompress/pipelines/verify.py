@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from polycompress.corpora import parse_corpora, read_texts
 from polycompress.errors import InputError
-from polycompress.languages import Language, find_languages
+from polycompress.languages import Language
 from polycompress.modeldir.manifest import read_manifest, unpack_ids
 from polycompress.modeldir.sources import resolve_model
 from polycompress.modeldir.tensors import RowSlice, open_checkpoint
 from polycompress.pipelines.certificate import Certificate, certify_rows, certify_texts, kept_only, unknown_id
 from polycompress.pipelines.cuts import vocab_slices
 from polycompress.pipelines.gathering import HELD_OUT_TEXTS, Progress
-from polycompress.pipelines.loading import OpenModel, Vocabulary, open_model, open_vocabulary
+from polycompress.pipelines.loading import OpenModel, Vocabulary, asked_languages, open_model, open_vocabulary
 from polycompress.vocab.document import pieces
 from polycompress.vocab.frequencies import held_out_words
 
@@ -181,6 +181,6 @@ def _texts(
 
 def _languages(langs: str | Sequence[str], manifest: dict[str, Any] | None) -> tuple[Language, ...]:
     if langs:
-        return find_languages(langs)
+        return asked_languages(langs)
     codes = [str(entry["code"]) for entry in (manifest or {}).get("languages", []) if "code" in entry]
-    return find_languages(codes) if codes else ()
+    return asked_languages(codes) if codes else ()

@@ -115,7 +115,7 @@ def load_counts(path: Path) -> Counts:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise InputError(f"{path}: larger than {MAX_FILE_BYTES} bytes; this is no counts file")
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             meta = json.loads(archive["meta"][:MAX_META_BYTES].tobytes().decode())
             if meta.get("schema") != SCHEMA:
                 raise InputError(f"{path}: schema {meta.get('schema')!r}, but this version reads {SCHEMA}; count again")

@@ -102,7 +102,8 @@ def weighted_forms(buckets: Sequence[Sequence[str]], language: Language, budget:
     spell = _spelling(language)
     groups: defaultdict[int, list[str]] = defaultdict(list)
     total = 0
-    for centibels in range(MAX_CENTIBELS):
+    rarest = max([*words, *numbers], default=0) + max(pattern.centibels for pattern in patterns())
+    for centibels in range(rarest + 1):
         for pattern in patterns():
             if not 0 <= centibels - pattern.centibels:
                 continue
@@ -112,8 +113,6 @@ def weighted_forms(buckets: Sequence[Sequence[str]], language: Language, budget:
         total += len(groups[centibels])
         if total >= budget:
             del groups[centibels][len(groups[centibels]) - (total - budget) :]
-            break
-        if centibels > len(buckets) + 400:
             break
     return WeightedForms(
         groups={centibels: forms for centibels, forms in groups.items() if forms},

@@ -5,7 +5,7 @@ All functions are pure: arrays in, arrays out. A language's evidence is a distri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycompress.errors import InputError
-
 
 Ids = NDArray[np.int64]
 Distribution = NDArray[np.float64]

@@ -1,0 +1,70 @@
+"""Counting by distinct word equals tokenising every line."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polycompress.vocab import counting
+from polycompress.vocab.counting import count_texts, count_weighted
+from polycompress.vocab.splitting import WordRule, word_rule
+from tests.vocab.test_splitting import KINDS, TEXT, TOKENIZERS
+
+LINES = st.lists(
+    st.one_of(
+        st.sampled_from(TEXT),
+        st.lists(st.sampled_from(["der", "Hund", "fox", "can't", "1999", "über", "ıs", "", "कुत्ता", "a\u00a0b"])).map(" ".join),
+    ).filter(bool),
+    max_size=12,
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(lines=LINES)
+def test_counts_equal_those_of_whole_lines(kind: str, lines: list[str]) -> None:
+    tokenizer = TOKENIZERS[kind]
+    size = tokenizer.get_vocab_size()
+    tally = count_texts(tokenizer, json.loads(tokenizer.to_str()), lines, size)
+    expected = Counter(token for line in lines for token in tokenizer.encode(line, add_special_tokens=False).ids)
+    assert dict(enumerate(tally.counts.tolist())) == {token: expected[token] for token in range(size)}
+    assert tally.texts == len(lines)
+    assert tally.characters == sum(map(len, lines))
+    assert tally.bytes == sum(len(line.encode()) for line in lines)
+    assert tally.seen_once == sum(count == 1 for count in expected.values())
+
+
+def test_memory_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = TOKENIZERS["unigram"]
+    state = json.loads(tokenizer.to_str())
+    once = count_texts(tokenizer, state, TEXT * 3, tokenizer.get_vocab_size())
+    monkeypatch.setattr(counting, "MAX_DISTINCT_WORDS", 3)
+    monkeypatch.setattr(counting, "LINES_PER_BATCH", 2)
+    again = count_texts(tokenizer, state, TEXT * 3, tokenizer.get_vocab_size())
+    assert np.array_equal(once.counts, again.counts)
+
+
+def test_a_wrong_rule_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = TOKENIZERS["bytes"]  # its words need the space in front
+    monkeypatch.setattr(counting, "word_rule", lambda _: WordRule(independent=True, lead=""))
+    tally = count_texts(tokenizer, json.loads(tokenizer.to_str()), TEXT, tokenizer.get_vocab_size())
+    expected = sum(len(tokenizer.encode(line).ids) for line in TEXT)
+    assert not tally.rule.independent
+    assert tally.tokens == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_multiply_counts(kind: str) -> None:
+    tokenizer = TOKENIZERS[kind]
+    rule = word_rule(json.loads(tokenizer.to_str()))
+    groups = {0.5: ["Hund", "Fuchs", "über"], 0.25: ["1999"] * 200}
+    totals = count_weighted(tokenizer, rule, groups, tokenizer.get_vocab_size())
+    expected = np.zeros(tokenizer.get_vocab_size())
+    for weight, words in groups.items():
+        for word in words:
+            np.add.at(expected, tokenizer.encode(rule.lead + word).ids, weight)
+    assert np.allclose(totals, expected)
