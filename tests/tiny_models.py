@@ -1,4 +1,4 @@
-"""Complete tiny Hugging Face directories, made on the spot: random weights, a tokenizer trained on a page of text.
+"""Complete tiny Hugging Face directories, made on the spot: random weights, a freshly trained tokenizer.
 
 ``make_tiny("xlm-roberta", "mlm", path)`` writes config.json, model.safetensors, tokenizer.json and
 tokenizer_config.json (and generation_config.json where the library writes one).
@@ -355,8 +355,11 @@ def _trained(kind: str, layout: str, vocab_size: int) -> str:
     return json.dumps(document, ensure_ascii=False)
 
 
-_QWEN_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|
-?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+" _TEMPLATES = {
+_QWEN_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_TEMPLATES = {
     "bert": ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1"),
     "deberta": ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1"),
     "albert": ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1"),
