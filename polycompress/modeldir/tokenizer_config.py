@@ -51,38 +51,36 @@ _NORMALIZER_FLAGS = {
 
 
 def remap_tokenizer_config(
-    tokenizer_config: Mapping[str, Any] | None,
-    old_to_new: Mapping[int, int],
-    *,
+    config: Mapping[str, Any] | None,
     document: Mapping[str, Any],
-    config: Mapping[str, Any],
+    *,
+    model_config: Mapping[str, Any],
     special_tokens_map: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Make the ``tokenizer_config.json`` of a trimmed vocabulary.
+    """Make the ``tokenizer_config.json`` that belongs to a trimmed ``tokenizer.json``.
 
     Args:
-        tokenizer_config: The source's ``tokenizer_config.json``; None or empty where there is none.
-        old_to_new: New id of every kept id.
-        document: The source's ``tokenizer.json``.
-        config: The source's ``config.json``, for the model type and its number of segments.
+        config: The source's ``tokenizer_config.json``; None or empty where there is none.
+        document: The trimmed ``tokenizer.json``.
+        model_config: ``config.json``, for the model type and its number of segments.
         special_tokens_map: The source's ``special_tokens_map.json``. As in the libraries, it overrides
-            ``tokenizer_config`` unless that has ``added_tokens_decoder``.
+            ``config`` unless that has ``added_tokens_decoder``.
 
     Returns:
         The configuration, which names ``PreTrainedTokenizerFast``, and notes on what could not be carried
         over.
     """
-    source = dict(tokenizer_config or {})
+    source = dict(config or {})
     if special_tokens_map and "added_tokens_decoder" not in source:
         source |= special_tokens_map
     notes: list[str] = []
-    defaults, known = _class_of(source, config)
-    kept = _kept_tokens(document, old_to_new, source, defaults)
+    defaults, known = _class_of(source, model_config)
+    kept = _kept_tokens(document, source, defaults)
     new: dict[str, Any] = {key: source[key] for key in _COPIED if source.get(key) is not None}
     if "model_max_length" not in new and isinstance(source.get("max_len"), int):
         new["model_max_length"] = source["max_len"]
     new.setdefault("padding_side", defaults.padding_side)
-    new["model_input_names"] = _input_names(source, defaults, known, config)
+    new["model_input_names"] = _input_names(source, defaults, known, model_config)
     new |= _roles(source, defaults, kept, notes)
     new |= _more_tokens(source, kept, notes)
     prefix_space = (document.get("pre_tokenizer") or {}).get("add_prefix_space")
@@ -90,17 +88,16 @@ def remap_tokenizer_config(
         # transformers 4.57 overrides the pre-tokenizer unless this agrees with it.
         new["add_prefix_space"] = prefix_space
     new["added_tokens_decoder"] = {
-        str(old_to_new[token["id"]]): {key: token[key] for key in _ADDED_FLAGS if key in token}
+        str(token["id"]): {key: token[key] for key in _ADDED_FLAGS if key in token}
         for token in document.get("added_tokens") or []
-        if token["id"] in old_to_new
     }
     new["tokenizer_class"] = "PreTrainedTokenizerFast"
-    _note_differences(source, document, config, set(new), notes)
+    _note_differences(source, document, model_config, set(new), notes)
     return new, notes
 
 
 def remap_special_tokens_map(
-    special_tokens_map: Mapping[str, Any], old_to_new: Mapping[int, int], *, document: Mapping[str, Any]
+    special_tokens_map: Mapping[str, Any], document: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
     """Drop the entries of ``special_tokens_map.json`` whose token is not kept.
 
@@ -108,13 +105,12 @@ def remap_special_tokens_map(
 
     Args:
         special_tokens_map: The source's ``special_tokens_map.json``.
-        old_to_new: New id of every kept id.
-        document: The source's ``tokenizer.json``.
+        document: The trimmed ``tokenizer.json``.
 
     Returns:
         The new map, and notes on dropped entries.
     """
-    kept = _kept_tokens(document, old_to_new, special_tokens_map, TokenizerClass())
+    kept = _kept_tokens(document, special_tokens_map, TokenizerClass())
     new: dict[str, Any] = {}
     notes: list[str] = []
     for key, value in special_tokens_map.items():
@@ -130,12 +126,9 @@ def remap_special_tokens_map(
 
 
 def _kept_tokens(
-    document: Mapping[str, Any],
-    old_to_new: Mapping[int, int],
-    source: Mapping[str, Any],
-    defaults: TokenizerClass,
+    document: Mapping[str, Any], source: Mapping[str, Any], defaults: TokenizerClass
 ) -> set[str]:
-    """Those of the tokens that could be special that ``tokenizer.json`` has and the trimmed one keeps."""
+    """Those of the tokens that could be special that ``tokenizer.json`` has."""
     wanted = {*defaults.tokens.values(), *(token for names in ROLE_NAMES.values() for token in names)}
     for value in source.values():
         values = [value]
@@ -145,18 +138,15 @@ def _kept_tokens(
             values += value.values()
         wanted |= {text for text in map(_text, values) if text is not None}
     vocab = (document.get("model") or {}).get("vocab") or {}
-    if isinstance(vocab, list):
-        ids = {item[0]: number for number, item in enumerate(vocab) if item[0] in wanted}
-    else:
-        ids = {token: vocab[token] for token in wanted if token in vocab}
-    ids |= {token["content"]: token["id"] for token in document.get("added_tokens") or []}
-    return {token for token, number in ids.items() if number in old_to_new}
+    tokens = (item[0] for item in vocab) if isinstance(vocab, list) else vocab
+    added = (token["content"] for token in document.get("added_tokens") or [])
+    return wanted.intersection(tokens) | wanted.intersection(added)
 
 
-def _class_of(source: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[TokenizerClass, bool]:
+def _class_of(source: Mapping[str, Any], model_config: Mapping[str, Any]) -> tuple[TokenizerClass, bool]:
     """The defaults of the class the libraries would have taken, and whether it is a particular one."""
-    family = FAMILIES.get(str(config.get("model_type")))
-    named = source.get("tokenizer_class") or config.get("tokenizer_class")
+    family = FAMILIES.get(str(model_config.get("model_type")))
+    named = source.get("tokenizer_class") or model_config.get("tokenizer_class")
     name = named if isinstance(named, str) else family.tokenizer if family is not None else GENERIC
     name = name.removesuffix("Fast")
     return TOKENIZER_CLASSES.get(
@@ -165,12 +155,14 @@ def _class_of(source: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[Tok
 
 
 def _input_names(
-    source: Mapping[str, Any], defaults: TokenizerClass, known: bool, config: Mapping[str, Any]
+    source: Mapping[str, Any], defaults: TokenizerClass, known: bool, model_config: Mapping[str, Any]
 ) -> list[str]:
     named = source.get("model_input_names")
     if isinstance(named, list) and named and all(isinstance(name, str) for name in named):
         return list(named)
-    has_segments = config.get("model_type") in SEGMENT_FAMILIES and config.get("type_vocab_size", 2) != 1
+    has_segments = (
+        model_config.get("model_type") in SEGMENT_FAMILIES and model_config.get("type_vocab_size", 2) != 1
+    )
     if defaults.segments or (not known and has_segments):
         return ["input_ids", "token_type_ids", "attention_mask"]
     return ["input_ids", "attention_mask"]
@@ -227,7 +219,7 @@ def _more_tokens(source: Mapping[str, Any], kept: set[str], notes: list[str]) ->
 def _note_differences(
     source: Mapping[str, Any],
     document: Mapping[str, Any],
-    config: Mapping[str, Any],
+    model_config: Mapping[str, Any],
     written: set[str],
     notes: list[str],
 ) -> None:
@@ -249,7 +241,7 @@ def _note_differences(
         token = _text(source.get(role))
         if source.get(key) is True and token and not _mentions(document.get("post_processor"), token):
             notes.append(f"{where}{key} dropped; tokenizer.json's post-processor adds no {token!r}")
-    if config.get("model_type") == "qwen2" and normalizer.get("type") != "NFC":
+    if model_config.get("model_type") == "qwen2" and normalizer.get("type") != "NFC":
         notes.append(
             "transformers 5 rebuilds the tokenizer of every model_type qwen2 with Qwen's normalizer and "
             "pre-tokenizer, whatever tokenizer.json says"

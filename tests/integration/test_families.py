@@ -157,11 +157,13 @@ def write_trimmed(source: Path, trimmed: Path, axes: VocabAxes, keep: NDArray[np
     write_sliced(checkpoint, trimmed, slices)
     assert all(check.passed for check in _rows(checkpoint, trimmed, slices))
     mapping = {int(old): new for new, old in enumerate(keep)}
-    for name, remap in (("config.json", remap_config), ("generation_config.json", remap_generation_config)):
-        if (source / name).is_file():
-            new, notes = remap(read(source, name), mapping, len(keep))
-            assert notes == []
-            (trimmed / name).write_text(json.dumps(new), encoding="utf-8")
+    new, notes = remap_config(read(source, "config.json"), mapping, len(keep))
+    assert notes == []
+    (trimmed / "config.json").write_text(json.dumps(new), encoding="utf-8")
+    if (source / "generation_config.json").is_file():
+        new, notes = remap_generation_config(read(source, "generation_config.json"), mapping)
+        assert notes == []
+        (trimmed / "generation_config.json").write_text(json.dumps(new), encoding="utf-8")
 
 
 def compare_behaviour(
