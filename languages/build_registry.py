@@ -1,7 +1,7 @@
 """Write registry.tsv: curated codes, aliases and rules from here, names from langcodes (CLDR).
 
-Run it after a change to this file: ``python languages/build_registry.py``. README.md beside it tells what each
-column means and where each fact comes from.
+Run it after a change to this file: ``python languages/build_registry.py``. README.md beside it tells what
+each column means and where each fact comes from.
 """
 
 from __future__ import annotations

@@ -62,9 +62,9 @@ def all_languages() -> tuple[Language, ...]:
 def find_language(spec: str) -> Language:
     """The language that a code or name means.
 
-    Accepted are ISO 639-3 (``deu``) and ISO 639-1 (``de``) codes, with a script (``deu-Latn``, ``zh_Hant``) or a
-    region (``pt-BR``), older and wider codes (``iw``, ``swa``), and names in English and in the language itself,
-    all regardless of case. Without a script the language's most common one is meant.
+    Accepted are ISO 639-3 (``deu``) and ISO 639-1 (``de``) codes, with a script (``deu-Latn``, ``zh_Hant``)
+    or a region (``pt-BR``), older and wider codes (``iw``, ``swa``), and names in English and in the language
+    itself, all regardless of case. Without a script the language's most common one is meant.
 
     Raises:
         InputError: Nothing of the kind; the nearest match is named.

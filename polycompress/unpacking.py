@@ -1,0 +1,140 @@
+"""Bytes of a file, unpacked where it is compressed with gzip, zstd, bzip2 or xz, and digested while they are read."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import io
+import lzma
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from polycompress.errors import InputError, StorageError
+
+BLOCK: Final = 2**17
+"""Bytes of a block at most, but for zstd."""
+_ZSTD_BLOCK: Final = 2**11  # so few packed bytes at a time bound what one step can unpack
+_ZSTD_WINDOW: Final = 2**27
+_BZIP2: Final = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
+
+
+class HashedFile(io.RawIOBase):
+    """A file that digests what is read from it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+        self.digest = hashlib.sha256()
+        self.size = 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read some bytes and digest them."""
+        count = self._file.readinto(buffer)
+        if count:
+            self.size += count
+            self.digest.update(memoryview(buffer)[:count])
+        return count
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
+def open_hashed(path: Path) -> HashedFile:
+    """Open a file.
+
+    Raises:
+        InputError: It is missing or cannot be opened.
+    """
+    try:
+        return HashedFile(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{path}: no such file.") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be opened ({error.strerror}).") from error
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def unpacked(file: io.BufferedReader, path: Path) -> Iterator[bytes]:
+    """Blocks of a file's content, unpacked if its first bytes say that it is packed.
+
+    Args:
+        file: From its start.
+        path: For messages.
+
+    Raises:
+        InputError: Packed data that are damaged or cut off.
+        StorageError: The system cannot read on.
+    """
+    magic = file.peek(10)[:10]
+    position = 0
+    try:
+        for block in _unpack(file, magic):
+            position += len(block)
+            yield block
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, _DamagedError) as error:
+        raise InputError(
+            f"{path}: the compressed data are damaged or cut off after {position} unpacked bytes ({error}). "
+            "Compress or download it again."
+        ) from error
+    except OSError as error:
+        if error.errno is None:  # bz2 has no error of its own
+            raise InputError(
+                f"{path}: the compressed data are damaged after {position} unpacked bytes ({error}). "
+                "Compress or download it again."
+            ) from error
+        raise StorageError(
+            error.errno, f"{path}: reading failed after {position} bytes ({error.strerror})"
+        ) from error
+
+
+class _DamagedError(Exception):
+    """zstd data that end early or cannot be read."""
+
+
+def _unpack(file: io.BufferedReader, magic: bytes) -> Iterator[bytes]:
+    opened: _Readable = file
+    if magic.startswith(b"\x28\xb5\x2f\xfd"):
+        yield from _unzstd(file)
+        return
+    if magic.startswith(b"\x1f\x8b"):
+        opened = gzip.GzipFile(fileobj=file)
+    elif magic.startswith(b"\xfd7zXZ\x00"):
+        opened = lzma.LZMAFile(file)
+    elif _BZIP2.match(magic):
+        opened = bz2.BZ2File(file)
+    while block := opened.read(BLOCK):
+        yield block
+
+
+def _unzstd(file: io.BufferedReader) -> Iterator[bytes]:
+    """Unpack frames one after another; the library's own reader takes a file that was cut off for a whole one."""
+    import zstandard
+
+    factory = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+    frame = factory.decompressobj()
+    fresh = True
+    try:
+        while data := file.read(_ZSTD_BLOCK):
+            while data:
+                block = frame.decompress(data)
+                fresh, data = False, b""
+                if block:
+                    yield block
+                if frame.eof:
+                    data, frame, fresh = frame.unused_data, factory.decompressobj(), True
+    except zstandard.ZstdError as error:
+        raise _DamagedError(str(error)) from error
+    if not fresh:
+        raise _DamagedError("the data end inside a frame")
