@@ -66,8 +66,8 @@ def find_files(pattern: str, option: str = "--corpus") -> tuple[Path, ...]:
     """The files that a pattern names, sorted, each once.
 
     Args:
-        pattern: A file, a directory (all regular files beneath it, hidden ones and links left out) or a glob with
-            ``*``, ``?``, ``[...]`` and ``**``.
+        pattern: A file, a directory (all regular files beneath it, hidden ones and links left out) or a
+            glob with ``*``, ``?``, ``[...]`` and ``**``.
         option: What the user wrote it after, for messages.
 
     Raises:
@@ -101,9 +101,9 @@ def read_texts(source: CorpusSpec | Iterable[Path]) -> Iterator[str]:
 class TextReader:
     r"""Lines of text files in order, streamed, with the digests of what was read.
 
-    Files are UTF-8, plain or compressed with gzip, zstd, bzip2 or xz (told by their first bytes). A byte order mark,
-    ``\r`` before ``\n``, and lines of white space are left out; nothing else is changed. A line longer than
-    ``MAX_LINE`` comes in pieces.
+    Files are UTF-8, plain or compressed with gzip, zstd, bzip2 or xz (told by their first bytes). A byte
+    order mark, ``\r`` before ``\n``, and lines of white space are left out; nothing else is changed. A line
+    longer than ``MAX_LINE`` comes in pieces.
     """
 
     def __init__(self, files: Iterable[Path]) -> None:
@@ -114,17 +114,18 @@ class TextReader:
         """Read all files from the start.
 
         Raises:
-            InputError: A file is missing, not UTF-8, binary, or its compressed data are cut off or damaged (with
-                the offset of the byte), or there is no text in any of them.
+            InputError: A file is missing, not UTF-8, binary, or its compressed data are cut off or damaged
+                (with the offset of the byte), or there is no text in any of them.
         """
         self._read = []
         empty = True
         for file in self._files:
-            with open_hashed(file) as raw:
-                for line in _lines(unpacked(io.BufferedReader(raw, BLOCK), file), file):
+            with open_hashed(file) as raw, io.BufferedReader(raw, BLOCK) as buffered:
+                for line in _lines(unpacked(buffered, file), file):
                     empty = False
                     yield line
-                raw.readall()
+                while buffered.read(BLOCK):
+                    pass
                 self._read.append({"name": file.name, "bytes": raw.size, "sha256": raw.digest.hexdigest()})
         if empty:
             raise InputError(f"{_names(self._files)}: no text in it. Give a file with one text a line.")
@@ -240,7 +241,7 @@ def _pieces(line: str) -> Iterator[str]:
 
 
 def _cut(line: str) -> tuple[str, str]:
-    """Split a line that is too long behind the last white space of its first ``MAX_LINE`` characters, if any."""
+    """Split a line that is too long behind the last space of its first ``MAX_LINE`` characters, if any."""
     head = line[:MAX_LINE]
     size = max((head.rfind(space) for space in " \t\u3000"), default=-1) + 1 or MAX_LINE
     return line[:size], line[size:]

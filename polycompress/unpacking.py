@@ -1,4 +1,4 @@
-"""Bytes of a file, unpacked where it is compressed with gzip, zstd, bzip2 or xz, and digested while they are read."""
+"""Bytes of a file: unpacked where it is compressed (gzip, zstd, bzip2, xz), digested while they are read."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _unpack(file: io.BufferedReader, magic: bytes) -> Iterator[bytes]:
 
 
 def _unzstd(file: io.BufferedReader) -> Iterator[bytes]:
-    """Unpack frames one after another; the library's own reader takes a file that was cut off for a whole one."""
+    """Unpack frame after frame; the library's own reader takes a file that was cut off for a whole one."""
     import zstandard
 
     factory = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
