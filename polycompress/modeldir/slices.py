@@ -181,7 +181,7 @@ def sliced_blocks(descriptor: int, ckpt: Checkpoint, name: str, chosen: RowSlice
     added = memoryview(padding(info, chosen, layout.row_bytes))
     keep = chosen.keep.astype(np.int64, copy=False)
     group_bytes = layout.rows * layout.row_bytes
-    if layout.row_bytes == 0 or layout.outer == 0:
+    if layout.row_bytes * layout.outer * chosen.rows == 0:
         return
     if layout.outer > 1 and group_bytes <= BUFFER_BYTES:
         at_once = max(1, BUFFER_BYTES // max(1, group_bytes))
