@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated, NoReturn
 
-import click
 import typer
 
 import polycompress
@@ -72,31 +71,28 @@ def run(arguments: Sequence[str]) -> int:
     """
     try:
         code = app(args=list(arguments), prog_name="polycompress", standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except click.exceptions.Abort:
-        return 130
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         console.print_error("interrupted; nothing half-written was left")
         return 130
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return 2
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
     except PolycompressError as error:
         console.print_error(str(error))
         return error.exit_code
     except BrokenPipeError:
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what reads our output is gone
         return 1
     except MemoryError:
-        console.print_error("out of memory")
+        console.print_error("out of memory; nothing half-written was left")
         return 1
     except OSError as error:
-        reason = "the disk is full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else str(error)
-        console.print_error(f"{reason}. Nothing half-written was left")
+        console.print_error(f"{error}. Nothing half-written was left")
         return 1
+    except Exception as error:
+        # A wrong option or argument: typer carries its own copy of click, whose base class has no public name.
+        if not callable(show := getattr(error, "show", None)):
+            raise
+        show()
+        return int(getattr(error, "exit_code", 2))
+    return code if isinstance(code, int) else 0
 
 
 def main() -> None:

@@ -19,10 +19,8 @@ from polycompress.pipelines.gathering import Evidence, Progress, gather_evidence
 from polycompress.pipelines.keeping import required_tokens
 from polycompress.pipelines.loading import OpenModel, asked_languages, open_model
 from polycompress.pipelines.trim import DEFAULT_COVERAGE
-from polycompress.vocab.document import special_ids
 from polycompress.vocab.selection import Limit, ranking, select_ids
 from polycompress.vocab.splitting import word_rule
-from polycompress.vocab.surgery import close_ids
 
 SIZES: Final = (5_000, 10_000, 15_000, 20_000, 30_000, 40_000, 60_000, 90_000, 120_000, 180_000, 250_000)
 
@@ -178,9 +176,9 @@ def measure_frontiers(
         shares,
         required,
         Limit(by="coverage", value=DEFAULT_COVERAGE),
-        close=lambda ids: close_ids(vocabulary.document, ids),
+        close=vocabulary.close,
     )
-    base = close_ids(vocabulary.document, np.array(sorted(required), dtype=np.int64))
+    base = vocabulary.close(np.array(sorted(required), dtype=np.int64))
     order = ranking(shares, base)
     ranks = np.full(vocabulary.size, vocabulary.size, dtype=np.int64)
     ranks[order] = np.arange(len(order))
@@ -228,7 +226,7 @@ def oddities(opened: OpenModel) -> list[str]:
         found.append("byte fallback: characters without a piece become bytes, none is unknown")
     if model.get("ignore_merges"):
         found.append("ignore_merges: a whole word that is a token is taken as it is")
-    rules = set(special_ids(document).values())
+    rules = set(opened.vocabulary.special.values())
     if "minimum score" in rules:
         found.append("its piece of lowest score sets the price of unknown characters and is always kept")
     rule = word_rule(document)

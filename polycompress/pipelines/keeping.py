@@ -16,7 +16,6 @@ from polycompress.modeldir.directory import read_json, safe_file
 from polycompress.modeldir.ids import required_ids
 from polycompress.pipelines.loading import OpenModel, Vocabulary
 from polycompress.vocab.counting import encode_ids
-from polycompress.vocab.document import special_ids
 from polycompress.vocab.surface import single_character_pieces
 
 CHARACTER_RULE: Final = "character of the scripts"
@@ -41,12 +40,12 @@ def required_tokens(opened: OpenModel, languages: Sequence[Language]) -> dict[in
         Token id to rule; the first rule that fits names it.
     """
     vocabulary = opened.vocabulary
-    required = dict(special_ids(vocabulary.document))
+    required = dict(vocabulary.special)
     generation = read_json(opened.source.path, "generation_config.json", required=False) or {}
     for config in (opened.config, generation):
         for token, field in required_ids(config, vocabulary.size).items():
             required.setdefault(token, f"{CONFIG_RULE}: {field}")
-    singles = single_character_pieces(vocabulary.document)
+    singles = single_character_pieces(vocabulary.document, vocabulary.texts)
     characters = [character for _, character in singles]
     for language in languages:
         for (token, _), wanted in zip(singles, script_mask(characters, language), strict=True):

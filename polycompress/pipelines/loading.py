@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,10 @@ from polycompress.modeldir.convert import ensure_tokenizer_json
 from polycompress.modeldir.directory import read_json
 from polycompress.modeldir.sources import ModelSource, resolve_model
 from polycompress.modeldir.tensors import Checkpoint, open_checkpoint
-from polycompress.vocab.document import document_hash, parse_document
+from polycompress.vocab.document import document_hash, parse_document, special_ids
 from polycompress.vocab.evidence import piece_preference
 from polycompress.vocab.surface import piece_text
+from polycompress.vocab.surgery import closer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -41,6 +42,10 @@ class Vocabulary:
     """Surface text of each piece."""
     preference: NDArray[np.float64]
     """(V,) how common each piece is in the tokenizer's own view."""
+    special: Mapping[int, str]
+    """Ids that stay whatever is selected, with the rule that keeps them."""
+    close: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+    """Adds to a selection what it needs (see ``surgery.close_ids``)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +84,7 @@ def open_vocabulary(source: ModelSource) -> Vocabulary:
     raw = ensure_tokenizer_json(source.path).read_bytes()
     document = parse_document(raw)
     texts = piece_text(document)
+    special = special_ids(document)
     return Vocabulary(
         document=document,
         sha256=document_hash(raw),
@@ -86,6 +92,8 @@ def open_vocabulary(source: ModelSource) -> Vocabulary:
         size=len(texts),
         texts=texts,
         preference=piece_preference(document, len(texts)),
+        special=special,
+        close=closer(document, special),
     )
 
 

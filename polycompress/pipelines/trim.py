@@ -30,7 +30,6 @@ from polycompress.pipelines.keeping import named_tokens, required_tokens
 from polycompress.pipelines.loading import OpenModel, asked_languages, open_model
 from polycompress.pipelines.trim_writing import apply_trim
 from polycompress.vocab.selection import Limit, select_ids
-from polycompress.vocab.surgery import close_ids
 
 DEFAULT_COVERAGE: Final = 0.99995
 """Chosen from the measured frontier, ``eval/results/trim-frontier.json``."""
@@ -225,7 +224,7 @@ def plan_trim(
         {record.language.code: record.shares for record in evidence},
         required,
         limit,
-        close=lambda ids: close_ids(vocabulary.document, ids),
+        close=vocabulary.close,
         counts=np.maximum.reduce(counted).astype(np.int64) if counted else None,
     )
     kept = len(selection.keep_ids)

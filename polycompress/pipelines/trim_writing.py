@@ -45,7 +45,7 @@ def apply_trim(
         CertificateError: The result does not behave as its source.
     """
     with atomic_directory(out, overwrite=overwrite) as building:
-        state = trim_document(opened.vocabulary.document, plan.keep_ids)
+        state = trim_document(opened.vocabulary.document, plan.keep_ids, opened.vocabulary.close)
         document = dump_document(state)
         (building / "tokenizer.json").write_bytes(document)
         notes = write_configs(opened, plan, state, building)

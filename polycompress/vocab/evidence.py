@@ -29,6 +29,8 @@ ASCII_SHARE: Final = 0.0001
 """Weight of the prior over pieces of ASCII letters."""
 LETTER_COVERAGE: Final = 0.9995
 """A language's letters are the commonest ones that make up this share of its text."""
+LONGEST_PIECE: Final = 16
+"""Characters of a piece that the priors look at; longer ones are left to lists and texts."""
 
 Distribution = NDArray[np.float64]
 
@@ -65,13 +67,14 @@ def expected_shares(
         for character in letters_of(own, texts)
         if is_script_character(character, language) and (latin or not character.isascii())
     )
+    characters = character_matrix(texts)
     share = LETTERS_SHARE if language.spaced else LETTERS_SHARE_UNSPACED
     return mix(
         [
             (own, 1.0),
             (background, BACKGROUND_SHARE),
-            (letters_prior(preference, texts, letters), share),
-            (letters_prior(preference, texts, string.ascii_letters), ASCII_SHARE),
+            (letters_prior(preference, characters, letters), share),
+            (letters_prior(preference, characters, string.ascii_letters), ASCII_SHARE),
         ]
     )
 
@@ -147,20 +150,36 @@ def letters_of(distribution: Distribution, texts: Sequence[str | None]) -> str:
     return "".join(sorted(letters))
 
 
-def letters_prior(preference: Distribution, texts: Sequence[str | None], letters: str) -> Distribution:
+def character_matrix(texts: Sequence[str | None]) -> NDArray[np.uint32]:
+    """The characters of each piece as code points.
+
+    Args:
+        texts: Surface text of each piece.
+
+    Returns:
+        (V, L) code points, L at most ``LONGEST_PIECE``; zeros behind the end. Longer pieces and ids without a token
+        hold the number of no character, so that no set of letters can spell them.
+    """
+    stranger = "\U0010ffff"
+    short = [text if text and len(text) <= LONGEST_PIECE else stranger for text in texts]
+    table = np.array(short, dtype=f"<U{LONGEST_PIECE}")
+    return table.view(np.uint32).reshape(len(short), LONGEST_PIECE)
+
+
+def letters_prior(preference: Distribution, characters: NDArray[np.uint32], letters: str) -> Distribution:
     """A distribution over the pieces that consist of some letters only.
 
     Args:
         preference: (V,) how common each piece is in the tokenizer's own view, whatever the language, not below 0.
-        texts: Surface text of each piece.
-        letters: The letters allowed.
+        characters: (V, L) see ``character_matrix``.
+        letters: The letters allowed; a space in front always is.
 
     Returns:
         (V,) ``preference`` over those pieces, normalised; zero elsewhere.
     """
-    allowed = letters + " "
-    spelt = np.fromiter((bool(text) and not text.strip(allowed) for text in texts), dtype=bool, count=len(texts))
-    return normalised(np.where(spelt, preference, 0.0))
+    allowed = np.zeros(0x110000, dtype=bool)
+    allowed[[0, ord(" "), *map(ord, letters)]] = True
+    return normalised(np.where(allowed[characters].all(axis=1), preference, 0.0))
 
 
 def _is_letter(character: str) -> bool:

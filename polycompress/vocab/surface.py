@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal
 
 from polycompress.vocab.alphabet import BYTE_PIECES, symbol_bytes
 from polycompress.vocab.document import added_token_ids, boundary_mark, model_type, parts, pieces
 
 Errors = Literal["strict", "replace"]
+
+_BROKEN: Final = "\N{REPLACEMENT CHARACTER}"
+_LONGEST: Final = 3
+"""Of a single character with a space before and after it."""
 
 
 def piece_text(doc: Mapping[str, Any]) -> list[str | None]:
@@ -22,34 +26,34 @@ def piece_text(doc: Mapping[str, Any]) -> list[str | None]:
         ``##`` in front and an end-of-word mark dropped; byte-fallback pieces and added tokens as they are
         written; None where an id has no token.
     """
-    added, read = set(added_token_ids(doc)), _reader(doc, "replace")
-    return [
-        name if name is None or number in added else read(name) for number, name in enumerate(pieces(doc))
-    ]
+    names, read = pieces(doc), _reader(doc, "replace")
+    texts = [None if name is None else read(name) for name in names]
+    for number in added_token_ids(doc):
+        texts[number] = names[number]
+    return texts
 
 
-def single_character_pieces(doc: Mapping[str, Any]) -> list[tuple[int, str]]:
+def single_character_pieces(
+    doc: Mapping[str, Any], texts: Sequence[str | None] | None = None
+) -> list[tuple[int, str]]:
     """List the tokens that are one character, with or without a word boundary.
 
     Args:
         doc: The state of a checked tokenizer.
+        texts: What `piece_text` gave for it, where that is at hand.
 
     Returns:
         (id, character) pairs by increasing id. A byte-level piece counts if its bytes are one whole
         character; byte-fallback pieces, boundary marks and spaces alone and added tokens do not.
     """
-    added, read = set(added_token_ids(doc)), _reader(doc, "strict")
-    found: list[tuple[int, str]] = []
-    for number, name in enumerate(pieces(doc)):
-        if name is None or number in added:
-            continue
-        try:
-            text = read(name).removeprefix(" ").removesuffix(" ")
-        except UnicodeDecodeError:
-            continue
-        if len(text) == 1 and text != " ":
-            found.append((number, text))
-    return found
+    added = set(added_token_ids(doc))
+    short = [
+        (number, text)
+        for number, text in enumerate(piece_text(doc) if texts is None else texts)
+        if text is not None and len(text) <= _LONGEST and number not in added
+    ]
+    stripped = ((number, text.removeprefix(" ").removesuffix(" ")) for number, text in short)
+    return [(number, text) for number, text in stripped if len(text) == 1 and text not in {" ", _BROKEN}]
 
 
 def _reader(doc: Mapping[str, Any], errors: Errors) -> Callable[[str], str]:
@@ -78,4 +82,6 @@ def _reader(doc: Mapping[str, Any], errors: Errors) -> Callable[[str], str]:
         return read_bytes
     if model_type(doc) == "wordpiece":
         return read_words
+    if not prefix and not suffix:  # 250,000 calls: no more than needed in each
+        return lambda piece: piece if piece in plain else piece.replace(mark, " ")
     return lambda piece: piece if piece in plain else read_marked(piece)

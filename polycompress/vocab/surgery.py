@@ -6,7 +6,7 @@ Pure functions on the state of a ``tokenizer.json``. What holds for every kept t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -43,17 +43,20 @@ def close_ids(doc: Mapping[str, Any], keep: NDArray[np.int64]) -> NDArray[np.int
     return closer(doc)(keep)
 
 
-def closer(doc: Mapping[str, Any]) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+def closer(
+    doc: Mapping[str, Any], always: Iterable[int] | None = None
+) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
     """Prepare `close_ids` for many selections of one tokenizer.
 
     Args:
         doc: The state of a checked tokenizer; it must not change while the result is in use.
+        always: What `document.special_ids` gave for it, where that is at hand.
 
     Returns:
         The function from selected to kept ids.
     """
     names = pieces(doc)
-    always = list(special_ids(doc))
+    required = list(special_ids(doc) if always is None else always)
     size = kind_of(doc).size(doc["model"])
     close_model = kind_of(doc).closure(doc["model"])
 
@@ -63,14 +66,18 @@ def closer(doc: Mapping[str, Any]) -> Callable[[NDArray[np.int64]], NDArray[np.i
         if selected.size:
             _check_selection(selected, names)
             kept[selected] = True
-        kept[always] = True
+        kept[required] = True
         kept[:size] = close_model(kept[:size])
         return np.flatnonzero(kept).astype(np.int64)
 
     return close
 
 
-def trim_document(doc: Mapping[str, Any], keep: NDArray[np.int64]) -> dict[str, Any]:
+def trim_document(
+    doc: Mapping[str, Any],
+    keep: NDArray[np.int64],
+    close: Callable[[NDArray[np.int64]], NDArray[np.int64]] | None = None,
+) -> dict[str, Any]:
     """Cut a tokenizer to the kept ids and number them from 0 in the old order.
 
     Vocabulary, merges, ``unk_id``, added tokens, post-processor and padding get the new ids; everything else
@@ -79,6 +86,7 @@ def trim_document(doc: Mapping[str, Any], keep: NDArray[np.int64]) -> dict[str, 
     Args:
         doc: The state of a checked tokenizer; not changed, but large parts are shared with the result.
         keep: Increasing ids, closed under `close_ids`, shape (kept,).
+        close: What `closer` gave for the tokenizer, where that is at hand.
 
     Returns:
         The state of the new tokenizer; the new id of old id ``keep[j]`` is ``j``.
@@ -89,7 +97,7 @@ def trim_document(doc: Mapping[str, Any], keep: NDArray[np.int64]) -> dict[str, 
     keep = np.asarray(keep)
     if keep.ndim != 1 or (np.diff(keep) <= 0).any():
         raise ValueError("keep must be one row of increasing ids")
-    closed = close_ids(doc, keep)
+    closed = (close or closer(doc))(keep)
     if closed.size != keep.size:
         missing = int(np.setdiff1d(closed, keep)[0])
         raise ValueError(

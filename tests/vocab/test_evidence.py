@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from polycompress.languages import find_language
 from polycompress.vocab.evidence import (
     BACKGROUND_SHARE,
+    character_matrix,
     expected_shares,
     letters_of,
     letters_prior,
@@ -43,7 +44,7 @@ def test_letters_come_from_what_is_used() -> None:
 
 
 def test_the_prior_holds_pieces_of_those_letters_only() -> None:
-    prior = letters_prior(np.ones(9), TEXTS, "dersthß")
+    prior = letters_prior(np.ones(9), character_matrix(TEXTS), "dersthß")
     assert prior.sum() == pytest.approx(1.0)
     assert np.flatnonzero(prior).tolist() == [0, 1, 3]
 

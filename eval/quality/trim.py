@@ -1,0 +1,214 @@
+"""How many unseen sentences does a trimmed vocabulary leave as they are?
+
+For German: by vocabulary size and by where the choice came from, on sentences of PUD and WikiANN that no choice has
+seen. For other languages: the frontier of the default, on PUD or SIB-200 sentences. A sentence stays as it is when all
+its tokens are kept. The mixture's weights and the default were set on other text (``tune`` below: XNLI and SIB-200
+in German, French and Turkish); what is reported here was looked at once, at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import sys
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from eval.speed.harness import data_directory, machine, versions
+from polycompress.languages import Language, find_language
+from polycompress.pipelines.gathering import BACKGROUND_FORMS, FORMS, count_words
+from polycompress.pipelines.keeping import required_tokens
+from polycompress.pipelines.loading import OpenModel, open_model
+from polycompress.pipelines.trim import DEFAULT_COVERAGE
+from polycompress.vocab.counting import count_texts, encode_ids
+from polycompress.vocab.evidence import expected_shares
+from polycompress.vocab.selection import Limit, ranking, select_ids
+
+SIZES = (19_197, 30_000, 40_000, 60_000)
+HELD_OUT_ONE_IN = 6
+FLORES = {"de": "deu_Latn", "fr": "fra_Latn", "tr": "tur_Latn", "ja": "jpn_Jpan", "el": "ell_Grek", "sw": "swh_Latn"}
+FRONTIER = {"de": "pud", "fr": "pud", "tr": "pud", "ru": "pud", "ar": "pud", "hi": "pud", "zh": "pud", "ko": "pud"}
+FRONTIER |= {"ja": "sib", "el": "sib", "sw": "sib"}
+GRID = (10_000, 15_000, 20_000, 30_000, 40_000, 50_000, 60_000, 80_000, 120_000)
+
+Array = NDArray[np.float64]
+
+
+def lines(path: Path) -> list[str]:
+    """Lines of a gzipped text file."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [line.rstrip("\n") for line in file]
+
+
+def pud(data: Path, code: str) -> list[str]:
+    """PUD sentences."""
+    return [line.split("\t")[1] for line in lines(data / f"parallel/pud/{code}.tsv.gz")[1:]]
+
+
+def sib(data: Path, flores: str) -> list[str]:
+    """SIB-200 sentences."""
+    return [line.split("\t")[3] for line in lines(data / f"sib200/{flores}.tsv.gz")[1:]]
+
+
+def xnli(data: Path, code: str, split: str) -> list[str]:
+    """XNLI sentences, premises and hypotheses."""
+    rows = [line.split("\t") for line in lines(data / f"nli/xnli/{split}.{code}.tsv.gz")]
+    columns = [rows[0].index(name) for name in ("sentence1", "sentence2")]
+    return sorted({row[column] for row in rows[1:] for column in columns})
+
+
+def wikiann(data: Path, code: str) -> Iterator[str]:
+    """WikiANN sentences of all splits."""
+    for split in ("train", "dev", "test"):
+        words: list[str] = []
+        for line in lines(data / f"ner/wikiann/{split}.{code}.conll.gz"):
+            if line:
+                words.append(line.split("\t")[0])
+            elif words:
+                yield " ".join(words)
+                words = []
+
+
+def shares_of(
+    opened: OpenModel, language: Language, texts: Sequence[str] | None, *, frequencies: bool
+) -> Array:
+    """What the pipeline expects of a language, given these texts."""
+    vocabulary = opened.vocabulary
+    corpus = words = background = None
+    if texts is not None:
+        tally = count_texts(vocabulary.tokenizer, vocabulary.document, texts, vocabulary.size)
+        corpus = tally.counts.astype(np.float64)
+    if frequencies:
+        background = count_words(vocabulary, find_language("eng-Latn"), BACKGROUND_FORMS).dense(vocabulary.size)
+        if language.wordfreq is not None:
+            words = count_words(vocabulary, language, FORMS).dense(vocabulary.size)
+    return expected_shares(
+        language,
+        corpus=corpus,
+        words=words,
+        background=background,
+        preference=vocabulary.preference,
+        texts=vocabulary.texts,
+    )
+
+
+def unchanged(
+    opened: OpenModel, language: Language, shares: Array, sentences: Sequence[str], sizes: Sequence[int]
+) -> dict[int, float]:
+    """Share of sentences all of whose tokens are kept, by size."""
+    required = np.array(sorted(required_tokens(opened, [language])), dtype=np.int64)
+    order = ranking({language.code: shares}, opened.vocabulary.close(required))
+    ranks = np.full(opened.vocabulary.size, opened.vocabulary.size)
+    ranks[order] = np.arange(len(order))
+    needed = np.array([ranks[ids].max(initial=0) for ids in encode_ids(opened.vocabulary.tokenizer, sentences)])
+    return {size: round(float(np.mean(needed < size)), 4) for size in sizes}
+
+
+def default_size(opened: OpenModel, language: Language, shares: Array) -> int:
+    """Tokens that the default keeps."""
+    selection = select_ids(
+        {language.code: shares},
+        required_tokens(opened, [language]),
+        Limit(by="coverage", value=DEFAULT_COVERAGE),
+        close=opened.vocabulary.close,
+    )
+    return len(selection.keep_ids)
+
+
+def german(opened: OpenModel, data: Path) -> dict[str, Any]:
+    """The table for German."""
+    language = find_language("de")
+    ours = sorted({*pud(data, "de"), *wikiann(data, "de")})
+    held = [text for text in ours if zlib.crc32(text.encode()) % HELD_OUT_ONE_IN == 0]
+    seen = set(held)
+    domain = [text for text in ours if text not in seen]
+    domain += [text for text in xnli(data, "de", "dev") + xnli(data, "de", "test") if text not in seen]
+    other = lines(data / "text/de.txt.gz")
+    rows: Mapping[str, tuple[Sequence[str] | None, bool]] = {
+        "same domain": (domain, False),
+        "same domain and word frequencies": (domain, True),
+        "the pack's text, another domain": (other, False),
+        "the pack's text and word frequencies": (other, True),
+        "word frequencies alone": (None, True),
+    }
+    table: dict[str, Any] = {}
+    for name, (texts, frequencies) in rows.items():
+        shares = shares_of(opened, language, texts, frequencies=frequencies)
+        size = default_size(opened, language, shares)
+        table[name] = unchanged(opened, language, shares, held, [*SIZES, size]) | {"default size": size}
+        print(f"{name:40}", table[name], file=sys.stderr)
+    return {
+        "sentences": len(held),
+        "domain_bytes": sum(len(text.encode()) + 1 for text in domain),
+        "other_bytes": sum(len(text.encode()) + 1 for text in other),
+        "unchanged": table,
+    }
+
+
+def frontiers(opened: OpenModel, data: Path) -> dict[str, Any]:
+    """The frontier of each language, from word frequencies alone and with the pack's text."""
+    curves: dict[str, Any] = {}
+    for code, source in FRONTIER.items():
+        language = find_language(code)
+        sentences = pud(data, code) if source == "pud" else sib(data, FLORES[code])
+        curves[language.code] = {"sentences": f"{len(sentences)} of {source}"}
+        for name, texts in (("words", None), ("text and words", lines(data / f"text/{code}.txt.gz"))):
+            if texts is None and language.wordfreq is None:
+                continue
+            shares = shares_of(opened, language, texts, frequencies=True)
+            size = default_size(opened, language, shares)
+            curve = unchanged(opened, language, shares, sentences, sorted({*GRID, size}))
+            curves[language.code][name] = {"default_size": size, "at_default": curve[size], "curve": curve}
+            print(f"{language.code} {name:15}", curves[language.code][name], file=sys.stderr)
+    return curves
+
+
+def tune(opened: OpenModel, data: Path) -> dict[str, Any]:
+    """The text that weights and default were set on: means over XNLI and SIB-200 in three languages."""
+    found: dict[str, Any] = {}
+    for code in ("de", "fr", "tr"):
+        language = find_language(code)
+        sentences = {"xnli": xnli(data, code, "dev")[:1500], "sib": sib(data, FLORES[code])}
+        for name, texts in (("words", None), ("text and words", lines(data / f"text/{code}.txt.gz"))):
+            shares = shares_of(opened, language, texts, frequencies=True)
+            size = default_size(opened, language, shares)
+            found[f"{code} {name}"] = {"default_size": size} | {
+                where: unchanged(opened, language, shares, held, [*SIZES, size]) for where, held in sentences.items()
+            }
+            print(f"{code} {name:15}", found[f"{code} {name}"], file=sys.stderr)
+    return found
+
+
+def main() -> None:
+    """Measure and keep."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--out", type=Path, help="directory that keeps the result")
+    parser.add_argument("--tune", action="store_true", help="look at the tuning text only")
+    asked = parser.parse_args()
+    data = data_directory(asked.data)
+    opened = open_model(asked.model)
+    result: dict[str, Any] = {"name": "trim-quality", "model": opened.source.name, "default_coverage": DEFAULT_COVERAGE}
+    result["tuning"] = tune(opened, data)
+    if not asked.tune:
+        result |= {"german": german(opened, data), "frontiers": frontiers(opened, data)}
+    result |= {"seed": None, "machine": machine(), "versions": versions(), "date": datetime.now(UTC).date().isoformat()}
+    if asked.out is not None:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        path = asked.out / "trim-quality.json"
+        path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

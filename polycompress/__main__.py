@@ -1,0 +1,5 @@
+"""``python -m polycompress``."""
+
+from polycompress.cli.main import main
+
+main()
