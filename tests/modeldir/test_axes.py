@@ -103,7 +103,7 @@ def test_an_unexplained_tensor_is_named() -> None:
 
 def test_many_unexplained_tensors_are_counted() -> None:
     extra = {f"extra_{i}": (ROWS,) for i in range(12)}
-    with pytest.raises(InputError, match="extra_7 .* and 4 more"):
+    with pytest.raises(InputError, match=r"extra_7 .* and 4 more"):
         find_vocab_axes(CONFIG, bert(**extra), ROWS)
 
 
