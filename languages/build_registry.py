@@ -67,7 +67,7 @@ ALIASES = {
     "plt-Latn": "mlg", "pnb-Arab": "lah pan-Arab pa-Arab", "quy-Latn": "que",
     "ron-Latn": "rum mo mol Moldavian", "run-Latn": "Kirundi", "sin-Sinh": "Sinhalese",
     "slk-Latn": "slo", "spa-Latn": "Castilian", "srd-Latn": "sro", "srp-Cyrl": "scc", "swh-Latn": "swa",
-    "tgl-Latn": "tl fil", "tsn-Latn": "Setswana", "uig-Arab": "Uighur", "uzn-Latn": "uzb",
+    "tgl-Latn": "tl fil Filipino", "tsn-Latn": "Setswana", "uig-Arab": "Uighur", "uzn-Latn": "uzb",
     "ydd-Hebr": "yid ji",
     "zho-Hans": "chi cmn cmn-Hans zh-CN zh-SG Chinese Mandarin Simplified-Chinese 中文 汉语",
     "zho-Hant": "cmn-Hant zh-TW zh-HK Traditional-Chinese", "zsm-Latn": "may msa",
@@ -77,6 +77,7 @@ ALIASES = {
 NAMES = {
     "tgl-Latn": ("Tagalog", "Tagalog"),
     "twi-Latn": ("Twi", "Twi"),
+    "tzm-Tfng": ("Central Atlas Tamazight", "ⵜⴰⵎⴰⵣⵉⵖⵜ"),
     "cnr-Latn": ("Montenegrin", "crnogorski"),
 }
 NAME_TAGS = {"zho-Hans": "zh-Hans", "zho-Hant": "zh-Hant"}

@@ -7,7 +7,6 @@ README.md beside it tells what a row holds.
 from __future__ import annotations
 
 import sys
-import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +27,7 @@ WIDTHS = ((0x3000, 0x303F), (0xFF01, 0xFF0F), (0xFF10, 0xFF20), (0xFF3B, 0xFF40)
 EXTRA = dict.fromkeys(("Latn", "Grek", "Cyrl"), DIACRITICS) | dict.fromkeys(
     ("Hani", "Hira", "Kana", "Hang"), WIDTHS
 )
+ASSIGNED = regex.compile(r"\P{Cn}")
 
 
 def ranges(wanted: Callable[[str], object], extra: tuple[tuple[int, int], ...] = ()) -> str:
@@ -37,7 +37,7 @@ def ranges(wanted: Callable[[str], object], extra: tuple[tuple[int, int], ...] =
         if 0xD800 <= point <= 0xDFFF:
             continue
         inside = any(first <= point <= last for first, last in extra)
-        if (inside and unicodedata.category(chr(point)) != "Cn") or (not inside and wanted(chr(point))):
+        if (inside and ASSIGNED.match(chr(point))) or (not inside and wanted(chr(point))):
             if runs and runs[-1][1] == point - 1:
                 runs[-1][1] = point
             else:

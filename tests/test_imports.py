@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import polycompress
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("torch", "transformers", "datasets", "sentencepiece", "scipy", "matplotlib", "huggingface_hub")
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_front_door() -> None:
+    assert polycompress.__all__ == ["inspect", "trim", "verify"]
+    assert polycompress.__all__ == sorted(polycompress.__all__)
+    for name in polycompress.__all__:
+        assert callable(getattr(polycompress, name))
+    with pytest.raises(AttributeError, match="no attribute 'distil'"):
+        polycompress.distil  # noqa: B018
+
+
+def test_importing_the_package_imports_nothing_else_of_it() -> None:
+    loaded = run(
+        "import sys, polycompress; print(*sorted(n for n in sys.modules if n.startswith('polycompress')))"
+    )
+    assert loaded == "polycompress"
+
+
+def test_no_module_needs_a_heavy_library_to_be_imported() -> None:
+    run(
+        f"""
+import importlib, pkgutil, sys
+
+class Forbidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {HEAVY!r}:
+            raise AssertionError(f"{{name}} was imported")
+
+sys.meta_path.insert(0, Forbidden())
+import polycompress
+for module in pkgutil.walk_packages(polycompress.__path__, "polycompress."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+    )
