@@ -8,6 +8,7 @@ line is tokenised once: its token counts, times the count, add up to the counts 
 from __future__ import annotations
 
 import itertools
+import operator
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from polycompress.vocab.splitting import WordRule, added_token_finder, not_plain, word_rule
+from polycompress.vocab.splitting import WordRule, added_token_finder, all_plain, not_plain, word_rule
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 WORDS_PER_LINE: Final = 64
 LINES_PER_BATCH: Final = 1024
@@ -104,32 +105,12 @@ def count_weighted(
     Returns:
         (V,) weighted counts.
     """
+    lead, per_line = (rule.lead, WORDS_PER_LINE) if rule.independent else ("", 1)
     totals = np.zeros(vocab_size, dtype=np.float64)
-    per_line = WORDS_PER_LINE if rule.independent else 1
-    lead = rule.lead if rule.independent else ""
-    pending: list[str] = []
-    spans: list[tuple[float, int]] = []  # weight, number of lines
-
-    def flush() -> None:
-        encodings = tokenizer.encode_batch_fast(pending, add_special_tokens=False)
-        start = 0
-        for weight, lines in spans:
-            totals[:] += weight * np.bincount(_join(encodings[start : start + lines]), minlength=vocab_size)
-            start += lines
-        pending.clear()
-        spans.clear()
-
-    for weight, words in groups.items():
-        for batch in batched(words, per_line * LINES_PER_BATCH):
-            lines = [lead + " ".join(chunk) for chunk in batched(batch, per_line)]
-            pending.extend(lines)
-            spans.append((weight, len(lines)))
-            if len(pending) >= LINES_PER_BATCH:
-                flush()
-            if progress is not None:
-                progress(len(batch))
-    if pending:
-        flush()
+    lines = (
+        (weight, lead + " ".join(chunk)) for weight, words in groups.items() for chunk in batched(words, per_line)
+    )
+    _add_weighted(tokenizer, lines, totals, progress)
     return totals
 
 
@@ -162,21 +143,31 @@ class _WordCounter:
     def add(self, lines: list[str]) -> None:
         whole = lines
         if self.rule.independent:
-            plain: list[str] = []
-            whole = []
-            for line in lines:
-                cut = not (not_plain(line) or (self._added is not None and self._added.search(line)))
-                (plain if cut else whole).append(line)
+            plain, whole = self._sort_out(lines)
             if not self._holds(plain):
                 whole = lines
                 plain = []
             self._count_words(plain)
         if whole:
-            self._totals += _bincount(self._tokenizer, whole, len(self._totals))
+            encodings = self._tokenizer.encode_batch_fast(whole, add_special_tokens=False)
+            self._totals += _bincount(encodings, len(self._totals))
 
     def finish(self) -> NDArray[np.int64]:
         self._flush()
         return self._totals
+
+    def _sort_out(self, lines: list[str]) -> tuple[list[str], list[str]]:
+        """Lines that may be cut into words, and lines that must be tokenised whole."""
+        together = "\n".join(lines)
+        added = self._added if self._added is not None and self._added.search(together) else None
+        if added is None and all_plain(together):
+            return lines, []
+        plain: list[str] = []
+        whole: list[str] = []
+        for line in lines:
+            cut = not (not_plain(line) or (added is not None and added.search(line)))
+            (plain if cut else whole).append(line)
+        return plain, whole
 
     def _count_words(self, plain: list[str]) -> None:
         if not self.rule.first_differs:
@@ -203,25 +194,41 @@ class _WordCounter:
         return self.rule.independent
 
     def _flush(self) -> None:
-        for lead, words in (("", self._first), (self.rule.lead, self._later)):
+        first_line = WORDS_PER_LINE if not self.rule.first_differs else 1
+        groups = ((self._first, "", first_line), (self._later, self.rule.lead, WORDS_PER_LINE))
+        for words, lead, per_line in groups:
             by_count: defaultdict[int, list[str]] = defaultdict(list)
             for word, count in words.items():
                 by_count[count].append(word)
-            if lead or not self.rule.first_differs:
-                for count, group in by_count.items():
-                    lines = (lead + " ".join(chunk) for chunk in batched(group, WORDS_PER_LINE))
-                    for batch in batched(lines, LINES_PER_BATCH):
-                        self._totals += count * _bincount(self._tokenizer, batch, len(self._totals))
-            else:  # words that start a line: a line each
-                for count, group in by_count.items():
-                    for batch in batched(group, LINES_PER_BATCH):
-                        self._totals += count * _bincount(self._tokenizer, batch, len(self._totals))
+            lines = (
+                (count, lead + " ".join(chunk))
+                for count, group in by_count.items()
+                for chunk in batched(group, per_line)
+            )
+            _add_weighted(self._tokenizer, lines, self._totals)
             words.clear()
 
 
-def _bincount(tokenizer: Tokenizer, lines: list[str], vocab_size: int) -> NDArray[np.int64]:
-    return np.bincount(_join(tokenizer.encode_batch_fast(lines, add_special_tokens=False)), minlength=vocab_size)
+def _add_weighted(
+    tokenizer: Tokenizer,
+    lines: Iterable[tuple[float, str]],
+    totals: NDArray[Any],
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Add the token counts of lines, each times its weight; lines of one weight must follow each other."""
+    iterator = iter(lines)
+    while batch := list(itertools.islice(iterator, LINES_PER_BATCH)):
+        encodings = iter(tokenizer.encode_batch_fast([line for _, line in batch], add_special_tokens=False))
+        for weight, group in itertools.groupby(batch, key=operator.itemgetter(0)):
+            size = sum(1 for _ in group)
+            totals += (weight * _bincount(itertools.islice(encodings, size), len(totals))).astype(totals.dtype)
+        if progress is not None:
+            progress(sum(line.count(" ") + 1 for _, line in batch))
 
 
-def _join(encodings: list[Any]) -> NDArray[np.int64]:
+def _bincount(encodings: Iterable[Encoding], vocab_size: int) -> NDArray[np.int64]:
+    return np.bincount(_join(encodings), minlength=vocab_size)
+
+
+def _join(encodings: Iterable[Encoding]) -> NDArray[np.int64]:
     return np.fromiter(itertools.chain.from_iterable(encoding.ids for encoding in encodings), dtype=np.int64)

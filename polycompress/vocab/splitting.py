@@ -48,9 +48,18 @@ _KNOWN_NORMALIZERS = frozenset(
 )
 
 # Characters that a normaliser may join to a neighbouring space into one unit (a grapheme), or delete beside it.
-_NOT_PLAIN = regex.compile(
-    r"[^\S ]|  |^ | $| [\p{M}\p{Cf}\p{Cc}]|[\p{Cf}\p{Cc}\p{Grapheme_Cluster_Break=Prepend}] ", regex.V1
+# Those that compatibility normalisation turns into a space and something: spacing accents, overlines, low lines.
+_SPACING = (
+    "\\u00a8\\u00af\\u00b4\\u00b8\\u02d8-\\u02dd\\u037a\\u0384\\u0385\\u1fbd\\u1fbf-\\u1fc1\\u1fcd-\\u1fcf\\u1fdd-\\u1fdf\\u1fed"
+    "\\u1fee\\u1ffd\\u1ffe\\u2017\\u203e\\u309b\\u309c\\ufc5e-\\ufc63\\ufe49-\\ufe4c\\ufe70\\ufe72\\ufe74\\ufe76\\ufe78\\ufe7a\\ufe7c\\ufe7e"
+    "\\uffe3"
 )
+_BESIDE_SPACE = (
+    rf"  |^ | $|(?:^| )[\p{{M}}\p{{Cf}}\p{{Cc}}{_SPACING}]"
+    rf"|[\p{{Cf}}\p{{Cc}}\p{{Grapheme_Cluster_Break=Prepend}}{_SPACING}](?:$| )"
+)
+_NOT_PLAIN = regex.compile(rf"[^\S ]|{_BESIDE_SPACE}", regex.V1)
+_NOT_ALL_PLAIN = regex.compile(rf"[^\S \n]|{_BESIDE_SPACE}", regex.V1 | regex.M)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +97,11 @@ def word_rule(document: Mapping[str, Any]) -> WordRule:
 def not_plain(line: str) -> bool:
     """Whether a line must be tokenised whole (see the module's first paragraph)."""
     return _NOT_PLAIN.search(line) is not None
+
+
+def all_plain(lines: str) -> bool:
+    """Whether every one of several lines, joined by line feeds, is plain; False is said too often, never True."""
+    return _NOT_ALL_PLAIN.search(lines) is None
 
 
 def added_token_finder(document: Mapping[str, Any]) -> regex.Pattern[str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 import pytest
@@ -103,7 +104,7 @@ def test_an_unknown_pattern_forbids_cutting(pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["two  spaces", " lead", "trail ", "tab\there", "nb\u00a0sp", "a \u0301b", "a\u200d b", "x \u00ady"]
+    "line", ["´n Bier", "a ´n", "a¨ b", "two  spaces", " lead", "trail ", "tab\there", "nb\u00a0sp", "a \u0301b", "a\u200d b", "x \u00ady"]
 )
 def test_lines_a_normaliser_may_see_across_are_not_plain(line: str) -> None:
     assert not_plain(line)
@@ -111,6 +112,15 @@ def test_lines_a_normaliser_may_see_across_are_not_plain(line: str) -> None:
 
 def test_ordinary_lines_are_plain() -> None:
     assert not any(map(not_plain, TEXT))
+
+
+def test_the_characters_that_become_a_space_and_more_are_known() -> None:
+    for number in range(0x110000):
+        character = chr(number)
+        forms = [unicodedata.normalize(form, character) for form in ("NFC", "NFKC", "NFKD")]
+        if not character.isspace() and any(form[0].isspace() or form[-1].isspace() for form in forms):
+            assert not_plain(f"{character} a"), hex(number)
+            assert not_plain(f"a {character}"), hex(number)
 
 
 def test_added_tokens_are_found_in_text() -> None:
