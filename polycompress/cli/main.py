@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -98,6 +99,7 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Entry point of the console script."""
     signal.signal(signal.SIGTERM, _terminate)
+    gc.set_threshold(100_000, 50, 50)  # a vocabulary in JSON is a million containers, none of them garbage
     sys.exit(run(sys.argv[1:]))
 
 
