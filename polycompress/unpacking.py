@@ -66,7 +66,7 @@ class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def unpacked(file: io.BufferedReader, path: Path) -> Iterator[bytes]:
+def unpacked(file: io.BufferedReader[Any], path: Path) -> Iterator[bytes]:
     """Blocks of a file's content, unpacked if its first bytes say that it is packed.
 
     Args:
@@ -103,7 +103,7 @@ class _DamagedError(Exception):
     """zstd data that end early or cannot be read."""
 
 
-def _unpack(file: io.BufferedReader, magic: bytes) -> Iterator[bytes]:
+def _unpack(file: io.BufferedReader[Any], magic: bytes) -> Iterator[bytes]:
     opened: _Readable = file
     if magic.startswith(b"\x28\xb5\x2f\xfd"):
         yield from _unzstd(file)
@@ -118,7 +118,7 @@ def _unpack(file: io.BufferedReader, magic: bytes) -> Iterator[bytes]:
         yield block
 
 
-def _unzstd(file: io.BufferedReader) -> Iterator[bytes]:
+def _unzstd(file: io.BufferedReader[Any]) -> Iterator[bytes]:
     """Unpack frame after frame; the library's own reader takes a file that was cut off for a whole one."""
     import zstandard
 
