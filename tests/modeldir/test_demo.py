@@ -345,7 +345,7 @@ def test_building_needs_little_memory_and_no_torch(real_demo: Path, tmp_path: Pa
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')), "
         "'torch' in sys.modules)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
