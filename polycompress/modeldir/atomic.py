@@ -160,9 +160,12 @@ def atomic_file(
 
 @contextmanager
 def _atomic_text(path: Path) -> Iterator[IO[str]]:
-    with _atomic_bytes(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="\n") as text:
-        yield text
-        text.detach()  # flushes, and leaves the file open to be synced
+    with _atomic_bytes(path) as raw:
+        text = io.TextIOWrapper(raw, encoding="utf-8", newline="\n")
+        try:
+            yield text
+        finally:
+            text.detach()  # flushes, and leaves the file open to be synced
 
 
 @contextmanager
