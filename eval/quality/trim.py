@@ -25,12 +25,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from eval.speed.harness import data_directory, machine, versions
 from polycompress.languages import Language, find_language
-from polycompress.pipelines.gathering import BACKGROUND_FORMS, FORMS, count_words
+from polycompress.pipelines.gathering import count_words
 from polycompress.pipelines.keeping import required_tokens
 from polycompress.pipelines.loading import OpenModel, open_model
 from polycompress.pipelines.trim import DEFAULT_COVERAGE
 from polycompress.vocab.counting import count_texts, encode_ids
 from polycompress.vocab.evidence import expected_shares
+from polycompress.vocab.frequencies import BACKGROUND_FORMS, FORMS
 from polycompress.vocab.selection import Limit, ranking, select_ids
 
 SIZES = (19_197, 30_000, 40_000, 60_000)

@@ -23,7 +23,7 @@ from polycompress.pipelines.loading import Vocabulary
 from polycompress.vocab.counting import count_texts, count_weighted, encode_ids
 from polycompress.vocab.counts import Counts, LanguageCounts, load_counts, save_counts
 from polycompress.vocab.evidence import Distribution, expected_shares
-from polycompress.vocab.frequencies import FORMS_VERSION, weighted_forms, word_buckets
+from polycompress.vocab.frequencies import BACKGROUND_FORMS, FORMS, FORMS_VERSION, weighted_forms, word_buckets
 from polycompress.vocab.splitting import word_rule
 
 logger = logging.getLogger(__name__)
@@ -35,10 +35,6 @@ HELD_OUT_SHARE: Final = 0.05
 """Of a corpus; never counted."""
 HELD_OUT_TEXTS: Final = 2000
 """At most so many held-out texts per language are kept for the certificate, those with the smallest hashes."""
-FORMS: Final = 180_000
-"""Word forms counted per language, heaviest first."""
-BACKGROUND_FORMS: Final = 40_000
-"""English word forms counted beside another language's own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,8 +20,8 @@ string no longer says which symbols it began with; then the parts of *all* merge
 
 **Why encoding does not start to fail or lose text.** A character without a token becomes its bytes (byte
 fallback), else the unknown token, else it silently vanishes; an unknown token that is named but not in the
-vocabulary is an error. So all 256 byte symbols or byte tokens stay; where neither catches an unseen
-character, all single characters stay.
+vocabulary is an error. So all 256 byte symbols or byte tokens stay; where nothing catches an unseen
+character, all single characters stay, and with ``ignore_merges`` the tokens that cannot be spelt with those.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from polycompress.errors import InputError
 from polycompress.vocab.alphabet import BYTE_PIECES, byte_symbols
 from polycompress.vocab.checks import Closure, as_text, check_flags, check_id_vocab, id_span, pieces_by_id
-from polycompress.vocab.derivation import Deriver, MergeTable, merge_table
+from polycompress.vocab.derivation import Deriver, MergeTable, merge_table, word_symbols
 
 
 def check(model: Mapping[str, Any]) -> None:
@@ -80,7 +80,7 @@ def required(model: Mapping[str, Any], *, byte_level: bool) -> dict[int, str]:
         byte_level: Whether the tokenizer turns text into byte symbols first.
 
     Returns:
-        id -> rule: "unknown", "byte" or "alphabet".
+        id -> rule: "unknown", "byte", "alphabet" or "no unknown token".
     """
     vocab: dict[str, int] = model["vocab"]
     rules: dict[int, str] = {}
@@ -91,15 +91,20 @@ def required(model: Mapping[str, Any], *, byte_level: bool) -> dict[int, str]:
     for number in byte_ids:
         rules.setdefault(number, "byte")
     mark, suffix = _marks(model)
+    caught = unknown is not None or (model.get("byte_fallback") and len(byte_ids) == len(BYTE_PIECES))
     symbols: list[str] = []
     if byte_level:
         symbols += byte_symbols()
-    elif unknown is None and not (model.get("byte_fallback") and len(byte_ids) == len(BYTE_PIECES)):
+    elif not caught:
         symbols += sorted({form[:1] for piece in vocab for form in (piece, piece.removeprefix(mark))})
     for symbol in symbols:
         for form in (symbol, mark + symbol, symbol + suffix, mark + symbol + suffix):
             if form in vocab:
                 rules.setdefault(vocab[form], "alphabet")
+    if model.get("ignore_merges") and not caught:
+        for piece, number in vocab.items():
+            if not all(symbol in vocab for symbol in word_symbols(piece, mark, suffix)):
+                rules.setdefault(number, "no unknown token")
     return rules
 
 

@@ -22,7 +22,7 @@ from polycompress.vocab.splitting import WordRule, added_token_finder, all_plain
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
-WORDS_PER_LINE: Final = 64
+WORDS_PER_LINE: Final = 256
 LINES_PER_BATCH: Final = 1024
 MAX_DISTINCT_WORDS: Final = 1_000_000
 SELF_CHECK_LINES: Final = 64

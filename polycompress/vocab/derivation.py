@@ -112,6 +112,22 @@ def _joined(places: Sequence[int], lefts: Sequence[str], rights: Sequence[str], 
         yield left + right[len(mark) :]
 
 
+def word_symbols(word: str, mark: str, suffix: str) -> list[str]:
+    """Give the symbols that a whole word starts with: one a character, marked by its place.
+
+    Args:
+        word: At least one character.
+        mark: ``continuing_subword_prefix`` or an empty string.
+        suffix: ``end_of_word_suffix`` or an empty string.
+
+    Example:
+        >>> word_symbols("abc", "##", "</w>")
+        ['a', '##b', '##c</w>']
+    """
+    symbols = [mark * (place > 0) + character for place, character in enumerate(word)]
+    return [*symbols[:-1], symbols[-1] + suffix] if symbols else []
+
+
 def readings(token: str, mark: str, suffix: str) -> Iterator[list[str]]:
     """List the symbols from which a token can come about, depending on its place in the word.
 
@@ -127,15 +143,15 @@ def readings(token: str, mark: str, suffix: str) -> Iterator[list[str]]:
         >>> list(readings("ab</w>", "", "</w>"))[-1]
         ['a', 'b</w>']
     """
-    for first in (True, False) if mark and token.startswith(mark) else (True,):
-        body = token if first else token[len(mark) :]
-        for last in (False, True) if suffix and body.endswith(suffix) else (False,):
-            spelt = body[: len(body) - len(suffix)] if last else body
-            symbols = [
-                character if first and i == 0 else mark + character for i, character in enumerate(spelt)
-            ]
+    bodies = [(token, "")]
+    if mark and token.startswith(mark):
+        bodies.append((token[len(mark) :], mark))
+    for body, start in bodies:
+        endings = [""] if not suffix or not body.endswith(suffix) else ["", suffix]
+        for ending in endings:
+            symbols = word_symbols(body[: len(body) - len(ending)], mark, ending)
             if symbols:
-                yield [*symbols[:-1], symbols[-1] + suffix] if last else symbols
+                yield [start + symbols[0], *symbols[1:]]
 
 
 class Deriver:

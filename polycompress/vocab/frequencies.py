@@ -30,6 +30,10 @@ HELD_OUT_ONE_IN: Final = 50
 """One word in so many, of those past ``HELD_OUT_AFTER``, is never counted, so that the result can be judged on it."""
 HELD_OUT_AFTER: Final = 5000
 MAX_CENTIBELS: Final = 2000
+FORMS: Final = 150_000
+"""Word forms counted per language, heaviest first."""
+BACKGROUND_FORMS: Final = 40_000
+"""English word forms counted beside another language's own."""
 
 _ZERO_RUN = regex.compile(r"0+")
 
@@ -83,7 +87,8 @@ def word_buckets(language: Language) -> list[list[str]]:
         )
     import wordfreq
 
-    buckets: list[list[str]] = wordfreq.get_frequency_list(language.wordfreq, "best")
+    # Not get_frequency_list: it would keep every list it has read.
+    buckets: list[list[str]] = wordfreq.read_cBpack(str(available_lists()[language.wordfreq]))
     return buckets
 
 
@@ -98,33 +103,25 @@ def weighted_forms(buckets: Sequence[Sequence[str]], language: Language, budget:
     Returns:
         Forms by weight. The same input gives the same forms in the same order.
     """
-    words, numbers, held_out = _sort_out(buckets)
-    spell = _spelling(language)
-    groups: defaultdict[int, list[str]] = defaultdict(list)
-    total = 0
-    rarest = max([*words, *numbers], default=0) + max(pattern.centibels for pattern in patterns())
-    for centibels in range(rarest + 1):
+    sorter = _Sorter(_spelling(language))
+    groups: dict[int, list[str]] = {}
+    rarest_pattern = max(pattern.centibels for pattern in patterns())
+    total = centibels = 0
+    while total < budget and centibels <= max([len(buckets), *sorter.numbers]) + rarest_pattern:
+        sorter.add(centibels, buckets[centibels] if centibels < len(buckets) else ())
+        forms: list[str] = []
         for pattern in patterns():
-            if not 0 <= centibels - pattern.centibels:
-                continue
-            source = (words if pattern.kind == "word" else numbers).get(centibels - pattern.centibels, ())
-            if source:
-                groups[centibels].extend(_apply(pattern, source, spell))
-        total += len(groups[centibels])
-        if total >= budget:
-            del groups[centibels][len(groups[centibels]) - (total - budget) :]
-            break
-    return WeightedForms(
-        groups={centibels: forms for centibels, forms in groups.items() if forms},
-        held_out=held_out,
-        words=sum(map(len, words.values())),
-        forms=min(total, budget),
-    )
+            forms.extend(_apply(pattern, sorter.forms(pattern, centibels - pattern.centibels)))
+        if forms:
+            groups[centibels] = list(forms[: budget - total])
+            total += len(groups[centibels])
+        centibels += 1
+    return WeightedForms(groups=groups, held_out=sorter.held_out, words=sum(map(len, sorter.words.values())), forms=total)
 
 
 def held_out_words(language: Language) -> list[str]:
-    """The words that counting leaves out, spelt as in the list."""
-    return _sort_out(word_buckets(language))[2]
+    """The words that counting ``FORMS`` forms leaves out, spelt as in the list."""
+    return list(weighted_forms(word_buckets(language), language, FORMS).held_out)
 
 
 @functools.cache
@@ -147,35 +144,46 @@ def _parse(kind: str, share: str, template: str) -> Pattern:
     )
 
 
-def _sort_out(
-    buckets: Sequence[Sequence[str]],
-) -> tuple[dict[int, list[str]], dict[int, list[str]], list[str]]:
-    """Split a list into words, numbers written out, and held-out words."""
-    words: dict[int, list[str]] = {}
-    numbers: defaultdict[int, list[str]] = defaultdict(list)
-    held_out: list[str] = []
-    rank = 0
-    for centibels, bucket in enumerate(buckets):
+class _Sorter:
+    """Buckets of a list, taken as they are needed and split into words, numbers written out, and held-out words."""
+
+    def __init__(self, spell: Callable[[str, str], Sequence[str]]) -> None:
+        self.words: dict[int, list[str]] = {}
+        self.numbers: defaultdict[int, list[str]] = defaultdict(list)
+        self.held_out: list[str] = []
+        self._rank = 0
+        self._spell = spell
+        self._spelt: dict[tuple[int, str], list[str]] = {}
+
+    def add(self, centibels: int, bucket: Sequence[str]) -> None:
         kept: list[str] = []
         for word in bucket:
+            self._rank += 1
             if word[0].isdigit():
                 for number, rarer in _numbers(word):
-                    numbers[centibels + rarer].append(number)
-            elif rank > HELD_OUT_AFTER and zlib.crc32(word.encode()) % HELD_OUT_ONE_IN == 0:
-                held_out.append(word)
+                    self.numbers[centibels + rarer].append(number)
+            elif self._rank > HELD_OUT_AFTER and zlib.crc32(word.encode()) % HELD_OUT_ONE_IN == 0:
+                self.held_out.append(word)
             else:
                 kept.append(word)
-            rank += 1
         if kept:
-            words[centibels] = kept
-    return words, numbers, held_out
+            self.words[centibels] = kept
+
+    def forms(self, pattern: Pattern, centibels: int) -> Sequence[str]:
+        """Words or numbers of one weight as a pattern spells them."""
+        if pattern.kind == "number":
+            return self.numbers.get(centibels, ())
+        if centibels not in self.words:
+            return ()
+        key = (centibels, pattern.case)
+        if key not in self._spelt:
+            self._spelt[key] = [form for word in self.words[centibels] for form in self._spell(word, pattern.case)]
+        return self._spelt[key]
 
 
-def _apply(pattern: Pattern, words: Sequence[str], spell: Callable[[str, str], Sequence[str]]) -> Iterator[str]:
+def _apply(pattern: Pattern, forms: Sequence[str]) -> Sequence[str]:
     prefix, suffix = pattern.prefix, pattern.suffix
-    if pattern.kind == "number":
-        return (f"{prefix}{word}{suffix}" for word in words)
-    return (f"{prefix}{form}{suffix}" for word in words for form in spell(word, pattern.case))
+    return [f"{prefix}{form}{suffix}" for form in forms] if prefix or suffix else forms
 
 
 def _spelling(language: Language) -> Callable[[str, str], Sequence[str]]:
@@ -193,7 +201,7 @@ def _spelling(language: Language) -> Callable[[str, str], Sequence[str]]:
         if case == "lower":
             return forms
         if case == "Title":
-            changed = [capital.get(form[0], form[0].upper()) + form[1:] for form in forms]
+            changed = [(capital.get(form[0]) or form[0].upper()) + form[1:] for form in forms]
         else:
             changed = ["".join(capital.get(character, character) for character in form).upper() for form in forms]
         return [form for form, plain in zip(changed, forms, strict=True) if form != plain]

@@ -106,8 +106,11 @@ def closure(model: Mapping[str, Any]) -> Closure:
 
     def close(keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
         kept = {piece for piece, number in vocab.items() if keep[number]}
-        kept |= vocab.keys() & {part for piece in kept for part in _characters(piece, mark)}
-        kept |= _close_bridges(vocab, kept, mark)
+        before = -1
+        while before < len(kept):
+            before = len(kept)
+            kept |= vocab.keys() & {part for piece in kept for part in _characters(piece, mark)}
+            kept |= _close_bridges(vocab, kept, mark)
         closed = keep.copy()
         closed[[vocab[piece] for piece in kept]] = True
         return closed
