@@ -23,6 +23,7 @@ _NOT_HERE = {
     errno.EOPNOTSUPP,
     errno.EPERM,
     errno.EBADF,
+    errno.ENOTSOCK,
     errno.ETXTBSY,
 }
 
