@@ -147,7 +147,7 @@ def _parse(kind: str, share: str, template: str) -> Pattern:
 class _Sorter:
     """Buckets of a list, taken as they are needed and split into words, numbers written out, and held-out words."""
 
-    def __init__(self, spell: Callable[[str, str], Sequence[str]]) -> None:
+    def __init__(self, spell: Callable[[Sequence[str], str], list[str]]) -> None:
         self.words: dict[int, list[str]] = {}
         self.numbers: defaultdict[int, list[str]] = defaultdict(list)
         self.held_out: list[str] = []
@@ -177,7 +177,7 @@ class _Sorter:
             return ()
         key = (centibels, pattern.case)
         if key not in self._spelt:
-            self._spelt[key] = [form for word in self.words[centibels] for form in self._spell(word, pattern.case)]
+            self._spelt[key] = self._spell(self.words[centibels], pattern.case)
         return self._spelt[key]
 
 
@@ -186,24 +186,29 @@ def _apply(pattern: Pattern, forms: Sequence[str]) -> Sequence[str]:
     return [f"{prefix}{form}{suffix}" for form in forms] if prefix or suffix else forms
 
 
-def _spelling(language: Language) -> Callable[[str, str], Sequence[str]]:
-    """How a listed word is written in one case; nothing where that case is the listed form itself."""
-    capital = {"i": "İ", "ı": "I"} if language.casing == "tr" else {}
+def _spelling(language: Language) -> Callable[[Sequence[str], str], list[str]]:
+    """How listed words are written in one case; nothing for words that have no such case."""
+    capitals = {"i": "İ", "ı": "I"} if language.casing == "tr" else {}
     lost, restored = language.restore.split(">") if language.restore else ("", "")
     final = lost.endswith("$")  # lost at the end of words only, where nothing else can stand (Greek sigma)
     lost = lost.removesuffix("$")
 
-    def spell(word: str, case: str) -> Sequence[str]:
+    def written(words: Sequence[str]) -> Sequence[str]:
+        if not lost:
+            return words
         if final:
-            forms = [word[: -len(lost)] + restored if word.endswith(lost) else word]
-        else:
-            forms = [word, word.replace(lost, restored)] if lost and lost in word else [word]
+            return [word[: -len(lost)] + restored if word.endswith(lost) else word for word in words]
+        return [*words, *(word.replace(lost, restored) for word in words if lost in word)]
+
+    def spell(words: Sequence[str], case: str) -> list[str]:
+        forms = written(words)
         if case == "lower":
-            return forms
+            return list(forms)
         if case == "Title":
-            changed = [(capital.get(form[0]) or form[0].upper()) + form[1:] for form in forms]
+            changed = [(capitals.get(form[0]) or form[0].upper()) + form[1:] for form in forms]
         else:
-            changed = ["".join(capital.get(character, character) for character in form).upper() for form in forms]
+            table = str.maketrans(capitals)
+            changed = [form.translate(table).upper() for form in forms]
         return [form for form, plain in zip(changed, forms, strict=True) if form != plain]
 
     return spell
