@@ -202,8 +202,8 @@ def _kept_items(value: list[Any], old_to_new: Mapping[int, int], place: str, not
 def _kept_names(
     value: dict[str, Any], old_to_new: Mapping[int, int], place: str, notes: list[str]
 ) -> dict[str, Any]:
-    kept = {name: old_to_new.get(item, None) if _is_id(item) else item for name, item in value.items()}
-    kept = {name: item for name, item in kept.items() if item is not None}
+    kept = {name: item for name, item in value.items() if not _is_id(item) or item < 0 or item in old_to_new}
+    kept = {name: _mapped(item, old_to_new) if _is_id(item) else item for name, item in kept.items()}
     if len(kept) < len(value):
         notes.append(f"{place}: {len(value) - len(kept)} of {len(value)} entries dropped with their tokens")
     return kept

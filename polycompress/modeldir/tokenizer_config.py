@@ -206,7 +206,7 @@ def _more_tokens(source: Mapping[str, Any], kept: set[str], notes: list[str]) ->
     missing = [str(token) for token in (*listed, *named.values()) if token not in kept]
     if missing:
         notes.append(
-            f"tokenizer_config.json: special tokens {_listed(missing)} not in tokenizer.json; dropped"
+            f"tokenizer_config.json: special tokens {_listed(missing)} not in the vocabulary; dropped"
         )
     new: dict[str, Any] = {}
     if any(token in kept for token in listed):
