@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Point = tuple[int, float, float | None]
-"""Vocabulary size, share of held-out tokens that are kept, share of held-out sentences left unchanged."""
+"""Vocabulary size, share of tokens that are kept, share of held-out texts that stay as they were."""
 
 SUFFIXES: Final[tuple[str, ...]] = (".png", ".svg", ".pdf")
 
@@ -46,24 +46,31 @@ _RING: Final[Mapping[str, Any]] = {
     "markerfacecolor": "white",
     "markeredgewidth": 1.8,
     "zorder": 3,
+    "clip_on": False,
 }
+_FLOOR = 1e-5  # tokens fewer than one in a hundred thousand count as none
 _LINE_INCHES = 0.195  # height of one line of text
 _AROUND_INCHES = 0.75  # height of a figure beyond that of its panels: titles and axes
 
 
 def plot_frontier(
-    curves: Mapping[str, Sequence[Point]], path: Path, *, default_sizes: Mapping[str, int] | None = None
+    curves: Mapping[str, Sequence[Point]],
+    path: Path,
+    *,
+    default_sizes: Mapping[str, int] | None = None,
+    unit: str = "texts",
 ) -> Path:
     """Draw vocabulary size against what it costs, one line a language.
 
-    The left panel shows the share of held-out tokens that have to be split anew, on a logarithmic axis; the
-    right one the share of held-out sentences that segment exactly as before. Languages without that second
-    number are drawn on the left only; where no language has it there is no right panel.
+    The left panel shows the expected share of tokens that have to be split anew, on a logarithmic axis; the
+    right one the share of held-out texts that segment exactly as before. Languages without that second number
+    are drawn on the left only; where no language has it there is no right panel.
 
     Args:
         curves: By language, its points in any order.
         path: File to write; its suffix (.png, .svg or .pdf) says how.
         default_sizes: By language, the size to mark.
+        unit: What the held-out texts are: "sentences", "words", "texts".
 
     Returns:
         The path.
@@ -88,7 +95,7 @@ def plot_frontier(
     except ImportError as error:
         raise MissingExtraError("plots", "report") from error
     with matplotlib.rc_context(_STYLE):
-        figure = _draw(arrays, dict(default_sizes or {}))
+        figure = _draw(arrays, default_sizes or {}, unit)
         with atomic_file(path) as file:
             # No date in the file: the same curves give the same bytes.
             dateless: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(
@@ -134,13 +141,13 @@ def _checked(label: str, points: Sequence[Point]) -> NDArray[np.float64]:
         sorted((size, kept, np.nan if same is None else same) for size, kept, same in points),
         dtype=np.float64,
     ).reshape(-1, 3)
-    shares = rows[:, 1:][~np.isnan(rows[:, 1:])]
+    shares = rows[:, 1:][~np.isnan(rows[:, 1:])].round(9)  # a sum of shares may miss 1 by a rounding error
     if not len(rows) or rows[0, 0] <= 0 or np.isnan(rows[:, 1]).any() or ((shares < 0) | (shares > 1)).any():
         raise ValueError(f"curve '{label}' needs points with a positive size and shares between 0 and 1")
     return rows
 
 
-def _draw(arrays: dict[str, NDArray[np.float64]], marked: Mapping[str, int]) -> Figure:
+def _draw(arrays: dict[str, NDArray[np.float64]], marked: Mapping[str, int], unit: str = "texts") -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
@@ -151,29 +158,31 @@ def _draw(arrays: dict[str, NDArray[np.float64]], marked: Mapping[str, int]) -> 
     losses = _losses(arrays)
     low, high = (f(np.concatenate([line[:, 1] for line in losses.values()])) for f in (np.min, np.max))
     axes[0].set_yscale("log")
-    axes[0].set_ylim(low / 1.3, high * 1.3)
-    _panel(axes[0], losses, marked, "Held-out tokens that are split anew")
+    axes[0].set_ylim(max(low / 1.3, _FLOOR), high * 1.3)
+    _panel(axes[0], losses, marked, "Tokens that have to be split anew")
     axes[0].yaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 200 else (1.0, 2.0, 5.0)))
-    axes[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+    axes[0].yaxis.set_major_formatter(FuncFormatter(_percent))
     axes[0].yaxis.set_minor_locator(NullLocator())
     if any(label in arrays for label in marked):
         _explain_marks(axes[0])
     if panels == 2:
         axes[1].set_ylim(0, 1)
         same = {label: rows[~np.isnan(rows[:, 2])][:, [0, 2]] for label, rows in arrays.items()}
-        _panel(axes[1], same, marked, "Held-out sentences that stay as they were")
+        _panel(axes[1], same, marked, f"Held-out {unit} that stay as they were")
         axes[1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     return figure
 
 
 def _losses(arrays: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    """Size and share of tokens lost; a share of zero is drawn at half of the smallest other one."""
-    lost = np.concatenate([1 - rows[:, 1] for rows in arrays.values()])
-    least = lost[lost > 0].min() / 2 if (lost > 0).any() else 0.001
+    """Size and share of tokens lost, which is at least the floor."""
     return {
-        label: np.column_stack([rows[:, 0], np.maximum(1 - rows[:, 1], least)])
+        label: np.column_stack([rows[:, 0], np.maximum(1 - rows[:, 1], _FLOOR)])
         for label, rows in arrays.items()
     }
+
+
+def _percent(share: float, _: int) -> str:
+    return f"{'≤' if share <= _FLOOR * 1.001 else ''}{100 * share:g}%"
 
 
 def _panel(axes: Axes, lines: dict[str, NDArray[np.float64]], marked: Mapping[str, int], title: str) -> None:
@@ -188,7 +197,7 @@ def _panel(axes: Axes, lines: dict[str, NDArray[np.float64]], marked: Mapping[st
             continue
         colour = _COLOURS[index % len(_COLOURS)]
         dash = _DASHES[index // len(_COLOURS) % len(_DASHES)]
-        axes.plot(line[:, 0], line[:, 1], color=colour, linestyle=dash, linewidth=1.8)
+        axes.plot(line[:, 0], line[:, 1], color=colour, linestyle=dash, linewidth=1.8, clip_on=False)
         ends.append((label, colour, line[-1]))
         if label in marked:
             _mark(axes, line, marked[label], colour)
@@ -209,7 +218,7 @@ def _explain_marks(axes: Axes) -> None:
     from matplotlib.lines import Line2D
 
     ring = Line2D([], [], **_RING, markeredgecolor=_INK, label="chosen by default")
-    axes.legend(handles=[ring], loc="upper right", framealpha=0.9, edgecolor="none", handletextpad=0.2)
+    axes.legend(handles=[ring], loc="lower left", framealpha=0.9, edgecolor="none", handletextpad=0.2)
 
 
 def _size_axis(axes: Axes, sizes: NDArray[np.float64]) -> None:

@@ -86,12 +86,20 @@ def test_without_sentences_there_is_one_panel() -> None:
     assert len(_draw({"Yoruba": _checked("Yoruba", CURVES["Yoruba"])}, {}).axes) == 1
 
 
-def test_nothing_lost_is_drawn_below_the_smallest_loss() -> None:
-    arrays = {label: _checked(label, points) for label, points in CURVES.items()}
-    assert _losses(arrays)["Hindi"][-1].tolist() == [40_000, pytest.approx(0.0005)]
-    whole = {"all": _checked("all", [(10, 1.0, 1.0)])}
-    assert _losses(whole)["all"].tolist() == [[10, 0.001]]
-    assert len(_draw(whole, {"all": 10}).axes) == 2
+def test_a_line_stays_on_the_floor_where_almost_nothing_is_lost() -> None:
+    points: list[Point] = [(10, 0.9, None), (20, 1 - 1e-6, None), (30, 1.0, None)]
+    assert _losses({"a": _checked("a", points)})["a"].tolist() == [
+        [10, pytest.approx(0.1)], [20, 1e-5], [30, 1e-5],
+    ]  # fmt: skip
+    rounded = _checked("a", [(10, 1 + 2e-16, 1.0)])
+    assert _losses({"a": rounded})["a"].tolist() == [[10, 1e-5]]
+    left, _ = _draw({"a": rounded}, {"a": 10}).axes
+    assert left.yaxis.get_major_formatter()(1e-5) == "≤0.001%"
+
+
+def test_the_title_names_the_unit() -> None:
+    arrays = {"German": _checked("German", CURVES["German"])}
+    assert _draw(arrays, {}, "words").axes[1].get_title(loc="left") == "Held-out words that stay as they were"
 
 
 def test_names_are_not_read_as_formulas(tmp_path: Path) -> None:
