@@ -69,7 +69,7 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
 
 # torch by its exact version before anything that depends on it: a later "torch" would bring gigabytes of CUDA.
 $(VENV)/.test: $(VENV)/.demo
-	@echo "Installing torch, transformers and the developers' tools into $(VENV)"
+	@echo "Installing torch, transformers and the developers' tools into $(VENV) (2 GB; more if pip finds only CUDA builds)"
 	@$(PIP) 'pip>=25.1' || $(INSTALL_HELP)
 	@$(PIP) -c constraints.txt torch || $(INSTALL_HELP)
 	@$(PIP) -c constraints.txt --group dev || $(INSTALL_HELP)
