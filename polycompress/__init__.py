@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 __all__ = ["inspect", "trim", "verify"]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  the module protocol
+def __getattr__(name: str) -> Any:
     """Import the front door's functions when they are first asked for."""
     if name in __all__:
         import importlib

@@ -36,8 +36,24 @@ from polycompress.vocab.selection import Limit, ranking, select_ids
 
 SIZES = (19_197, 30_000, 40_000, 60_000)
 HELD_OUT_ONE_IN = 6
-FLORES = {"de": "deu_Latn", "fr": "fra_Latn", "tr": "tur_Latn", "ja": "jpn_Jpan", "el": "ell_Grek", "sw": "swh_Latn"}
-FRONTIER = {"de": "pud", "fr": "pud", "tr": "pud", "ru": "pud", "ar": "pud", "hi": "pud", "zh": "pud", "ko": "pud"}
+FLORES = {
+    "de": "deu_Latn",
+    "fr": "fra_Latn",
+    "tr": "tur_Latn",
+    "ja": "jpn_Jpan",
+    "el": "ell_Grek",
+    "sw": "swh_Latn",
+}
+FRONTIER = {
+    "de": "pud",
+    "fr": "pud",
+    "tr": "pud",
+    "ru": "pud",
+    "ar": "pud",
+    "hi": "pud",
+    "zh": "pud",
+    "ko": "pud",
+}
 FRONTIER |= {"ja": "sib", "el": "sib", "sw": "sib"}
 GRID = (10_000, 15_000, 20_000, 30_000, 40_000, 50_000, 60_000, 80_000, 120_000)
 
@@ -89,7 +105,9 @@ def shares_of(
         tally = count_texts(vocabulary.tokenizer, vocabulary.document, texts, vocabulary.size)
         corpus = tally.counts.astype(np.float64)
     if frequencies:
-        background = count_words(vocabulary, find_language("eng-Latn"), BACKGROUND_FORMS).dense(vocabulary.size)
+        background = count_words(vocabulary, find_language("eng-Latn"), BACKGROUND_FORMS).dense(
+            vocabulary.size
+        )
         if language.wordfreq is not None:
             words = count_words(vocabulary, language, FORMS).dense(vocabulary.size)
     return expected_shares(
@@ -110,7 +128,9 @@ def unchanged(
     order = ranking({language.code: shares}, opened.vocabulary.close(required))
     ranks = np.full(opened.vocabulary.size, opened.vocabulary.size)
     ranks[order] = np.arange(len(order))
-    needed = np.array([ranks[ids].max(initial=0) for ids in encode_ids(opened.vocabulary.tokenizer, sentences)])
+    needed = np.array(
+        [ranks[ids].max(initial=0) for ids in encode_ids(opened.vocabulary.tokenizer, sentences)]
+    )
     return {size: round(float(np.mean(needed < size)), 4) for size in sizes}
 
 
@@ -183,7 +203,8 @@ def tune(opened: OpenModel, data: Path) -> dict[str, Any]:
             shares = shares_of(opened, language, texts, frequencies=True)
             size = default_size(opened, language, shares)
             found[f"{code} {name}"] = {"default_size": size} | {
-                where: unchanged(opened, language, shares, held, [*SIZES, size]) for where, held in sentences.items()
+                where: unchanged(opened, language, shares, held, [*SIZES, size])
+                for where, held in sentences.items()
             }
             print(f"{code} {name:15}", found[f"{code} {name}"], file=sys.stderr)
     return found
@@ -199,11 +220,20 @@ def main() -> None:
     asked = parser.parse_args()
     data = data_directory(asked.data)
     opened = open_model(asked.model)
-    result: dict[str, Any] = {"name": "trim-quality", "model": opened.source.name, "default_coverage": DEFAULT_COVERAGE}
+    result: dict[str, Any] = {
+        "name": "trim-quality",
+        "model": opened.source.name,
+        "default_coverage": DEFAULT_COVERAGE,
+    }
     result["tuning"] = tune(opened, data)
     if not asked.tune:
         result |= {"german": german(opened, data), "frontiers": frontiers(opened, data)}
-    result |= {"seed": None, "machine": machine(), "versions": versions(), "date": datetime.now(UTC).date().isoformat()}
+    result |= {
+        "seed": None,
+        "machine": machine(),
+        "versions": versions(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
     if asked.out is not None:
         asked.out.mkdir(parents=True, exist_ok=True)
         path = asked.out / "trim-quality.json"

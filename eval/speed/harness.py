@@ -37,7 +37,11 @@ def run(command: Sequence[str], env: Mapping[str, str] | None = None) -> Run:
     """
     started = os.times().elapsed
     process = subprocess.Popen(
-        list(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
+        list(command),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(env or {})},
     )
     assert process.stdout is not None
     assert process.stderr is not None
@@ -69,9 +73,18 @@ def machine() -> dict[str, Any]:
     model = "unknown"
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.split(":", 1)[1].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         model = names[0] if names else model
-    return {"processor": model, "cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version()}
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
 
 
 def versions() -> dict[str, str]:
@@ -88,8 +101,12 @@ def versions() -> dict[str, str]:
 def arguments(description: str, rounds: int) -> argparse.Namespace:
     """The arguments that all scripts take."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--rounds", type=int, default=rounds, help="how often everything is measured, in turn")
-    parser.add_argument("--data", type=Path, help="data directory; else POLYCOMPRESS_DATA, else ../shared/data")
+    parser.add_argument(
+        "--rounds", type=int, default=rounds, help="how often everything is measured, in turn"
+    )
+    parser.add_argument(
+        "--data", type=Path, help="data directory; else POLYCOMPRESS_DATA, else ../shared/data"
+    )
     parser.add_argument("--out", type=Path, help="directory that keeps the result")
     return parser.parse_args()
 
@@ -107,7 +124,9 @@ def data_directory(given: Path | None) -> Path:
     return path
 
 
-def finish(name: str, ratios: Mapping[str, float | None], wanted: Mapping[str, str], out: Path | None, **more: Any) -> None:  # noqa: ANN401
+def finish(
+    name: str, ratios: Mapping[str, float | None], wanted: Mapping[str, str], out: Path | None, **more: Any
+) -> None:
     """Print the result as the last line, and keep it where asked."""
     result = {
         "name": name,
@@ -121,7 +140,9 @@ def finish(name: str, ratios: Mapping[str, float | None], wanted: Mapping[str, s
     }
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        (out / f"{name}.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (out / f"{name}.json").write_text(
+            json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
     sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
 
 

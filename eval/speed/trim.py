@@ -56,8 +56,19 @@ def main() -> None:
                 for when in ("first", "later"):
                     out = room / "out"
                     done = run(
-                        [sys.executable, "-m", "polycompress", "trim", str(model), "--langs", "de", *extra]
-                        + ["--out", str(out), "--overwrite", "--json"],
+                        [
+                            *(
+                                sys.executable,
+                                "-m",
+                                "polycompress",
+                                "trim",
+                                str(model),
+                                "--langs",
+                                "de",
+                                *extra,
+                            ),
+                            *("--out", str(out), "--overwrite", "--json"),
+                        ],
                         env={"POLYCOMPRESS_CACHE": str(cache)},
                     )
                     seconds.setdefault(f"{job} {when}", []).append(done.cpu_seconds)
@@ -71,10 +82,20 @@ def main() -> None:
             seconds.setdefault("b", []).append(float(python(WRITE, str(room / "kept"), str(kept)).stdout))
     least = median(seconds["a"]) + median(seconds["b"])
     memory = median(peaks["load"]) + kept / 2**20
-    ratios = {f"{job} / (a + b)": median([value / least for value in seconds[job]]) for job in sorted(seconds) if job[0] in "cd"}
+    ratios = {
+        f"{job} / (a + b)": median([value / least for value in seconds[job]])
+        for job in sorted(seconds)
+        if job[0] in "cd"
+    }
     ratios |= {f"{job} seconds": median(seconds[job]) for job in sorted(seconds)}
-    ratios |= {f"{job} peak / (load + kept)": median([peak / memory for peak in peaks[job]]) for job in ("c first", "c later")}
-    ratios |= {f"{job} peak GB": median([peak * 2**20 / 1e9 for peak in peaks[job]]) for job in ("c first", "c later", "d later")}
+    ratios |= {
+        f"{job} peak / (load + kept)": median([peak / memory for peak in peaks[job]])
+        for job in ("c first", "c later")
+    }
+    ratios |= {
+        f"{job} peak GB": median([peak * 2**20 / 1e9 for peak in peaks[job]])
+        for job in ("c first", "c later", "d later")
+    }
     wanted = {
         "c later / (a + b)": "<= 2.5",
         "c later seconds": "<= 3",

@@ -55,7 +55,9 @@ def print_facts(rows: Sequence[tuple[str, ...]], title: str = "", header: Sequen
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     table.show_header = bool(header)
     for index in range(max(map(len, rows))):
         name = header[index] if index < len(header) else ""

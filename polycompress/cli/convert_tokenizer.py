@@ -13,7 +13,6 @@ def convert_tokenizer(model: Model, out: Out, overwrite: Overwrite = False, json
     refused where they segment any sample in different ways.
 
     Examples:
-
         polycompress convert-tokenizer models/nllb --out models/nllb-fast
 
         polycompress convert-tokenizer models/xglm --out models/xglm-fast --overwrite

@@ -18,11 +18,10 @@ def demo_model(
 ) -> None:
     """Write a real multilingual encoder of 118M parameters, made from two packages of the extra `demo`.
 
-    It is a dequantised copy of multilingual-e5-small, close to but not equal to the original. Wherever a command takes a
-    model, the word `demo` stands for it.
+    It is a dequantised copy of multilingual-e5-small, close to but not equal to the original. Wherever a command
+    takes a model, the word `demo` stands for it.
 
     Examples:
-
         polycompress demo-model models/e5-small
 
         polycompress demo-model models/e5-small --overwrite

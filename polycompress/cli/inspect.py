@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def inspect(
     model: Model,
     langs: Annotated[
-        str, typer.Option("--langs", metavar="CODES", help="Languages whose frontier to measure, joined by commas.")
+        str,
+        typer.Option(
+            "--langs", metavar="CODES", help="Languages whose frontier to measure, joined by commas."
+        ),
     ] = "",
     corpus: Corpus = [],  # noqa: B006  typer reads the default, nothing changes it
     frequencies: Frequencies = True,
@@ -29,7 +32,6 @@ def inspect(
     """Show what a model is made of, and what each vocabulary size keeps of some languages.
 
     Examples:
-
         polycompress inspect demo
 
         polycompress inspect demo --langs de,tr,zh --plot frontier.png
@@ -51,7 +53,10 @@ def _show(found: Inspection) -> None:
     kind = ", ".join(found.architectures) or found.model_type
     console.print_facts(
         [
-            *((name, console.millions(count), console.percent(count / total)) for name, count in found.parameters.items()),
+            *(
+                (name, console.millions(count), console.percent(count / total))
+                for name, count in found.parameters.items()
+            ),
             ("all", console.millions(total), f"{console.megabytes(found.bytes)} {'/'.join(found.dtypes)}"),
         ],
         f"{found.name} ({kind})",

@@ -32,7 +32,7 @@ app = typer.Typer(
 )
 
 
-def _version(value: bool) -> None:  # noqa: FBT001  typer's callback
+def _version(value: bool) -> None:
     if value:
         typer.echo(f"polycompress {polycompress.__version__}")
         raise typer.Exit
@@ -40,7 +40,7 @@ def _version(value: bool) -> None:  # noqa: FBT001  typer's callback
 
 @app.callback()
 def options(
-    version: Annotated[  # noqa: ARG001  handled by its callback
+    version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done to stderr.")] = False,
@@ -60,7 +60,7 @@ class _Terminated(SystemExit):
     """SIGTERM, as an exception so that nothing half-written is left."""
 
 
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  the signal module's signature
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
     raise _Terminated(128 + signum)
 
 
@@ -101,5 +101,3 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     gc.set_threshold(100_000, 50, 50)  # a vocabulary in JSON is a million containers, none of them garbage
     sys.exit(run(sys.argv[1:]))
-
-

@@ -10,7 +10,8 @@ import typer
 Model = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="A directory, the word `demo`, or `owner/name[@revision]` on the Hugging Face hub."
+        metavar="MODEL",
+        help="A directory, the word `demo`, or `owner/name[@revision]` on the Hugging Face hub.",
     ),
 ]
 Langs = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +23,9 @@ def trim(
     corpus: Corpus = [],  # noqa: B006  typer reads the default, nothing changes it
     coverage: Annotated[
         float | None,
-        typer.Option("--coverage", help="Share of each language's expected tokens to keep. [default: 0.99995]"),
+        typer.Option(
+            "--coverage", help="Share of each language's expected tokens to keep. [default: 0.99995]"
+        ),
     ] = None,
     size: Annotated[int | None, typer.Option("--size", help="Tokens to keep in all, instead.")] = None,
     min_count: Annotated[
@@ -51,7 +54,6 @@ def trim(
     nothing is written.
 
     Examples:
-
         polycompress trim demo --langs de --out e5-de
 
         polycompress trim xlm-roberta-base --langs sw,en --corpus sw='swahili/*.txt.gz' --size 40000 --out xlmr-sw-en
@@ -98,7 +100,12 @@ def show_plan(plan: TrimPlan) -> None:
     """Sizes before and after, and what keeps the tokens."""
     before, after = plan.sizes["before"], plan.sizes["after"]
     rows = [
-        ("tokens", console.number(before["vocab"]), console.number(after["vocab"]), _part(before, after, "vocab")),
+        (
+            "tokens",
+            console.number(before["vocab"]),
+            console.number(after["vocab"]),
+            _part(before, after, "vocab"),
+        ),
         *(
             (name, form(before[key]), form(after[key]), _part(before, after, key))
             for name, key, form in (
@@ -109,17 +116,25 @@ def show_plan(plan: TrimPlan) -> None:
         ),
     ]
     names = ", ".join(language.name for language in plan.languages)
-    console.print_facts(rows, f"{plan.source} ({plan.model_type}, {plan.tokenizer_type}): {names}", ("", "before", "after", ""))
+    console.print_facts(
+        rows,
+        f"{plan.source} ({plan.model_type}, {plan.tokenizer_type}): {names}",
+        ("", "before", "after", ""),
+    )
     console.print_facts(
         [
-            (language.name, console.percent(plan.coverage[language.code], 3), _unseen(plan.unseen[language.code]))
+            (
+                language.name,
+                console.percent(plan.coverage[language.code], 3),
+                _unseen(plan.unseen[language.code]),
+            )
             for language in plan.languages
         ],
         header=("language", "expected tokens kept", "never seen in the corpus"),
     )
 
 
-def _part(before: dict[str, int], after: dict[str, int], key: str) -> str:
+def _part(before: Mapping[str, int], after: Mapping[str, int], key: str) -> str:
     return console.percent(after[key] / max(1, before[key]))
 
 

@@ -19,10 +19,13 @@ def verify(
     trimmed: Annotated[str, typer.Argument(metavar="TRIMMED", help="The trimmed model.")],
     text: Annotated[
         list[str],
-        typer.Option("--text", metavar="[LANG=]PATTERN", help="Text files to segment with both, one text a line."),
+        typer.Option(
+            "--text", metavar="[LANG=]PATTERN", help="Text files to segment with both, one text a line."
+        ),
     ] = [],  # noqa: B006  typer reads the default, nothing changes it
     langs: Annotated[
-        str, typer.Option("--langs", metavar="CODES", help="Languages whose words to use where no text is given.")
+        str,
+        typer.Option("--langs", metavar="CODES", help="Languages whose words to use where no text is given."),
     ] = "",
     full: Full = False,
     json: Json = False,
@@ -33,7 +36,6 @@ def verify(
     something differs.
 
     Examples:
-
         polycompress verify demo e5-de
 
         polycompress verify demo e5-de --text held-out.txt --full
@@ -47,7 +49,9 @@ def verify(
     else:
         show_certificate(result.certificate)
     if not result.certificate.passed:
-        raise CertificateError(f"{trimmed} does not behave as {source}: " + "; ".join(result.certificate.failures()))
+        raise CertificateError(
+            f"{trimmed} does not behave as {source}: " + "; ".join(result.certificate.failures())
+        )
 
 
 def show_certificate(certificate: Certificate) -> None:
@@ -83,5 +87,8 @@ def _text_facts(code: str, text: TextCertificate) -> list[tuple[str, str]]:
             f"{console.number(text.kept_only_identical)} of {console.number(text.kept_only)}",
         ),
         ("  tokens per word", f"{text.fertility_before:.3f} -> {text.fertility_after:.3f}"),
-        ("  unknown tokens", f"{console.number(text.unknown_before)} -> {console.number(text.unknown_after)}"),
+        (
+            "  unknown tokens",
+            f"{console.number(text.unknown_before)} -> {console.number(text.unknown_after)}",
+        ),
     ]

@@ -1,0 +1,1 @@
+"""A model on disk: tensors by slice, configuration, manifest, card, atomic writes."""

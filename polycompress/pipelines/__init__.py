@@ -1,0 +1,1 @@
+"""Pipelines: load, pure functions, save."""

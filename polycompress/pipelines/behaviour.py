@@ -38,7 +38,9 @@ class Behaviour:
     @property
     def passed(self) -> bool:
         """Hidden states are equal, and logits to ``LOGITS_TOLERANCE`` of the largest."""
-        logits = self.logits_max_abs is None or self.logits_max_abs <= LOGITS_TOLERANCE * (self.logits_scale or 0.0)
+        logits = self.logits_max_abs is None or self.logits_max_abs <= LOGITS_TOLERANCE * (
+            self.logits_scale or 0.0
+        )
         return self.hidden_max_abs == 0.0 and logits
 
     def describe(self) -> str:
@@ -48,7 +50,11 @@ class Behaviour:
 
 
 def compare_behaviour(
-    source: Path, trimmed: Path, ids: Sequence[Sequence[int]], keep_ids: NDArray[np.int64], max_length: int = 128
+    source: Path,
+    trimmed: Path,
+    ids: Sequence[Sequence[int]],
+    keep_ids: NDArray[np.int64],
+    max_length: int = 128,
 ) -> Behaviour:
     """Run both models on the same texts and compare what comes out.
 
@@ -67,7 +73,9 @@ def compare_behaviour(
         InputError: A model cannot be loaded, or there is no text to compare.
     """
     if not ids:
-        raise InputError("--full has no text to compare: none of the texts consists of kept tokens only; give --text")
+        raise InputError(
+            "--full has no text to compare: none of the texts consists of kept tokens only; give --text"
+        )
     try:
         import torch
     except ImportError:
@@ -101,7 +109,7 @@ def compare_behaviour(
     )
 
 
-def _load(path: Path) -> Any:  # noqa: ANN401  a transformers model
+def _load(path: Path) -> Any:
     try:
         import torch
         import transformers
@@ -125,7 +133,7 @@ def _load(path: Path) -> Any:  # noqa: ANN401  a transformers model
         bars.enable_progress_bar()
 
 
-def _run(model: Any, batch: dict[str, torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:  # noqa: ANN401
+def _run(model: Any, batch: dict[str, torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     import torch
 
     inputs = dict(batch)
@@ -160,7 +168,7 @@ def _pad_id(path: Path) -> int:
     return pad if isinstance(pad, int) else 0
 
 
-def _rows(model: Any) -> int:  # noqa: ANN401
+def _rows(model: Any) -> int:
     return int(model.get_input_embeddings().weight.shape[0])
 
 

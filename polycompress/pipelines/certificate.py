@@ -91,7 +91,11 @@ class Certificate:
 
     def failures(self) -> list[str]:
         """One sentence for each broken promise."""
-        found = [f"a row differs from its source: {self.rows.first_difference}"] if self.rows.first_difference else []
+        found = (
+            [f"a row differs from its source: {self.rows.first_difference}"]
+            if self.rows.first_difference
+            else []
+        )
         found += [f"tensor {name} changed" for name in self.rows.others_changed]
         found += [
             f"{code}: {text.kept_only - text.kept_only_identical} texts whose tokens are all kept are segmented "

@@ -23,7 +23,13 @@ from polycompress.pipelines.loading import Vocabulary
 from polycompress.vocab.counting import count_texts, count_weighted, encode_ids
 from polycompress.vocab.counts import Counts, LanguageCounts, load_counts, save_counts
 from polycompress.vocab.evidence import Distribution, expected_shares
-from polycompress.vocab.frequencies import BACKGROUND_FORMS, FORMS, FORMS_VERSION, weighted_forms, word_buckets
+from polycompress.vocab.frequencies import (
+    BACKGROUND_FORMS,
+    FORMS,
+    FORMS_VERSION,
+    weighted_forms,
+    word_buckets,
+)
 from polycompress.vocab.splitting import word_rule
 
 logger = logging.getLogger(__name__)
@@ -110,7 +116,11 @@ def count_corpus(
     label = f"counting {files[0].name}" + (f" and {len(files) - 1} more" if len(files) > 1 else "")
     report = (lambda amount: progress(label, amount, None)) if progress is not None else None
     tally = count_texts(
-        vocabulary.tokenizer, vocabulary.document, _counted(reader, held_out), vocabulary.size, progress=report
+        vocabulary.tokenizer,
+        vocabulary.document,
+        _counted(reader, held_out),
+        vocabulary.size,
+        progress=report,
     )
     ids = np.flatnonzero(tally.counts)
     texts = held_out.texts()
@@ -241,7 +251,9 @@ def _store(path: Path, vocabulary: Vocabulary, language: Language, counts: Langu
         path.parent.mkdir(parents=True, exist_ok=True)
         save_counts(
             Counts(
-                tokenizer_sha256=vocabulary.sha256, vocab_size=vocabulary.size, languages={language.code: counts}
+                tokenizer_sha256=vocabulary.sha256,
+                vocab_size=vocabulary.size,
+                languages={language.code: counts},
             ),
             path,
         )

@@ -145,6 +145,7 @@ def inspect(
             },
             Path(plot),
             default_sizes={item.language.name: item.default.size for item in frontiers},
+            unit="words" if all("words" in item.texts_from for item in frontiers) else "texts",
         )
     tensors = opened.checkpoint.tensors
     return Inspection(
@@ -197,7 +198,9 @@ def measure_frontiers(
             for size in grid
         )
         corpus = record.corpus
-        unseen = corpus.seen_once / corpus.tokens if corpus is not None and corpus.seen_once is not None else None
+        unseen = (
+            corpus.seen_once / corpus.tokens if corpus is not None and corpus.seen_once is not None else None
+        )
         frontiers.append(
             Frontier(
                 language=record.language,
@@ -239,7 +242,9 @@ def oddities(opened: OpenModel) -> list[str]:
     if stale:
         found.append(f"files of a slow tokenizer that a trim leaves behind: {', '.join(stale)}")
     if opened.axes.heads and not opened.axes.tied:
-        found.append(f"the output table is a tensor of its own ({', '.join(opened.axes.heads)}): both are cut")
+        found.append(
+            f"the output table is a tensor of its own ({', '.join(opened.axes.heads)}): both are cut"
+        )
     return found
 
 

@@ -71,7 +71,9 @@ class TrimPlan:
             "coverage": dict(self.coverage),
             "unseen": dict(self.unseen),
             "pad_rows": self.pad_rows,
-            "tensors": [{"name": name, "axis": cut.axis, "rows": cut.rows} for name, cut in self.slices.items()],
+            "tensors": [
+                {"name": name, "axis": cut.axis, "rows": cut.rows} for name, cut in self.slices.items()
+            ],
             "sizes": {when: dict(size) for when, size in self.sizes.items()},
             "not_copied": list(self.not_copied),
         }
@@ -175,7 +177,15 @@ def trim(
     }
     record = {"command": list(command or _command(model, out, config, limit)), "config": config}
     certificate, manifest = apply_trim(
-        opened, plan, evidence, Path(out), record, full=full, overwrite=overwrite, link=link, progress=progress
+        opened,
+        plan,
+        evidence,
+        Path(out),
+        record,
+        full=full,
+        overwrite=overwrite,
+        link=link,
+        progress=progress,
     )
     return TrimResult(plan=plan, out=Path(out), certificate=certificate, manifest=manifest)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import polycompress
 from polycompress.errors import CertificateError
@@ -25,6 +26,8 @@ from polycompress.vocab.surgery import dump_document, trim_document
 
 if TYPE_CHECKING:
     from polycompress.pipelines.trim import TrimPlan
+
+MAX_CARD_BYTES: Final = 1 << 22
 
 
 def apply_trim(
@@ -52,13 +55,16 @@ def apply_trim(
         total = plan.sizes["after"]["bytes"]
         report = (lambda amount: progress("writing weights", amount, total)) if progress is not None else None
         write_sliced(opened.checkpoint, building, plan.slices, link=link, progress=report)
-        for name in copied_files(opened.source.path):
+        copied = copied_files(opened.source.path)
+        for name in copied:
             (building / name).parent.mkdir(parents=True, exist_ok=True)
             copy_file(safe_file(opened.source.path, name), building / name)
         certificate = certify(opened, plan, evidence, building, document, full=full, progress=progress)
         if not certificate.passed:
-            raise CertificateError("The trimmed model failed its certificate: " + "; ".join(certificate.failures()))
-        manifest = _manifest(opened, plan, record, certificate, notes, progress)
+            raise CertificateError(
+                "The trimmed model failed its certificate: " + "; ".join(certificate.failures())
+            )
+        manifest = _manifest(opened, plan, record, certificate, notes, progress) | {"copied": copied}
         write_manifest(building, manifest)
         (building / "README.md").write_text(render_card(manifest), encoding="utf-8")
     return certificate, manifest
@@ -100,7 +106,9 @@ def certify(
     return Certificate(rows=rows, languages=texts, full=behaviour)
 
 
-def write_configs(opened: OpenModel, plan: TrimPlan, document: Mapping[str, Any], building: Path) -> list[str]:
+def write_configs(
+    opened: OpenModel, plan: TrimPlan, document: Mapping[str, Any], building: Path
+) -> list[str]:
     """Write configuration files with every token id translated; what could not be is returned as notes."""
     root = opened.source.path
     mapping = {int(old): new for new, old in enumerate(plan.keep_ids)}
@@ -169,6 +177,7 @@ def _manifest(
             "revision": opened.source.revision,
             "model_type": plan.model_type,
             "architectures": opened.config.get("architectures"),
+            "license": _license(root),
             "files": {name: file_sha256(root, name) for name in read if (root / name).exists()},
         },
         "languages": [{"code": language.code, "name": language.name} for language in plan.languages],
@@ -186,3 +195,15 @@ def _manifest(
         "not_copied": list(plan.not_copied),
         "notes": list(notes),
     }
+
+
+def _license(root: Path) -> str | None:
+    """The licence that the source's own card names, if it does."""
+    path = safe_file(root, "README.md")
+    if not path.is_file() or path.stat().st_size > MAX_CARD_BYTES:
+        return None
+    head = path.read_text(encoding="utf-8", errors="replace").split("---", 2)
+    found = (
+        re.search(r"^license:[ \t]*([A-Za-z0-9.+-]{1,64})[ \t]*$", head[1], re.M) if len(head) == 3 else None
+    )
+    return found[1] if found and not head[0].strip() else None

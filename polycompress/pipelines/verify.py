@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycompress.corpora import parse_corpora, read_texts
+from polycompress.corpora import find_files, parse_corpora, read_texts
 from polycompress.errors import InputError
 from polycompress.languages import Language
 from polycompress.modeldir.manifest import read_manifest, unpack_ids
@@ -113,7 +113,11 @@ def _kept(
         keep_ids = unpack_ids(manifest["kept_ids"])
         pad_rows = int(manifest.get("pad_rows", 0))
     else:
-        by_piece = {piece: token for token, piece in enumerate(pieces(before.vocabulary.document)) if piece is not None}
+        by_piece = {
+            piece: token
+            for token, piece in enumerate(pieces(before.vocabulary.document))
+            if piece is not None
+        }
         new = pieces(after.document)
         strangers = [piece for piece in new if piece is not None and piece not in by_piece]
         if strangers:
@@ -123,7 +127,9 @@ def _kept(
             )
         keep_ids = np.array([by_piece.get(piece, -1) for piece in new if piece is not None], dtype=np.int64)
         if len(keep_ids) != len(new) or not bool((np.diff(keep_ids) > 0).all()):
-            raise InputError("the second tokenizer's tokens are not in the order of the first: cannot be verified")
+            raise InputError(
+                "the second tokenizer's tokens are not in the order of the first: cannot be verified"
+            )
         pad_rows = 0
     if len(keep_ids) and keep_ids[-1] >= before.axes.rows:
         raise InputError(
@@ -138,11 +144,12 @@ def _kept(
     return keep_ids, pad_rows
 
 
-def _check_shapes(before: OpenModel, after: Any, slices: dict[str, RowSlice]) -> None:  # noqa: ANN401
+def _check_shapes(before: OpenModel, after: Any, slices: dict[str, RowSlice]) -> None:
     for name, info in before.checkpoint.tensors.items():
         cut = slices.get(name)
         expected = tuple(
-            cut.rows if cut is not None and axis == cut.axis else length for axis, length in enumerate(info.shape)
+            cut.rows if cut is not None and axis == cut.axis else length
+            for axis, length in enumerate(info.shape)
         )
         if name not in after:
             raise InputError(f"tensor {name} of the source is missing from the trimmed model")
@@ -163,19 +170,21 @@ def _texts(
     collected: dict[str, tuple[list[str], str]] = {}
     for pattern in map(str, patterns):
         if "=" in pattern or len(languages) == 1:
-            for spec in parse_corpora([pattern], languages):
-                lines = collected.setdefault(spec.language.code, ([], "given text"))[0]
+            for spec in parse_corpora([pattern], languages, option="--text"):
+                lines = collected.setdefault(spec.language.code, ([], "lines of the given text"))[0]
                 lines.extend(read_texts(spec.files))
         else:
-            for spec in parse_corpora([pattern], find_languages("eng")):  # its files only; the language is not known
-                collected.setdefault("text", ([], "given text"))[0].extend(read_texts(spec.files))
+            lines = collected.setdefault("text", ([], "lines of the given text"))[0]
+            lines.extend(read_texts(find_files(pattern, option="--text")))
     if not patterns:
         for language in languages:
             if language.wordfreq is not None:
                 words = held_out_words(language)[:HELD_OUT_TEXTS]
                 collected[language.code] = (words, "held-out words of the frequency list")
     if not collected:
-        raise InputError("there is no text to segment: give --text FILE, or --langs with built-in word frequencies")
+        raise InputError(
+            "there is no text to segment: give --text FILE, or --langs with built-in word frequencies"
+        )
     return collected
 
 

@@ -1,0 +1,1 @@
+"""Vocabularies: counts, evidence, selection, and tokenizer surgery."""

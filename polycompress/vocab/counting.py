@@ -82,7 +82,9 @@ def count_texts(
         size += batch_bytes
         if progress is not None:
             progress(batch_bytes)
-    return Tally(counts=counter.finish(), texts=texts_seen, characters=characters, bytes=size, rule=counter.rule)
+    return Tally(
+        counts=counter.finish(), texts=texts_seen, characters=characters, bytes=size, rule=counter.rule
+    )
 
 
 def count_weighted(
@@ -108,7 +110,9 @@ def count_weighted(
     lead, per_line = (rule.lead, WORDS_PER_LINE) if rule.independent else ("", 1)
     totals = np.zeros(vocab_size, dtype=np.float64)
     lines = (
-        (weight, lead + " ".join(chunk)) for weight, words in groups.items() for chunk in batched(words, per_line)
+        (weight, lead + " ".join(chunk))
+        for weight, words in groups.items()
+        for chunk in batched(words, per_line)
     )
     _add_weighted(tokenizer, lines, totals, progress)
     return totals
@@ -131,7 +135,7 @@ def batched(items: Iterable[str], size: int) -> Iterator[list[str]]:
 class _WordCounter:
     """Counts of words so far, turned into token counts whenever they fill the memory they may use."""
 
-    def __init__(self, tokenizer: Tokenizer, rule: WordRule, added: Any, vocab_size: int) -> None:  # noqa: ANN401
+    def __init__(self, tokenizer: Tokenizer, rule: WordRule, added: Any, vocab_size: int) -> None:
         self.rule = rule
         self._tokenizer = tokenizer
         self._added = added
@@ -185,12 +189,16 @@ class _WordCounter:
         sample = plain[: SELF_CHECK_LINES - self._checked]
         self._checked += len(sample)
         words = [
-            word if i == 0 else self.rule.lead + word for line in sample for i, word in enumerate(line.split(" "))
+            word if i == 0 else self.rule.lead + word
+            for line in sample
+            for i, word in enumerate(line.split(" "))
         ]
         if _join(self._tokenizer.encode_batch_fast(sample, add_special_tokens=False)).tolist() != (
             _join(self._tokenizer.encode_batch_fast(words, add_special_tokens=False)).tolist()
         ):
-            self.rule = WordRule(independent=False, reason="on the corpus itself, words did not tokenise independently")
+            self.rule = WordRule(
+                independent=False, reason="on the corpus itself, words did not tokenise independently"
+            )
         return self.rule.independent
 
     def _flush(self) -> None:
@@ -221,7 +229,9 @@ def _add_weighted(
         encodings = iter(tokenizer.encode_batch_fast([line for _, line in batch], add_special_tokens=False))
         for weight, group in itertools.groupby(batch, key=operator.itemgetter(0)):
             size = sum(1 for _ in group)
-            totals += (weight * _bincount(itertools.islice(encodings, size), len(totals))).astype(totals.dtype)
+            totals += (weight * _bincount(itertools.islice(encodings, size), len(totals))).astype(
+                totals.dtype
+            )
         if progress is not None:
             progress(sum(line.count(" ") + 1 for _, line in batch))
 

@@ -11,7 +11,7 @@ array                   content
 ``<code>/counts``       (t,) int64 for a corpus, float64 for word frequencies
 ``<code>/held_ids``     (h,) int64, tokens of the held-out texts, one text after the other
 ``<code>/held_lengths``  (m,) int64, tokens of each held-out text
-``<code>/held_texts``   (b,) uint8, the held-out texts themselves, joined by line feeds; absent where they may not be kept
+``<code>/held_texts``   (b,) uint8, the held-out texts themselves, joined by line feeds; may be absent
 ======================  ==========================================================================================
 """
 
@@ -118,7 +118,9 @@ def load_counts(path: Path) -> Counts:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             meta = json.loads(archive["meta"][:MAX_META_BYTES].tobytes().decode())
             if meta.get("schema") != SCHEMA:
-                raise InputError(f"{path}: schema {meta.get('schema')!r}, but this version reads {SCHEMA}; count again")
+                raise InputError(
+                    f"{path}: schema {meta.get('schema')!r}, but this version reads {SCHEMA}; count again"
+                )
             languages = {
                 code: _language(archive, code, entry, int(meta["vocab_size"]))
                 for code, entry in meta["languages"].items()
@@ -136,7 +138,9 @@ def load_counts(path: Path) -> Counts:
         raise InputError(f"{path}: not a readable counts file ({error}); count again") from error
 
 
-def _language(archive: Mapping[str, NDArray[Any]], code: str, entry: Mapping[str, Any], size: int) -> LanguageCounts:
+def _language(
+    archive: Mapping[str, NDArray[Any]], code: str, entry: Mapping[str, Any], size: int
+) -> LanguageCounts:
     ids, counts = archive[f"{code}/ids"], archive[f"{code}/counts"]
     if ids.ndim != 1 or ids.shape != counts.shape or counts.dtype.kind not in "if":
         raise ValueError(f"{code}: ids and counts do not fit each other")

@@ -97,14 +97,15 @@ def piece_preference(document: Mapping[str, Any], vocab_size: int) -> Distributi
         scores = np.full(vocab_size, -np.inf)
         vocabulary = model["vocab"]
         scores[: len(vocabulary)] = np.fromiter((entry[1] for entry in vocabulary), dtype=np.float64)
-        return np.exp(np.minimum(scores, 0.0))
+        preference: Distribution = np.exp(np.minimum(scores, 0.0))
+        return preference
     return 1.0 / (np.arange(vocab_size, dtype=np.float64) + 100.0)
 
 
 def normalised(counts: NDArray[np.float64] | NDArray[np.int64]) -> Distribution:
     """Counts divided by their sum; zeros stay zeros."""
-    total = counts.sum()
-    return counts / total if total > 0 else counts.astype(np.float64)
+    total = float(counts.sum())
+    return counts.astype(np.float64) / (total if total > 0 else 1.0)
 
 
 def mix(parts: Sequence[tuple[Distribution, float]]) -> Distribution:

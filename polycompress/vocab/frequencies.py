@@ -14,7 +14,7 @@ import functools
 import math
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -116,7 +116,9 @@ def weighted_forms(buckets: Sequence[Sequence[str]], language: Language, budget:
             groups[centibels] = list(forms[: budget - total])
             total += len(groups[centibels])
         centibels += 1
-    return WeightedForms(groups=groups, held_out=sorter.held_out, words=sum(map(len, sorter.words.values())), forms=total)
+    return WeightedForms(
+        groups=groups, held_out=sorter.held_out, words=sum(map(len, sorter.words.values())), forms=total
+    )
 
 
 def held_out_words(language: Language) -> list[str]:

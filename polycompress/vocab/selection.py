@@ -1,6 +1,7 @@
 """Which tokens to keep: from evidence per language to kept ids, every one with the rule that kept it.
 
-All functions are pure: arrays in, arrays out. A language's evidence is a distribution over token ids (see ``evidence``).
+All functions are pure: arrays in, arrays out. A language's evidence is a distribution over token ids (see
+``evidence``).
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ def select_ids(
         chosen = order[: _for_coverage(shares, order, base, limit.value)]
     else:
         if counts is None:
-            raise InputError("--min-count counts occurrences in a corpus; word frequencies have none. Give --corpus")
+            raise InputError(
+                "--min-count counts occurrences in a corpus; word frequencies have none. Give --corpus"
+            )
         chosen = order[counts[order] >= limit.value]
     keep = close(np.union1d(base, chosen))
     return Selection(

@@ -22,7 +22,7 @@ import regex
 
 _BOUNDARY = "\u2581"
 
-# Regular expressions of published tokenizers, all of which keep "non-space, single space, non-space" apart at the space.
+# Regular expressions of published tokenizers; all keep "non-space, single space, non-space" apart at the space.
 _INDEPENDENT_PATTERNS = frozenset(
     {
         # GPT-2
@@ -120,28 +120,24 @@ def _pre_tokenizer_rule(document: Mapping[str, Any], normalizers: list[Mapping[s
     parts = _flatten(document.get("pre_tokenizer"), "pretokenizers")
     prepends = any(part["type"] == "Prepend" for part in normalizers)
     strips = any(part["type"] == "Strip" for part in normalizers)
-    boundary_replaced = any(part["type"] == "Replace" and part.get("content") == _BOUNDARY for part in normalizers)
+    boundary_replaced = any(
+        part["type"] == "Replace" and part.get("content") == _BOUNDARY for part in normalizers
+    )
     lead, first_differs, splits = " ", True, False
     for part in parts:
         kind = part.get("type")
-        if kind in _ONLY_SPLIT_FURTHER:
-            continue
+        splits = splits or _splits(part)
         if kind in _DROP_SPACES:
-            lead, first_differs, splits = "", False, True
-        elif kind == "Metaspace":
-            splits = splits or part.get("split", True) is not False
-            if part.get("prepend_scheme", "always" if part.get("add_prefix_space", True) else "never") != "never":
-                first_differs = False
-        elif kind == "ByteLevel":
-            splits = splits or part.get("use_regex", True) is not False
-            if part.get("add_prefix_space", True):
-                first_differs = False
-        elif kind == "Split" and boundary_replaced and (part.get("pattern") or {}).get("String") == " ":
-            continue  # the normaliser has left no space to split at
-        elif kind == "Split" and _splits_at_spaces(part):
-            splits = True
-        else:
-            return WordRule(independent=False, reason=f"the pre-tokeniser {_describe(part)} may join words")
+            lead, first_differs = "", False
+        elif kind in {"Metaspace", "ByteLevel"}:
+            first_differs = first_differs and not _adds_prefix(part)
+        elif kind not in _ONLY_SPLIT_FURTHER and not _splits(part):
+            if not (
+                kind == "Split" and boundary_replaced and (part.get("pattern") or {}).get("String") == " "
+            ):
+                return WordRule(
+                    independent=False, reason=f"the pre-tokeniser {_describe(part)} may join words"
+                )  # where the normaliser has left no space, splitting at spaces does nothing
     if prepends:
         lead, first_differs = "", False
     if strips and lead and first_differs:
@@ -156,7 +152,25 @@ def _pre_tokenizer_rule(document: Mapping[str, Any], normalizers: list[Mapping[s
     )
 
 
-def _flatten(part: Any, key: str) -> list[Mapping[str, Any]]:  # noqa: ANN401  parsed JSON
+def _splits(part: Mapping[str, Any]) -> bool:
+    """Whether a pre-tokeniser separates words at the space between them."""
+    kind = part.get("type")
+    if kind == "Metaspace":
+        return part.get("split", True) is not False
+    if kind == "ByteLevel":
+        return part.get("use_regex", True) is not False
+    return kind in _DROP_SPACES or (kind == "Split" and _splits_at_spaces(part))
+
+
+def _adds_prefix(part: Mapping[str, Any]) -> bool:
+    """Whether a pre-tokeniser puts a space before the first word, which makes it like the others."""
+    if part.get("type") == "ByteLevel":
+        return part.get("add_prefix_space", True) is not False
+    old = "always" if part.get("add_prefix_space", True) else "never"
+    return bool(part.get("prepend_scheme", old) != "never")
+
+
+def _flatten(part: Any, key: str) -> list[Mapping[str, Any]]:
     if not part:
         return []
     if part.get("type") == "Sequence":
@@ -186,7 +200,7 @@ def _replaces_within_words(part: Mapping[str, Any]) -> bool:
     pattern = part.get("pattern") or {}
     text, expression, content = pattern.get("String"), pattern.get("Regex"), part.get("content")
     if text is not None:
-        return text == " " and content == _BOUNDARY or not regex.search(r"\s", text + str(content))
+        return (text == " " and content == _BOUNDARY) or not regex.search(r"\s", text + str(content))
     return expression in {" {2,}", r"\s+"} and content in {" ", _BOUNDARY}
 
 

@@ -18,7 +18,9 @@ from tests.vocab.test_splitting import KINDS, TEXT, TOKENIZERS
 LINES = st.lists(
     st.one_of(
         st.sampled_from(TEXT),
-        st.lists(st.sampled_from(["der", "Hund", "fox", "can't", "1999", "über", "ıs", "", "कुत्ता", "a\u00a0b"])).map(" ".join),
+        st.lists(
+            st.sampled_from(["der", "Hund", "fox", "can't", "1999", "über", "ıs", "", "कुत्ता", "a\u00a0b"])
+        ).map(" ".join),
     ).filter(bool),
     max_size=12,
 )
@@ -30,7 +32,9 @@ def test_counts_equal_those_of_whole_lines(kind: str, lines: list[str]) -> None:
     tokenizer = TOKENIZERS[kind]
     size = tokenizer.get_vocab_size()
     tally = count_texts(tokenizer, json.loads(tokenizer.to_str()), lines, size)
-    expected = Counter(token for line in lines for token in tokenizer.encode(line, add_special_tokens=False).ids)
+    expected = Counter(
+        token for line in lines for token in tokenizer.encode(line, add_special_tokens=False).ids
+    )
     assert dict(enumerate(tally.counts.tolist())) == {token: expected[token] for token in range(size)}
     assert tally.texts == len(lines)
     assert tally.characters == sum(map(len, lines))

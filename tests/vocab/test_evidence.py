@@ -21,7 +21,8 @@ from polycompress.vocab.evidence import (
 
 TEXTS = [" der", "ß", "é", " the", "ш", " шум", "12", None, "q"]
 PARTS = st.lists(
-    st.tuples(st.lists(st.floats(0, 100), min_size=5, max_size=5).map(np.array), st.floats(0.001, 10)), min_size=1
+    st.tuples(st.lists(st.floats(0, 100), min_size=5, max_size=5).map(np.array), st.floats(0.001, 10)),
+    min_size=1,
 )
 
 
@@ -61,7 +62,12 @@ def test_background_and_priors_stay_small() -> None:
     corpus = np.array([4.0, 0, 0, 0, 0, 0, 0, 0, 0])
     background = np.array([0.0, 0, 0, 7, 0, 0, 0, 0, 0])
     shares = expected_shares(
-        find_language("de"), corpus=corpus, words=None, background=background, preference=np.ones(9), texts=TEXTS
+        find_language("de"),
+        corpus=corpus,
+        words=None,
+        background=background,
+        preference=np.ones(9),
+        texts=TEXTS,
     )
     assert shares[0] > 0.99
     assert shares[3] >= BACKGROUND_SHARE * 0.9

@@ -43,7 +43,10 @@ REQUIRED = st.dictionaries(st.integers(0, V - 1), st.sampled_from(["special", "b
 @pytest.mark.parametrize("close", CLOSURES)
 @given(shares=SHARES, required=REQUIRED, wanted=st.sampled_from([0.1, 0.5, 0.9, 1.0]))
 def test_coverage_is_reached_by_the_fewest(
-    close: Callable[[Ids], Ids], shares: dict[str, NDArray[np.float64]], required: dict[int, str], wanted: float
+    close: Callable[[Ids], Ids],
+    shares: dict[str, NDArray[np.float64]],
+    required: dict[int, str],
+    wanted: float,
 ) -> None:
     selection = select_ids(shares, required, Limit(by="coverage", value=wanted), close=close)
     assert all(share >= wanted - 1e-9 for share in selection.coverage.values())

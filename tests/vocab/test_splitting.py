@@ -25,8 +25,12 @@ TEXT = [
 def _trained(kind: str) -> Tokenizer:
     if kind.startswith("unigram"):
         tokenizer = Tokenizer(models.Unigram())
-        trainer: Any = trainers.UnigramTrainer(vocab_size=300, special_tokens=["<unk>", "<s>"], unk_token="<unk>")
-        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never" if "never" in kind else "always")
+        trainer: Any = trainers.UnigramTrainer(
+            vocab_size=300, special_tokens=["<unk>", "<s>"], unk_token="<unk>"
+        )
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(
+            prepend_scheme="never" if "never" in kind else "always"
+        )
         tokenizer.normalizer = normalizers.NFKC()
     elif kind == "wordpiece":
         tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
@@ -43,7 +47,9 @@ def _trained(kind: str) -> Tokenizer:
         trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<unk>"])
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         tokenizer.train_from_iterator(TEXT, trainer)
-        tokenizer.pre_tokenizer = None  # as in Llama's: the normaliser does it all, lines are one piece of text
+        tokenizer.pre_tokenizer = (
+            None  # as in Llama's: the normaliser does it all, lines are one piece of text
+        )
         tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
         return tokenizer
     tokenizer.train_from_iterator(TEXT, trainer)
@@ -53,7 +59,9 @@ def _trained(kind: str) -> Tokenizer:
 KINDS = ["unigram", "unigram never", "wordpiece", "bytes", "bytes prefix", "sentencepiece bpe"]
 TOKENIZERS = {kind: _trained(kind) for kind in KINDS}
 WORDS = st.text(
-    st.sampled_from("aeinrstDF. ,'-(\"1209ßüşİıक्ताё这\u0301\u200d\u00a0\u00ad\u0600\u2581¨´\t#"), min_size=0, max_size=12
+    st.sampled_from("aeinrstDF. ,'-(\"1209ßüşİıक्ताё这\u0301\u200d\u00a0\u00ad\u0600\u2581¨´\t#"),
+    min_size=0,
+    max_size=12,
 )
 
 
@@ -81,16 +89,16 @@ def test_a_plain_line_tokenises_as_its_words_do(kind: str, line: str) -> None:
 
 
 def test_pieces_that_span_words_forbid_cutting() -> None:
-    tokenizer = Tokenizer(models.Unigram([("<unk>", 0.0), ("▁a", -1.0), ("▁a▁b", -1.0), ("▁b", -2.0)], unk_id=0))
+    tokenizer = Tokenizer(
+        models.Unigram([("<unk>", 0.0), ("▁a", -1.0), ("▁a▁b", -1.0), ("▁b", -2.0)], unk_id=0)
+    )
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
     rule = word_rule(_state(tokenizer))
     assert not rule.independent
     assert "span several words" in rule.reason
 
 
-@pytest.mark.parametrize(
-    "pattern", [r"\w+ \w+", r" ?[a-z]+|.*"], ids=["two words", "greedy rest"]
-)
+@pytest.mark.parametrize("pattern", [r"\w+ \w+", r" ?[a-z]+|.*"], ids=["two words", "greedy rest"])
 def test_an_unknown_pattern_forbids_cutting(pattern: str) -> None:
     from tokenizers import Regex
 
@@ -104,7 +112,20 @@ def test_an_unknown_pattern_forbids_cutting(pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["´n Bier", "a ´n", "a¨ b", "two  spaces", " lead", "trail ", "tab\there", "nb\u00a0sp", "a \u0301b", "a\u200d b", "x \u00ady"]
+    "line",
+    [
+        "´n Bier",
+        "a ´n",
+        "a¨ b",
+        "two  spaces",
+        " lead",
+        "trail ",
+        "tab\there",
+        "nb\u00a0sp",
+        "a \u0301b",
+        "a\u200d b",
+        "x \u00ady",
+    ],
 )
 def test_lines_a_normaliser_may_see_across_are_not_plain(line: str) -> None:
     assert not_plain(line)
