@@ -201,6 +201,8 @@ def _identify(spec: str) -> tuple[str, str] | None:
     """What a tag or a name in any language means: our ISO 639-3 code (empty: not here) and its name."""
     import langcodes
 
+    if not spec.isprintable():  # the library's table of names fails on control characters
+        return None
     try:
         tag = langcodes.Language.get(spec) if langcodes.tag_is_valid(spec) else langcodes.find(spec)
     except (LookupError, ValueError):

@@ -83,7 +83,7 @@ def test_spellings(spec: str, code: str) -> None:
         ("gv", r"Unknown language 'gv' \(Manx is not in the registry\)\. Did you mean"),
         ("", r"Unknown language ''\. Give a code or name of languages/registry.tsv"),
         ("a" * 10_000, r"Unknown language 'a{60}\.\.\.'"),
-        ("\0", "Unknown language"),
+        ("\0\x80\x80", r"Unknown language '\\x00\\x80\\x80'"),
     ],
 )
 def test_unknown_languages_are_told_the_nearest(spec: str, message: str) -> None:
