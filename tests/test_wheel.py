@@ -16,7 +16,7 @@ from polycompress.resources import data_path
 
 assert find_language("Deutsch").code == "deu-Latn"
 assert is_script_character("ß", find_language("de"))
-assert (data_path("eval") / "README.md").read_text(encoding="utf-8").startswith("# eval")
+assert "eval" in (data_path("eval") / "README.md").read_text(encoding="utf-8")
 print(polycompress.__file__)
 """
 
