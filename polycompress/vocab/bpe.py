@@ -103,7 +103,8 @@ def required(model: Mapping[str, Any], *, byte_level: bool) -> dict[int, str]:
                 rules.setdefault(vocab[form], "alphabet")
     if model.get("ignore_merges") and not caught:
         for piece, number in vocab.items():
-            if not all(symbol in vocab for symbol in word_symbols(piece, mark, suffix)):
+            spelt = word_symbols(piece, mark, suffix) if mark or suffix else piece
+            if not vocab.keys() >= set(spelt):
                 rules.setdefault(number, "no unknown token")
     return rules
 

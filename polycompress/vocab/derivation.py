@@ -82,23 +82,25 @@ def _split(merges: Sequence[Any]) -> tuple[Sequence[int], list[str], list[str]]:
     if kinds == {str}:
         if any(merge.startswith("#version") for merge in merges):
             places = [place for place in places if not merges[place].startswith("#version")]
-        pairs = [merges[place].split(" ") for place in places]
-    elif kinds <= {list}:
-        pairs = list(merges)
-    else:
-        place = next(
-            i for i, merge in enumerate(merges) if type(merge) is not type(merges[0]) or type(merge) is dict
-        )
+            merges = [merges[place] for place in places]
+        if not {merge.count(" ") for merge in merges} <= {1}:
+            row = next(i for i, merge in enumerate(merges) if merge.count(" ") != 1)
+            raise wrong(f"model.merges[{places[row]}]", merges[row], "two tokens with a space between them")
+        parts = " ".join(merges).split(" ") if merges else []
+        return places, parts[::2], parts[1::2]
+    if not kinds <= {list}:
+        first = type(merges[0]) if type(merges[0]) in (str, list) else list
+        row = next(i for i, merge in enumerate(merges) if type(merge) is not first)
         raise wrong(
-            f"model.merges[{place}]", merges[place], "written like the others: all 'a b' or all ['a', 'b']"
+            f"model.merges[{row}]", merges[row], "written like the others: all 'a b' or all ['a', 'b']"
         )
-    if not set(map(len, pairs)) <= {2}:
-        row = next(i for i, pair in enumerate(pairs) if len(pair) != 2)
-        raise wrong(f"model.merges[{places[row]}]", merges[places[row]], "two tokens: 'a b' or ['a', 'b']")
-    lefts, rights = list(map(itemgetter(0), pairs)), list(map(itemgetter(1), pairs))
+    if not set(map(len, merges)) <= {2}:
+        row = next(i for i, pair in enumerate(merges) if len(pair) != 2)
+        raise wrong(f"model.merges[{row}]", merges[row], "two tokens, ['a', 'b']")
+    lefts, rights = list(map(itemgetter(0), merges)), list(map(itemgetter(1), merges))
     if not {*map(type, lefts), *map(type, rights)} <= {str}:
-        row = next(i for i, pair in enumerate(pairs) if {type(part) for part in pair} != {str})
-        raise wrong(f"model.merges[{places[row]}]", merges[places[row]], "two tokens, both strings")
+        row = next(i for i, pair in enumerate(merges) if {type(part) for part in pair} != {str})
+        raise wrong(f"model.merges[{row}]", merges[row], "two tokens, both strings")
     return places, lefts, rights
 
 
