@@ -173,7 +173,9 @@ def read_rows(ckpt: Checkpoint, name: str, chosen: RowSlice) -> Iterator[bytes]:
             yield bytes(block)
 
 
-def sliced_blocks(descriptor: int, ckpt: Checkpoint, name: str, chosen: RowSlice) -> Iterator[memoryview]:
+def sliced_blocks(
+    descriptor: int, ckpt: Checkpoint, name: str, chosen: RowSlice
+) -> Iterator[memoryview | bytes]:
     """As `read_rows`, from an open file; each block is valid only until the next one is asked for."""
     info = ckpt.tensors[name]
     path = ckpt.root / info.file
@@ -191,7 +193,8 @@ def sliced_blocks(descriptor: int, ckpt: Checkpoint, name: str, chosen: RowSlice
             read_into(descriptor, raw.data, info.begin + first * group_bytes, path)
             kept = raw.reshape(count, layout.rows, layout.row_bytes)[:, keep]
             fill = np.broadcast_to(np.frombuffer(added, np.uint8), (count, len(added)))
-            yield np.concatenate([kept.reshape(count, -1), fill], axis=1).data.cast("B")
+            # numpy may join tall narrow parts in column order, of which memory has no flat view
+            yield np.concatenate([kept.reshape(count, -1), fill], axis=1).tobytes()
         return
     for group in range(layout.outer):
         begin = info.begin + group * group_bytes

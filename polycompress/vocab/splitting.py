@@ -48,8 +48,10 @@ _KNOWN_NORMALIZERS = frozenset(
 )
 
 # Characters that a normaliser may join to a neighbouring space into one unit (a grapheme), or delete beside it.
-# Those that compatibility normalisation turns into a space and something: spacing accents, overlines, low lines.
+# Those that compatibility normalisation turns into a space and something (spacing accents, overlines, low lines), and
+# the boundary mark, which pre-tokenisers cannot tell from a space that they have replaced.
 _SPACING = (
+    "\\u2581"
     "\\u00a8\\u00af\\u00b4\\u00b8\\u02d8-\\u02dd\\u037a\\u0384\\u0385\\u1fbd\\u1fbf-\\u1fc1\\u1fcd-\\u1fcf\\u1fdd-\\u1fdf\\u1fed"
     "\\u1fee\\u1ffd\\u1ffe\\u2017\\u203e\\u309b\\u309c\\ufc5e-\\ufc63\\ufe49-\\ufe4c\\ufe70\\ufe72\\ufe74\\ufe76\\ufe78\\ufe7a\\ufe7c\\ufe7e"
     "\\uffe3"
