@@ -56,6 +56,7 @@ def _show(found: Inspection) -> None:
             *(
                 (name, console.millions(count), console.percent(count / total))
                 for name, count in found.parameters.items()
+                if count
             ),
             ("all", console.millions(total), f"{console.megabytes(found.bytes)} {'/'.join(found.dtypes)}"),
         ],
@@ -67,6 +68,9 @@ def _show(found: Inspection) -> None:
         console.out().print(f"  - {oddity}", markup=False, soft_wrap=True)
     for frontier in found.frontiers:
         _show_frontier(frontier)
+    if len(found.frontiers) > 1 and found.together is not None:
+        line = f"trimmed to all of these together: {found.together:,} tokens by default"
+        console.out().print(line, markup=False, soft_wrap=True)
     for gap in found.gaps:
         console.out().print(f"\n{gap}", markup=False, soft_wrap=True)
 
@@ -84,7 +88,7 @@ def _show_frontier(frontier: Frontier) -> None:
     console.print_facts(
         rows,
         f"{frontier.language.name} ({frontier.language.code})",
-        ("tokens kept", "expected tokens covered", f"{unit} unchanged, of {frontier.texts:,} held out"),
+        ("tokens kept", "tokens covered", f"of {frontier.texts:,} held-out {unit} unchanged"),
     )
     if frontier.unseen is not None:
         console.out().print(

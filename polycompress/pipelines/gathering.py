@@ -58,10 +58,12 @@ class Evidence:
     """What those texts are."""
 
     @property
-    def counts_vocabulary(self) -> int:
-        """Distinct tokens that the corpus or the word list has shown."""
-        seen = [part.ids for part in (self.corpus, self.words) if part is not None]
-        return len(np.unique(np.concatenate(seen)))
+    def unseen(self) -> float | None:
+        """Good and Turing's share of new text's tokens that the corpus never showed; None without a corpus."""
+        corpus = self.corpus
+        if corpus is None or corpus.seen_once is None or corpus.tokens == 0:
+            return None
+        return corpus.seen_once / corpus.tokens
 
 
 def gather_evidence(

@@ -30,7 +30,7 @@ class Point:
     """One vocabulary size on a language's frontier."""
 
     size: int
-    """Tokens kept, for all asked languages together."""
+    """Tokens kept, for this language alone."""
     coverage: float
     """Share of the language's expected tokens that are kept."""
     identical: float | None
@@ -44,7 +44,7 @@ class Frontier:
     language: Language
     points: tuple[Point, ...]
     default: Point
-    """What trimming to all asked languages keeps by default."""
+    """What trimming to it keeps by default."""
     unseen: float | None
     """Good and Turing's share of tokens that the corpus never showed; None without a corpus."""
     texts: int
@@ -68,6 +68,8 @@ class Inspection:
     tied: bool
     oddities: tuple[str, ...]
     frontiers: tuple[Frontier, ...]
+    together: int | None
+    """Tokens that trimming to all of them keeps by default; None without languages."""
     gaps: tuple[str, ...]
     """Languages asked for that nothing is known of, with what would help."""
 
@@ -82,6 +84,7 @@ class Inspection:
             "bytes": self.bytes,
             "tokenizer": {"type": self.tokenizer_type, "vocab": self.vocab, "oddities": list(self.oddities)},
             "rows": self.rows,
+            "together": self.together,
             "tied": self.tied,
             "gaps": list(self.gaps),
         }
@@ -161,6 +164,7 @@ def inspect(
         tied=opened.axes.tied,
         oddities=tuple(oddities(opened)),
         frontiers=frontiers,
+        together=default_size(opened, evidence) if evidence else None,
         gaps=tuple(gaps),
     )
 
@@ -168,50 +172,48 @@ def inspect(
 def measure_frontiers(
     opened: OpenModel, evidence: Sequence[Evidence], sizes: Sequence[int] = SIZES
 ) -> tuple[Frontier, ...]:
-    """Coverage and share of unchanged held-out texts, per language and vocabulary size."""
-    vocabulary = opened.vocabulary
-    languages = [record.language for record in evidence]
-    required = required_tokens(opened, languages)
-    shares = {record.language.code: record.shares for record in evidence}
-    default = select_ids(
-        shares,
-        required,
+    """Coverage and share of unchanged held-out texts by vocabulary size, for each language on its own."""
+    return tuple(_frontier(opened, record, sizes) for record in evidence)
+
+
+def default_size(opened: OpenModel, evidence: Sequence[Evidence]) -> int:
+    """Tokens that trimming to these languages together keeps by default."""
+    selection = select_ids(
+        {record.language.code: record.shares for record in evidence},
+        required_tokens(opened, [record.language for record in evidence]),
         Limit(by="coverage", value=DEFAULT_COVERAGE),
-        close=vocabulary.close,
+        close=opened.vocabulary.close,
     )
+    return len(selection.keep_ids)
+
+
+def _frontier(opened: OpenModel, record: Evidence, sizes: Sequence[int]) -> Frontier:
+    vocabulary = opened.vocabulary
+    required = required_tokens(opened, [record.language])
     base = vocabulary.close(np.array(sorted(required), dtype=np.int64))
-    order = ranking(shares, base)
+    order = ranking({record.language.code: record.shares}, base)
     ranks = np.full(vocabulary.size, vocabulary.size, dtype=np.int64)
     ranks[order] = np.arange(len(order))
-    grid = [size for size in sizes if len(base) <= size < len(order)] + [len(order)]
-    grid = sorted({*grid, len(default.keep_ids)})
-    frontiers: list[Frontier] = []
-    for record in evidence:
-        reached = np.cumsum(record.shares[order])
-        needed = _largest_ranks(record, ranks)
-        points = tuple(
-            Point(
-                size=size,
-                coverage=float(reached[min(size, len(order)) - 1]),
-                identical=None if needed is None else float(np.mean(needed < size)),
-            )
-            for size in grid
+    default = default_size(opened, [record])
+    grid = sorted({*(size for size in sizes if len(base) <= size < len(order)), default, len(order)})
+    reached = np.cumsum(record.shares[order])
+    needed = _largest_ranks(record, ranks)
+    points = tuple(
+        Point(
+            size=size,
+            coverage=float(reached[min(size, len(order)) - 1]),
+            identical=None if needed is None else float(np.mean(needed < size)),
         )
-        corpus = record.corpus
-        unseen = (
-            corpus.seen_once / corpus.tokens if corpus is not None and corpus.seen_once is not None else None
-        )
-        frontiers.append(
-            Frontier(
-                language=record.language,
-                points=points,
-                default=next(point for point in points if point.size == len(default.keep_ids)),
-                unseen=unseen,
-                texts=0 if needed is None else len(needed),
-                texts_from=record.texts_from,
-            )
-        )
-    return tuple(frontiers)
+        for size in grid
+    )
+    return Frontier(
+        language=record.language,
+        points=points,
+        default=next(point for point in points if point.size == default),
+        unseen=record.unseen,
+        texts=0 if needed is None else len(needed),
+        texts_from=record.texts_from,
+    )
 
 
 def oddities(opened: OpenModel) -> list[str]:

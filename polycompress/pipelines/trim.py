@@ -249,19 +249,12 @@ def plan_trim(
         keep_ids=selection.keep_ids,
         rules=selection.rules,
         coverage=selection.coverage,
-        unseen={record.language.code: _unseen(record) for record in evidence},
+        unseen={record.language.code: record.unseen for record in evidence},
         pad_rows=pad_rows,
         slices=slices,
         sizes=_sizes(opened, slices, kept + pad_rows, kept),
         not_copied=tuple(stale_files(opened.source.path)),
     )
-
-
-def _unseen(record: Evidence) -> float | None:
-    corpus = record.corpus
-    if corpus is None or corpus.seen_once is None or corpus.tokens == 0:
-        return None
-    return corpus.seen_once / corpus.tokens
 
 
 def _sizes(
