@@ -75,23 +75,20 @@ def progress_bars() -> Iterator[Progress | None]:
         return
     bars: Bars | None = None
     tasks: dict[str, Any] = {}
+    done: dict[str, int] = {}
     started = time.monotonic()
 
     def report(label: str, amount: int, total: int | None) -> None:
         nonlocal bars
+        done[label] = done.get(label, 0) + amount
         if bars is None:
             if time.monotonic() - started < QUIET_SECONDS:
-                tasks[label] = tasks.get(label, 0) + amount
                 return
             bars = _make_bars()
             bars.start()
-            done, tasks_before = dict(tasks), list(tasks)
-            tasks.clear()
-            if label in tasks_before:
-                tasks[label] = bars.add_task(label, total=total, completed=done[label])
         if label not in tasks:
             tasks[label] = bars.add_task(label, total=total)
-        bars.update(tasks[label], advance=amount, total=total)
+        bars.update(tasks[label], completed=done[label], total=total)
 
     try:
         yield report
@@ -136,9 +133,9 @@ def percent(share: float, digits: int = 1) -> str:
 def _make_bars() -> Bars:
     from rich.progress import (
         BarColumn,
-        MofNCompleteColumn,
         Progress,
         SpinnerColumn,
+        TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
     )
@@ -147,7 +144,7 @@ def _make_bars() -> Bars:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
-        MofNCompleteColumn(),
+        TaskProgressColumn(),
         TimeElapsedColumn(),
         console=err(),
         transient=True,
