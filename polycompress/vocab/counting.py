@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from polycompress.vocab.splitting import WordRule, added_token_finder, all_plain, not_plain, word_rule
+from polycompress.vocab.splitting import WordRule, all_plain, not_plain, word_rule
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -72,7 +72,7 @@ def count_texts(
     Returns:
         The tally; its counts equal those of tokenising every line on its own.
     """
-    counter = _WordCounter(tokenizer, word_rule(document), added_token_finder(document), vocab_size)
+    counter = _WordCounter(tokenizer, word_rule(document), vocab_size)
     texts_seen = characters = size = 0
     for batch in batched(texts, LINES_PER_BATCH):
         counter.add(batch)
@@ -110,9 +110,7 @@ def count_weighted(
     lead, per_line = (rule.lead, WORDS_PER_LINE) if rule.independent else ("", 1)
     totals = np.zeros(vocab_size, dtype=np.float64)
     lines = (
-        (weight, lead + " ".join(chunk))
-        for weight, words in groups.items()
-        for chunk in batched(words, per_line)
+        (weight, line) for weight, words in groups.items() for line in _lines(words, lead, per_line, rule)
     )
     _add_weighted(tokenizer, lines, totals, progress)
     return totals
@@ -135,10 +133,9 @@ def batched(items: Iterable[str], size: int) -> Iterator[list[str]]:
 class _WordCounter:
     """Counts of words so far, turned into token counts whenever they fill the memory they may use."""
 
-    def __init__(self, tokenizer: Tokenizer, rule: WordRule, added: Any, vocab_size: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, rule: WordRule, vocab_size: int) -> None:
         self.rule = rule
         self._tokenizer = tokenizer
-        self._added = added
         self._totals = np.zeros(vocab_size, dtype=np.int64)
         self._first: Counter[str] = Counter()
         self._later: Counter[str] = Counter()
@@ -163,13 +160,13 @@ class _WordCounter:
     def _sort_out(self, lines: list[str]) -> tuple[list[str], list[str]]:
         """Lines that may be cut into words, and lines that must be tokenised whole."""
         together = "\n".join(lines)
-        added = self._added if self._added is not None and self._added.search(together) else None
-        if added is None and all_plain(together):
+        finder = self.rule.whole if self.rule.whole is not None and self.rule.whole.search(together) else None
+        if finder is None and all_plain(together):
             return lines, []
         plain: list[str] = []
         whole: list[str] = []
         for line in lines:
-            cut = not (not_plain(line) or (added is not None and added.search(line)))
+            cut = not (not_plain(line) or (finder is not None and finder.search(line)))
             (plain if cut else whole).append(line)
         return plain, whole
 
@@ -209,12 +206,22 @@ class _WordCounter:
             for word, count in words.items():
                 by_count[count].append(word)
             lines = (
-                (count, lead + " ".join(chunk))
+                (count, line)
                 for count, group in by_count.items()
-                for chunk in batched(group, per_line)
+                for line in _lines(group, lead, per_line, self.rule)
             )
             _add_weighted(self._tokenizer, lines, self._totals)
             words.clear()
+
+
+def _lines(words: Iterable[str], lead: str, per_line: int, rule: WordRule) -> Iterator[str]:
+    """Words joined to lines, but not where the line would hold a token that spans words."""
+    for chunk in batched(words, per_line):
+        line = " ".join(chunk)
+        if rule.across is not None and rule.across.search(line):
+            yield from (lead + word for word in chunk)
+        else:
+            yield lead + line
 
 
 def _add_weighted(

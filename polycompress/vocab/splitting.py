@@ -7,23 +7,26 @@ single spaces, every word but the first carries the space before it (``lead``), 
     ids(line) == ids(word_1) + ids(lead + word_2) + ... + ids(lead + word_n)
 
 must hold. It holds when the pre-tokeniser never joins characters across such a space, or, where there is no
-pre-tokeniser (SentencePiece-style BPE), when no piece of the vocabulary has a word boundary inside. Lines for which a
-normaliser could look across the space (white space of other kinds, a word that starts with a combining mark, a
-format character beside the space) are not cut: they are "not plain" and are tokenised whole.
+pre-tokeniser (SentencePiece-style BPE), when no piece of the vocabulary that occurs in the line has a word boundary
+inside: a token that lay across the cut would be such a piece. Lines for which a normaliser could look across the space
+(white space of other kinds, a word that starts with a combining mark, a format character beside the space) are not
+cut: they are "not plain" and are tokenised whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import regex
 
 _BOUNDARY = "\u2581"
+MAX_SPANNING: Final = 1000
+"""With more pieces than this that span words, too many lines would hold one."""
 
 # Regular expressions of published tokenizers; all keep "non-space, single space, non-space" apart at the space.
-_INDEPENDENT_PATTERNS = frozenset(
+INDEPENDENT_PATTERNS = frozenset(
     {
         # GPT-2
         r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
@@ -33,6 +36,10 @@ _INDEPENDENT_PATTERNS = frozenset(
         # Qwen 2 and 3
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
         r"|\s+(?!\S)|\s+",
+        # GPT-4o and gpt-oss (o200k)
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+        r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+        r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
         # BLOOM
         r" ?[^(\s|[.,!?…。，、।۔،])]+",
     }
@@ -76,6 +83,10 @@ class WordRule:
     """True where the first word of a line, which has no space before it, may be tokenised in another way."""
     reason: str = ""
     """One sentence for people: why lines are cut, or why they are not."""
+    whole: regex.Pattern[str] | None = None
+    """Finds the texts that make a line be tokenised whole: added tokens, and pieces that span words."""
+    across: regex.Pattern[str] | None = None
+    """Finds those of them that hold a space, and so may arise where words are joined to a line."""
 
 
 def word_rule(document: Mapping[str, Any]) -> WordRule:
@@ -106,16 +117,15 @@ def all_plain(lines: str) -> bool:
     return _NOT_ALL_PLAIN.search(lines) is None
 
 
-def added_token_finder(document: Mapping[str, Any]) -> regex.Pattern[str] | None:
-    """A pattern that finds the text of any added token, or None where there are none.
+def _finder(texts: Iterable[str]) -> regex.Pattern[str] | None:
+    """A pattern that finds any of some texts, or None where there are none; texts are one line each."""
+    found = sorted({text for text in texts if "\n" not in text})
+    return regex.compile(r"\L<texts>", texts=found) if found else None
 
-    Added tokens are cut out before normalisation and may swallow the spaces around them, so lines that hold one are
-    tokenised whole.
-    """
-    contents = [str(token["content"]) for token in document.get("added_tokens") or () if token.get("content")]
-    if not contents:
-        return None
-    return regex.compile(r"\L<added>", added=contents)
+
+def _added_texts(document: Mapping[str, Any]) -> list[str]:
+    """Added tokens are cut out before normalisation and may swallow the spaces around them."""
+    return [str(token["content"]) for token in document.get("added_tokens") or () if token.get("content")]
 
 
 def _pre_tokenizer_rule(document: Mapping[str, Any], normalizers: list[Mapping[str, Any]]) -> WordRule:
@@ -144,13 +154,18 @@ def _pre_tokenizer_rule(document: Mapping[str, Any], normalizers: list[Mapping[s
         lead, first_differs = "", False
     if strips and lead and first_differs:
         return WordRule(independent=False, reason="the normalizer strips the space that tells words apart")
-    if not splits and _has_piece_across_words(document):
+    spanning = [] if splits else _pieces_across_words(document)
+    verbatim = all(part["type"] in {"Prepend", "Replace"} for part in normalizers)
+    if spanning and (len(spanning) > MAX_SPANNING or not verbatim):
         return WordRule(independent=False, reason="some pieces of the vocabulary span several words")
+    texts = [*_added_texts(document), *spanning]
     return WordRule(
         independent=True,
         lead=lead,
         first_differs=first_differs,
         reason="words tokenise independently: each distinct word is tokenised once",
+        whole=_finder(texts),
+        across=_finder(text for text in texts if " " in text),
     )
 
 
@@ -187,7 +202,7 @@ def _describe(part: Mapping[str, Any]) -> str:
 
 def _splits_at_spaces(part: Mapping[str, Any]) -> bool:
     pattern = part.get("pattern") or {}
-    if pattern.get("Regex") in _INDEPENDENT_PATTERNS:
+    if pattern.get("Regex") in INDEPENDENT_PATTERNS:
         return part.get("behavior") in {"Isolated", "Removed"} and (
             part.get("behavior") == "Isolated" or part.get("invert") is True
         )
@@ -206,7 +221,9 @@ def _replaces_within_words(part: Mapping[str, Any]) -> bool:
     return expression in {" {2,}", r"\s+"} and content in {" ", _BOUNDARY}
 
 
-def _has_piece_across_words(document: Mapping[str, Any]) -> bool:
+def _pieces_across_words(document: Mapping[str, Any]) -> list[str]:
+    """Text of the pieces that have a word boundary inside, from their first word on."""
     vocabulary: Iterable[Any] = (document.get("model") or {}).get("vocab") or ()
     pieces = (entry[0] if isinstance(entry, list) else entry for entry in vocabulary)
-    return any(_BOUNDARY in piece.lstrip(_BOUNDARY) or " " in piece.strip(" ") for piece in pieces)
+    texts = (piece.replace(_BOUNDARY, " ").lstrip(" ") for piece in pieces)
+    return [text for text in texts if " " in text]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, normalizers
 
 from polycompress.vocab import counting
 from polycompress.vocab.counting import count_texts, count_weighted
@@ -72,3 +73,22 @@ def test_weights_multiply_counts(kind: str) -> None:
         for word in words:
             np.add.at(expected, tokenizer.encode(rule.lead + word).ids, weight)
     assert np.allclose(totals, expected)
+
+
+@given(
+    lines=st.lists(
+        st.lists(st.sampled_from(["<b>", "</b>", "der", "of", "the", "Hund"]), min_size=1).map(" ".join),
+        max_size=9,
+    )
+)
+def test_tokens_that_span_words_are_counted_where_they_are(lines: list[str]) -> None:
+    vocab = ["▁", *"<>/bderofthHun", "</", "▁</", ">▁</", "▁d", "▁de", "▁der"]
+    merges = [("<", "/"), ("▁", "</"), (">", "▁</"), ("▁", "d"), ("▁d", "e"), ("▁de", "r")]
+    tokenizer = Tokenizer(models.BPE({piece: number for number, piece in enumerate(vocab)}, merges))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.add_tokens(["of the"])
+    state = json.loads(tokenizer.to_str())
+    assert word_rule(state).independent
+    tally = count_texts(tokenizer, state, lines, tokenizer.get_vocab_size())
+    expected = Counter(token for line in lines for token in tokenizer.encode(line).ids)
+    assert {token: count for token, count in enumerate(tally.counts.tolist()) if count} == expected

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from polycompress.vocab.splitting import added_token_finder, not_plain, word_rule
+from polycompress.vocab.splitting import INDEPENDENT_PATTERNS, MAX_SPANNING, not_plain, word_rule
 
 TEXT = [
     "Der schnelle braune Fuchs springt über den faulen Hund, 1999 und 2024.",
@@ -42,6 +42,14 @@ def _trained(kind: str) -> Tokenizer:
         trainer = trainers.BpeTrainer(vocab_size=500, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space="prefix" in kind)
         tokenizer.decoder = decoders.ByteLevel()
+        if "o200k" in kind:
+            (pattern,) = (known for known in INDEPENDENT_PATTERNS if r"\p{Lu}" in known)
+            tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+                [
+                    pre_tokenizers.Split(Regex(pattern), "removed", invert=True),
+                    pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+                ]
+            )
     else:
         tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
         trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<unk>"])
@@ -56,7 +64,7 @@ def _trained(kind: str) -> Tokenizer:
     return tokenizer
 
 
-KINDS = ["unigram", "unigram never", "wordpiece", "bytes", "bytes prefix", "sentencepiece bpe"]
+KINDS = ["unigram", "unigram never", "wordpiece", "bytes", "bytes prefix", "bytes o200k", "sentencepiece bpe"]
 TOKENIZERS = {kind: _trained(kind) for kind in KINDS}
 WORDS = st.text(
     st.sampled_from("aeinrstDF. ,'-(\"1209ßüşİıक्ताё这\u0301\u200d\u00a0\u00ad\u0600\u2581¨´\t#"),
@@ -88,20 +96,33 @@ def test_a_plain_line_tokenises_as_its_words_do(kind: str, line: str) -> None:
         assert tokenizer.encode(line).ids == [token for part in again for token in part.ids]
 
 
-def test_pieces_that_span_words_forbid_cutting() -> None:
-    tokenizer = Tokenizer(
-        models.Unigram([("<unk>", 0.0), ("▁a", -1.0), ("▁a▁b", -1.0), ("▁b", -2.0)], unk_id=0)
-    )
+def _without_pre_tokenizer(*pieces: str) -> Tokenizer:
+    tokenizer = Tokenizer(models.Unigram([("<unk>", 0.0), *((piece, -2.0) for piece in pieces)], unk_id=0))
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    rule = word_rule(_state(tokenizer))
-    assert not rule.independent
-    assert "span several words" in rule.reason
+    return tokenizer
+
+
+@pytest.mark.parametrize("piece", ["▁a▁b", "a▁", ">▁</"])
+def test_lines_with_a_piece_that_spans_words_are_found(piece: str) -> None:
+    rule = word_rule(_state(_without_pre_tokenizer("▁", "a", "b", piece)))
+    text = piece.replace("▁", " ").lstrip()
+    assert rule.independent
+    assert rule.whole is not None and rule.whole.search(f"b{text}b") and not rule.whole.search("b b ba")
+    assert rule.across is not None and rule.across.search(f"b{text}b")
+
+
+def test_pieces_that_span_words_forbid_cutting() -> None:
+    many = _without_pre_tokenizer(*(f"{number}▁a" for number in range(MAX_SPANNING + 1)))
+    folded = _without_pre_tokenizer("▁", "a▁b")
+    folded.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(" ", "▁")])
+    for tokenizer in (many, folded):
+        rule = word_rule(_state(tokenizer))
+        assert not rule.independent
+        assert "span several words" in rule.reason
 
 
 @pytest.mark.parametrize("pattern", [r"\w+ \w+", r" ?[a-z]+|.*"], ids=["two words", "greedy rest"])
 def test_an_unknown_pattern_forbids_cutting(pattern: str) -> None:
-    from tokenizers import Regex
-
     tokenizer = _trained("bytes")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(pattern), "isolated"), pre_tokenizers.ByteLevel(use_regex=False)]
@@ -145,7 +166,10 @@ def test_the_characters_that_become_a_space_and_more_are_known() -> None:
 
 
 def test_added_tokens_are_found_in_text() -> None:
-    finder = added_token_finder({"added_tokens": [{"content": "<mask>"}, {"content": "[CLS]"}]})
-    assert finder is not None
-    assert finder.search("a <mask> b") and not finder.search("a mask b")
-    assert added_token_finder({"added_tokens": []}) is None
+    tokenizer = _trained("bytes")
+    assert word_rule(_state(tokenizer)).whole is None
+    tokenizer.add_tokens(["<mask>", "[CLS]", "of the", "\n"])
+    rule = word_rule(_state(tokenizer))
+    assert rule.whole is not None and rule.across is not None
+    assert rule.whole.search("a <mask> b") and not rule.whole.search("a mask\nb")
+    assert rule.across.search("one of them") and not rule.across.search("a <mask> b")
