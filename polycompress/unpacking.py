@@ -7,7 +7,9 @@ import gzip
 import hashlib
 import io
 import lzma
+import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +28,8 @@ class HashedFile(io.RawIOBase):
     """A file that digests what is read from it."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=0)
+        # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
+        self._file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb", buffering=0)
         self.digest = hashlib.sha256()
         self.size = 0
 
@@ -49,17 +52,20 @@ class HashedFile(io.RawIOBase):
 
 
 def open_hashed(path: Path) -> HashedFile:
-    """Open a file.
+    """Open a regular file.
 
     Raises:
-        InputError: It is missing or cannot be opened.
+        InputError: It is missing, cannot be opened, or is a pipe or a device (which might never end).
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            what = "a directory. Name a file" if path.is_dir() else "a pipe or a device. Save the text to a file"
+            raise InputError(f"{path}: is {what}.")
         return HashedFile(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"{path}: no such file.") from error
+        raise InputError(f"{path}: no such file. Check the name.") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be opened ({error.strerror}).") from error
+        raise InputError(f"{path}: cannot be opened ({error.strerror}). Check its permissions.") from error
 
 
 class _Readable(Protocol):
@@ -77,9 +83,9 @@ def unpacked(file: io.BufferedReader[Any], path: Path) -> Iterator[bytes]:
         InputError: Packed data that are damaged or cut off.
         StorageError: The system cannot read on.
     """
-    magic = file.peek(10)[:10]
     position = 0
     try:
+        magic = file.peek(10)[:10]
         for block in _unpack(file, magic):
             position += len(block)
             yield block

@@ -128,7 +128,7 @@ def test_one_empty_file_among_others_is_no_error(tmp_path: Path) -> None:
 def test_missing_unreadable_and_failing_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="fehlt: no such file"):
         list(read_texts([tmp_path / "fehlt"]))
-    with pytest.raises(InputError, match="cannot be opened"):
+    with pytest.raises(InputError, match="is a directory. Name a file"):
         list(read_texts([tmp_path]))
 
     def fail(*_: object) -> None:
@@ -272,6 +272,21 @@ def test_pipes_in_a_directory_are_left_alone(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     write(tmp_path / "a.txt", "Tag")
     assert find_files(str(tmp_path)) == (tmp_path / "a.txt",)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_or_a_device_is_refused_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(InputError, match=f"{path}: is a pipe or a device. Save the text to a file"):
+            list(read_texts([path]))
+
+
+def test_a_loop_of_links_is_gone_round_once(tmp_path: Path) -> None:
+    text = write(tmp_path / "t" / "a.txt", "Tag")
+    (tmp_path / "t" / "loop").symlink_to(tmp_path / "t")
+    assert find_files(str(tmp_path / "t" / "**")) == (text,)
+    assert find_files(str(tmp_path / "t" / "**" / "*.txt")) == (text,)
 
 
 def test_held_out_lines_never_change() -> None:
