@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycompress.modeldir.tensors import Checkpoint, RowSlice, compare_others, compare_rows
-from polycompress.vocab.counting import encode_ids
+from polycompress.vocab.counting import encode_ids, segmenting
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -185,7 +185,8 @@ def kept_only(tokenizer: Tokenizer, keep_ids: NDArray[np.int64], texts: Sequence
     for text in texts:
         if len(found) == FULL_TEXTS:
             break
-        ids = tokenizer.encode(text).ids
+        with segmenting():
+            ids = tokenizer.encode(text).ids
         if kept.issuperset(ids):
             found.append(ids)
     return found

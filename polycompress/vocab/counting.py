@@ -11,12 +11,14 @@ import itertools
 import operator
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polycompress.errors import InputError, PolycompressError
 from polycompress.vocab.splitting import WordRule, all_plain, not_plain, word_rule
 
 if TYPE_CHECKING:
@@ -119,8 +121,32 @@ def count_weighted(
 def encode_ids(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[list[int]]:
     """Token ids of every text, without special tokens, a batch at a time on all cores."""
     for batch in batched(texts, LINES_PER_BATCH):
-        for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
+        for encoding in _encode(tokenizer, batch):
             yield encoding.ids
+
+
+@contextmanager
+def segmenting() -> Iterator[None]:
+    """Turn what the tokenizers library raises while it segments text into errors of ours.
+
+    Raises:
+        InputError: It refuses: the tokenizer has no token for something in the text and none for the unknown.
+        PolycompressError: It panics.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(
+            f"tokenizer.json: the tokenizers library cannot segment text with it: {error}. Check the tokenizer with "
+            "some text of your own; a model that names its unknown token can segment any"
+        ) from error
+    except BaseException as error:  # a panic of the library is no Exception
+        raise PolycompressError(
+            f"tokenizer.json: the tokenizers library panicked while segmenting text with it: {error}. The file is "
+            "damaged, or this is a bug of that library; fetch the file again, or try another version of tokenizers"
+        ) from error
 
 
 def batched(items: Iterable[str], size: int) -> Iterator[list[str]]:
@@ -150,7 +176,7 @@ class _WordCounter:
                 plain = []
             self._count_words(plain)
         if whole:
-            encodings = self._tokenizer.encode_batch_fast(whole, add_special_tokens=False)
+            encodings = _encode(self._tokenizer, whole)
             self._totals += _bincount(encodings, len(self._totals))
 
     def finish(self) -> NDArray[np.int64]:
@@ -190,8 +216,8 @@ class _WordCounter:
             for line in sample
             for i, word in enumerate(line.split(" "))
         ]
-        if _join(self._tokenizer.encode_batch_fast(sample, add_special_tokens=False)).tolist() != (
-            _join(self._tokenizer.encode_batch_fast(words, add_special_tokens=False)).tolist()
+        if _join(_encode(self._tokenizer, sample)).tolist() != (
+            _join(_encode(self._tokenizer, words)).tolist()
         ):
             self.rule = WordRule(
                 independent=False, reason="on the corpus itself, words did not tokenise independently"
@@ -233,7 +259,7 @@ def _add_weighted(
     """Add the token counts of lines, each times its weight; lines of one weight must follow each other."""
     iterator = iter(lines)
     while batch := list(itertools.islice(iterator, LINES_PER_BATCH)):
-        encodings = iter(tokenizer.encode_batch_fast([line for _, line in batch], add_special_tokens=False))
+        encodings = iter(_encode(tokenizer, [line for _, line in batch]))
         for weight, group in itertools.groupby(batch, key=operator.itemgetter(0)):
             size = sum(1 for _ in group)
             totals += (weight * _bincount(itertools.islice(encodings, size), len(totals))).astype(
@@ -241,6 +267,12 @@ def _add_weighted(
             )
         if progress is not None:
             progress(sum(line.count(" ") + 1 for _, line in batch))
+
+
+def _encode(tokenizer: Tokenizer, lines: list[str]) -> list[Encoding]:
+    with segmenting():
+        encodings: list[Encoding] = tokenizer.encode_batch_fast(lines, add_special_tokens=False)
+    return encodings
 
 
 def _bincount(encodings: Iterable[Encoding], vocab_size: int) -> NDArray[np.int64]:
