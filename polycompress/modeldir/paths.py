@@ -103,7 +103,7 @@ def safe_path(root: Path, name: object) -> Path:
     path = root.joinpath(*parts)
     try:
         real, home = path.resolve(), root.resolve()
-        path.exists()
+        dangling = path.is_symlink() and not path.exists()
     except (OSError, RuntimeError) as error:  # a loop of links, a name too long, no permission
         raise InputError(f"{path}: cannot be looked up ({error}). Put the file itself there.") from error
     blobs = hub_blobs(root)
@@ -111,6 +111,11 @@ def safe_path(root: Path, name: object) -> Path:
         raise InputError(
             f"{path}: is a link that leaves the model directory (to {real}). Copy the file into the "
             "directory."
+        )
+    if dangling:
+        raise InputError(
+            f"{path}: is a link to {real}, which does not exist. Fetch the model again, or put the file "
+            "itself there."
         )
     return path
 

@@ -77,10 +77,16 @@ def resolve_model(spec: str | os.PathLike[str]) -> ModelSource:
     """
     text = os.fspath(spec)
     path = Path(text)
-    if text and path.is_dir():
+    try:
+        is_directory, exists = bool(text) and path.is_dir(), bool(text) and path.exists()
+    except OSError as error:  # a name too long, a directory that may not be entered
+        raise InputError(
+            f"{text}: cannot be looked up ({error.strerror}). Check the name and its permissions."
+        ) from error
+    if is_directory:
         name, revision = _hub_origin(path)
         return ModelSource(text, path, "directory", name, revision)
-    if text and path.exists():
+    if exists:
         raise InputError(f"{text}: is a file. Give the directory that holds config.json and the weights.")
     if text == "demo":
         from polycompress.modeldir.demo import cached_demo
