@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,10 +16,10 @@ from polycompress.errors import InputError
 from polycompress.languages import Language, find_languages
 from polycompress.modeldir.axes import VocabAxes, find_vocab_axes
 from polycompress.modeldir.convert import ensure_tokenizer_json
-from polycompress.modeldir.directory import read_json
+from polycompress.modeldir.directory import read_bytes, read_json
 from polycompress.modeldir.sources import ModelSource, resolve_model
 from polycompress.modeldir.tensors import Checkpoint, open_checkpoint
-from polycompress.vocab.document import document_hash, parse_document, special_ids
+from polycompress.vocab.document import MAX_DOCUMENT_BYTES, document_hash, parse_document, special_ids
 from polycompress.vocab.evidence import piece_preference
 from polycompress.vocab.surface import piece_text
 from polycompress.vocab.surgery import closer
@@ -73,8 +75,20 @@ def open_model(model: str | os.PathLike[str]) -> OpenModel:
     assert config is not None
     checkpoint = open_checkpoint(source.path)
     vocabulary = open_vocabulary(source)
-    axes = find_vocab_axes(config, checkpoint.tensors, vocabulary.size)
+    with naming(source.path):
+        axes = find_vocab_axes(config, checkpoint.tensors, vocabulary.size)
     return OpenModel(source=source, config=config, checkpoint=checkpoint, axes=axes, vocabulary=vocabulary)
+
+
+@contextmanager
+def naming(root: Path) -> Iterator[None]:
+    """Put a model directory's name before the messages of checks that do not know it."""
+    try:
+        yield
+    except InputError as error:
+        if type(error) is not InputError or str(root) in str(error):
+            raise
+        raise InputError(f"{root}: {error}") from error
 
 
 def asked_languages(langs: str | Sequence[str]) -> tuple[Language, ...]:
@@ -84,14 +98,17 @@ def asked_languages(langs: str | Sequence[str]) -> tuple[Language, ...]:
 
 def open_vocabulary(source: ModelSource) -> Vocabulary:
     """Read a model directory's ``tokenizer.json``."""
-    raw = ensure_tokenizer_json(source.path).read_bytes()
-    document = parse_document(raw)
+    path = ensure_tokenizer_json(source.path)
+    raw = read_bytes(source.path, path.name, max_bytes=MAX_DOCUMENT_BYTES)
+    document = parse_document(raw, str(path))
+    with naming(source.path):
+        tokenizer = make_tokenizer(raw)
     texts = piece_text(document)
     special = special_ids(document)
     return Vocabulary(
         document=document,
         sha256=document_hash(raw),
-        tokenizer=make_tokenizer(raw),
+        tokenizer=tokenizer,
         size=len(texts),
         texts=texts,
         preference=piece_preference(document, len(texts)),

@@ -21,7 +21,7 @@ from polycompress.modeldir.tensors import open_checkpoint, write_sliced
 from polycompress.modeldir.tokenizer_config import remap_special_tokens_map, remap_tokenizer_config
 from polycompress.pipelines.certificate import Certificate, certify_rows, certify_texts, kept_only, unknown_id
 from polycompress.pipelines.gathering import Evidence, Progress
-from polycompress.pipelines.loading import OpenModel, make_tokenizer
+from polycompress.pipelines.loading import OpenModel, make_tokenizer, naming
 from polycompress.vocab.surgery import dump_document, trim_document
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def apply_trim(
         state = trim_document(opened.vocabulary.document, plan.keep_ids, opened.vocabulary.close)
         document = dump_document(state)
         (building / "tokenizer.json").write_bytes(document)
-        notes = write_configs(opened, plan, state, building)
+        with naming(opened.source.path):
+            notes = write_configs(opened, plan, state, building)
         total = plan.sizes["after"]["bytes"]
         report = (lambda amount: progress("writing weights", amount, total)) if progress is not None else None
         write_sliced(opened.checkpoint, building, plan.slices, link=link, progress=report)
@@ -150,7 +151,8 @@ def _unmasked_heads(opened: OpenModel) -> bool:
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    path.write_bytes(text.encode("utf-8", "backslashreplace"))  # half a surrogate pair becomes its escape again
 
 
 def _manifest(
