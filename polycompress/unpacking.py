@@ -59,7 +59,9 @@ def open_hashed(path: Path) -> HashedFile:
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            what = "a directory. Name a file" if path.is_dir() else "a pipe or a device. Save the text to a file"
+            what = (
+                "a directory. Name a file" if path.is_dir() else "a pipe or a device. Save the text to a file"
+            )
             raise InputError(f"{path}: is {what}.")
         return HashedFile(path)
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -152,7 +152,8 @@ def _unmasked_heads(opened: OpenModel) -> bool:
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    path.write_bytes(text.encode("utf-8", "backslashreplace"))  # half a surrogate pair becomes its escape again
+    # Half a surrogate pair cannot be UTF-8, but its escape is what JSON would have written.
+    path.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def _manifest(
