@@ -24,9 +24,14 @@ TEMPLATE_RULE: Final = "chat template"
 FILE_RULE: Final = "keep file"
 PATTERN_RULE: Final = "keep pattern"
 MAX_TEMPLATE_BYTES: Final = 1 << 20
+SEARCH_SECONDS: Final = 2.0
+"""For one pattern in one token."""
 
-_QUOTED = regex.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""", regex.S)
-_CODE = regex.compile(r"\{[{%#].*?[}%#]\}", regex.S)
+# Whatever opens and is never closed reaches to the end, so that a hostile template is read in one pass.
+_QUOTED = regex.compile(r"""'((?:[^'\\]|\\.)*+)(?:'|\\?\Z)|"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)""", regex.S)
+_ESCAPE = regex.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", regex.S)
+_ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
+_CODE = regex.compile(r"\{[{%#].*?(?:[}%#]\}|\Z)", regex.S)
 
 
 def required_tokens(opened: OpenModel, languages: Sequence[Language]) -> dict[int, str]:
@@ -53,9 +58,9 @@ def required_tokens(opened: OpenModel, languages: Sequence[Language]) -> dict[in
                 required.setdefault(token, CHARACTER_RULE)
     template = "\n".join(_chat_templates(opened.source.path))
     if template:
-        parts = [_CODE.sub("\n", template), *(first or second for first, second in _QUOTED.findall(template))]
-        lines = [part.encode().decode("unicode_escape", "ignore") if "\\" in part else part for part in parts]
-        for ids in encode_ids(vocabulary.tokenizer, lines):
+        quoted = (pair for code in _CODE.findall(template) for pair in _QUOTED.findall(code))
+        parts = [_CODE.sub("\n", template), *(first or second for first, second in quoted)]
+        for ids in encode_ids(vocabulary.tokenizer, map(_unescaped, parts)):
             for token in ids:
                 required.setdefault(token, TEMPLATE_RULE)
     return required
@@ -95,9 +100,9 @@ def named_tokens(
     for pattern in patterns:
         try:
             compiled = regex.compile(pattern)
-        except regex.error as error:
+        except (regex.error, RecursionError) as error:
             raise InputError(f"--keep-regex {pattern!r} is not a valid pattern: {error}") from error
-        matches = [token for token, text in enumerate(vocabulary.texts) if text and compiled.search(text)]
+        matches = list(_matches(compiled, vocabulary.texts))
         if not matches:
             raise InputError(
                 f"--keep-regex {pattern!r} fits none of the {vocabulary.size} tokens. Patterns are searched in their "
@@ -106,6 +111,29 @@ def named_tokens(
         for token in matches:
             named.setdefault(token, PATTERN_RULE)
     return named
+
+
+def _unescaped(text: str) -> str:
+    """A template's string literal as the text it stands for; half surrogate pairs are no text."""
+
+    def character(match: regex.Match[str]) -> str:
+        code = match[1] or match[2]
+        return chr(int(code, 16)) if code else _ESCAPED.get(match[3], match[3])
+
+    plain: str = _ESCAPE.sub(character, text)
+    return plain.encode("utf-8", "ignore").decode("utf-8")
+
+
+def _matches(pattern: regex.Pattern[str], texts: Sequence[str | None]) -> Iterator[int]:
+    for token, text in enumerate(texts):
+        try:
+            if text and pattern.search(text, timeout=SEARCH_SECONDS):
+                yield token
+        except TimeoutError as error:
+            raise InputError(
+                f"--keep-regex {pattern.pattern!r} takes more than {SEARCH_SECONDS:g} s for the token {text!r}: it "
+                "tries too many ways to fit. Write it without repeats inside repeats"
+            ) from error
 
 
 def _chat_templates(root: Path) -> Iterator[str]:

@@ -1,0 +1,74 @@
+"""What a chat template and a user's patterns keep, hostile ones among them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+
+from polycompress.errors import InputError
+from polycompress.languages import find_languages
+from polycompress.pipelines import keeping
+from polycompress.pipelines.keeping import TEMPLATE_RULE, named_tokens, required_tokens
+from polycompress.pipelines.loading import open_model
+from tests.tiny_models import make_tiny
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return make_tiny("xlm-roberta", "mlm", tmp_path / "tiny", vocab_size=400)
+
+
+def kept_by_template(source: Path, template: str) -> set[int]:
+    (source / "chat_template.jinja").write_text(template, encoding="utf-8")
+    required = required_tokens(open_model(source), find_languages("de"))
+    return {token for token, rule in required.items() if rule == TEMPLATE_RULE}
+
+
+def ids(source: Path, text: str) -> set[int]:
+    return set(Tokenizer.from_file(str(source / "tokenizer.json")).encode(text, add_special_tokens=False).ids)
+
+
+def test_the_words_of_a_template_are_kept_in_any_script(source: Path) -> None:
+    template = "It's Москва{% if x['Αθήνα'] == \"\\n北京\\u0928\" %}{{ 'र' }}{# gone #}"
+    kept = kept_by_template(source, template)
+    required = set(required_tokens(open_model(source), find_languages("de")))
+    for text in ("It's Москва", "Αθήνα", "北京न", "र"):
+        assert ids(source, text) <= required, text
+    assert ids(source, "Москва") & kept
+    assert not ids(source, "Ð") & kept, "an escape in it must not turn UTF-8 into Latin-1"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{" * 300_000,
+        "{%" * 300_000 + "}",
+        "{{'" + "\\'" * 300_000,
+        "{{" + "\"'" * 200_000,
+        "{{ '\\ud800 \\x' }}",
+    ],
+    ids=["open", "nearly closed", "quoted", "quotes", "half a pair"],
+)
+def test_a_hostile_template_is_read_in_one_pass(source: Path, template: str) -> None:
+    started = time.process_time()
+    kept_by_template(source, template)
+    assert time.process_time() - started < 5
+
+
+def test_a_pattern_that_tries_too_many_ways_is_stopped(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary = open_model(source).vocabulary
+    vocabulary.texts[20] = "a" * 200 + "b"
+    monkeypatch.setattr(keeping, "SEARCH_SECONDS", 0.2)
+    with pytest.raises(
+        InputError, match=r"--keep-regex '\(a\|aa\)\+\$' takes more than 0.2 s for the token 'aaa"
+    ):
+        named_tokens(vocabulary, None, ["(a|aa)+$"])
+
+
+@pytest.mark.parametrize("pattern", ["(" * 10_000, r"\p{Nothing}", "a**"])
+def test_a_pattern_that_cannot_be_compiled_is_refused(source: Path, pattern: str) -> None:
+    with pytest.raises(InputError, match="is not a valid pattern"):
+        named_tokens(open_model(source).vocabulary, None, [pattern])
