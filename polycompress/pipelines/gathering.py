@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycompress.corpora import CorpusSpec, TextReader, is_held_out
-from polycompress.errors import InputError, StorageError
+from polycompress.errors import InputError, PolycompressError
 from polycompress.languages import Language, find_language
 from polycompress.modeldir.cache import cache_directory
 from polycompress.pipelines.loading import Vocabulary
@@ -144,11 +144,8 @@ def count_words(
 ) -> LanguageCounts:
     """Count the tokens of a language's word list, or take the counts of an earlier run from the user's cache."""
     path = _cache_path(vocabulary, language, forms)
-    if path is not None and path.exists():
-        try:
-            return load_counts(path).languages[language.code]
-        except (InputError, KeyError):
-            logger.warning("%s: damaged; counting the word list again", path)
+    if path is not None and (cached := _load(path, vocabulary, language)) is not None:
+        return cached
     buckets = word_buckets(language)
     made = weighted_forms(buckets, language, forms)
     label = f"counting {language.name} words"
@@ -248,6 +245,19 @@ def _cache_path(vocabulary: Vocabulary, language: Language, forms: int) -> Path 
     return root / "word-counts" / f"{language.code}-{digest}.npz"
 
 
+def _load(path: Path, vocabulary: Vocabulary, language: Language) -> LanguageCounts | None:
+    try:
+        if not path.exists():
+            return None
+        counts = load_counts(path)
+        if (counts.tokenizer_sha256, counts.vocab_size) == (vocabulary.sha256, vocabulary.size):
+            return counts.languages[language.code]
+    except (OSError, InputError, KeyError):
+        pass
+    logger.warning("%s: damaged or not readable; counting the word list again", path)
+    return None
+
+
 def _store(path: Path, vocabulary: Vocabulary, language: Language, counts: LanguageCounts) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -259,7 +269,7 @@ def _store(path: Path, vocabulary: Vocabulary, language: Language, counts: Langu
             ),
             path,
         )
-    except (OSError, StorageError) as error:
+    except (OSError, PolycompressError) as error:
         logger.warning("%s: cannot keep the counts for later runs: %s", path, error)
 
 

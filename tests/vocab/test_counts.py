@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,9 @@ def _rewrite(path: Path, **changes: object) -> None:
         ({"deu__counts": [1.0, float("nan"), 2.0]}, "not finite"),
         ({"deu__counts": [1, -1, 2]}, "below zero"),
         ({"deu__held_lengths": [2, 5]}, "do not add up"),
+        ({"deu__held_lengths": [5, -2]}, "do not add up"),
+        ({"deu__held_ids": [1, 4, 10]}, "held-out texts are not numbers below 10"),
+        ({"deu__held_ids": [-1, 4, 9]}, "held-out texts are not numbers below 10"),
     ],
 )
 def test_impossible_numbers_are_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
@@ -101,3 +105,25 @@ def test_no_pickle_is_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "evil.npz", meta=np.array([{"schema": 1}], dtype=object))
     with pytest.raises(InputError, match="not a readable counts file"):
         load_counts(tmp_path / "evil.npz")
+
+
+def test_no_damage_to_a_file_raises_anything_else(tmp_path: Path) -> None:
+    path = tmp_path / "c.npz"
+    save_counts(_counts(), path)
+    whole = path.read_bytes()
+    refused = 0
+    for position in range(0, len(whole), 7):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
+        try:
+            load_counts(path)
+        except InputError as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert refused > len(whole) / 7 / 3
+
+
+def test_what_is_no_file_is_refused_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npz")
+    for path in (tmp_path / "pipe.npz", tmp_path):
+        with pytest.raises(InputError, match=f"{path}: no such counts file"):
+            load_counts(path)

@@ -1,0 +1,106 @@
+"""The cache of word counts: whatever has become of it, a run does its work."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from polycompress import trim
+from polycompress.pipelines import gathering
+from tests.tiny_models import make_tiny
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny("xlm-roberta", "mlm", tmp_path_factory.mktemp("models") / "tiny", vocab_size=400)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("POLYCOMPRESS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "word-counts"
+
+
+def kept(source: Path) -> list[int]:
+    ids: list[int] = trim(source, langs="de", dry_run=True).plan.keep_ids.tolist()
+    return ids
+
+
+def test_a_second_run_counts_nothing(source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = kept(source)
+    assert len(list(cache.glob("*.npz"))) == 2
+
+    def fail(*_: object) -> None:
+        raise AssertionError("the word list was read again")
+
+    monkeypatch.setattr(gathering, "word_buckets", fail)
+    assert kept(source) == first
+
+
+def _directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(os.urandom(300)),
+        lambda path: path.write_bytes(path.read_bytes()[:-40]),
+        lambda path: path.write_bytes(b""),
+        _directory,
+        _pipe,
+    ],
+    ids=["noise", "cut off", "empty", "directory", "pipe"],
+)
+def test_a_damaged_cache_is_counted_again(
+    source: Path, cache: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    first = kept(source)
+    for path in list(cache.glob("*.npz")):
+        damage(path)
+    assert kept(source) == first
+    assert "damaged or not readable; counting the word list again" in caplog.text
+
+
+def test_counts_of_another_tokenizer_are_not_taken(source: Path, cache: Path, tmp_path: Path) -> None:
+    other = make_tiny("xlm-roberta", "mlm", tmp_path / "other", vocab_size=300)
+    expected = kept(source)
+    shutil.move(cache, tmp_path / "kept")
+    kept(other)
+    strange, own = sorted(cache.glob("*.npz")), sorted((tmp_path / "kept").glob("*.npz"))
+    for stranger, name in zip(strange, own, strict=True):
+        stranger.rename(cache / name.name)
+    assert kept(source) == expected
+
+
+@pytest.mark.parametrize("place", ["/proc/nowhere", "/dev/null", "/dev/full"])
+def test_a_cache_that_cannot_be_written_is_done_without(
+    source: Path, place: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("POLYCOMPRESS_CACHE", place)
+    assert kept(source)
+    assert "cannot keep the counts for later runs" in caplog.text
+
+
+def test_no_home_is_no_error(
+    source: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("POLYCOMPRESS_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", _no_home)
+    assert kept(source)
+    assert not caplog.text
+
+
+def _no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
