@@ -71,6 +71,18 @@ def check_output(out: Path, *, overwrite: bool = False) -> None:
         raise InputError(f"{out}: '{beside}' is not a directory. Choose another output.")
 
 
+def check_apart(out: Path, source: Path) -> None:
+    """Refuse an output directory that would replace the model it is made from.
+
+    Raises:
+        InputError: The source is the output, or lies in it.
+    """
+    if source.resolve().is_relative_to(_absolute(out).resolve()):
+        raise InputError(
+            f"{out}: is or holds the model it is to be made from, which would be lost. Choose another output."
+        )
+
+
 def storage_error(error: OSError, path: Path) -> StorageError:
     """Our error for what the operating system refused: which path, why, and what to do."""
     advice = _ADVICE.get(error.errno or 0, f"{error.strerror or error}. Check the place, or choose another")

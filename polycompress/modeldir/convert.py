@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polycompress.errors import InputError, MissingExtraError
-from polycompress.modeldir.atomic import atomic_directory
+from polycompress.modeldir.atomic import atomic_directory, check_apart
 from polycompress.modeldir.axes_table import FAMILIES
 from polycompress.modeldir.directory import copied_files, read_bytes, read_json, resolve_model, safe_file
 from polycompress.modeldir.rawio import copy_file
@@ -118,6 +118,7 @@ def convert_tokenizer(
         raise InputError(
             f"{root}: already has a tokenizer.json. There is nothing to convert; use it as it is."
         )
+    check_apart(Path(out), root)
     checkpoint = open_checkpoint(root)
     tokenizer = build_tokenizer(root, texts)
     config = read_json(root, "config.json")

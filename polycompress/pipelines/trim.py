@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from polycompress.corpora import parse_corpora
 from polycompress.errors import InputError
 from polycompress.languages import Language
-from polycompress.modeldir.atomic import check_output
+from polycompress.modeldir.atomic import check_apart, check_output
 from polycompress.modeldir.axes import parameter_parts
 from polycompress.modeldir.directory import stale_files
 from polycompress.modeldir.tensors import RowSlice
@@ -33,6 +33,8 @@ from polycompress.vocab.selection import Limit, select_ids
 
 DEFAULT_COVERAGE: Final = 0.99995
 """Chosen from the measured frontier, ``eval/results/trim-frontier.json``."""
+MAX_MULTIPLE: Final = 1 << 16
+"""Of rows that tables may be padded to; hardware asks for 8 to 128."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,8 +151,10 @@ def trim(
     """
     limit = choose_limit(coverage, size, min_count)
     languages = asked_languages(langs)
-    if pad_to_multiple_of < 1:
-        raise InputError(f"pad_to_multiple_of must be at least 1, got {pad_to_multiple_of}")
+    if not 1 <= pad_to_multiple_of <= MAX_MULTIPLE:
+        raise InputError(
+            f"--pad-to-multiple-of is a number of rows from 1 to {MAX_MULTIPLE}, such as 64; got {pad_to_multiple_of}"
+        )
     if out is None and not dry_run:
         raise InputError("no output directory was given; name one with --out, or plan only with --dry-run")
     if out is not None and not dry_run:
@@ -158,6 +162,8 @@ def trim(
     corpora = parse_corpora([corpus] if isinstance(corpus, str) else corpus, languages)
     patterns = [keep_regex] if isinstance(keep_regex, str) else list(keep_regex)
     opened = open_model(model)
+    if out is not None and not dry_run:
+        check_apart(Path(out), opened.source.path)
     named = named_tokens(opened.vocabulary, keep, patterns)
     evidence = gather_evidence(
         opened.vocabulary, languages, corpora, frequencies=frequencies, progress=progress

@@ -422,3 +422,14 @@ def test_places_for_no_file_are_refused(tmp_path: Path) -> None:
             pass
     with pytest.raises(InputError, match="there is no directory"), atomic_file(tmp_path / "absent" / "a"):
         pass
+
+
+def test_an_output_never_replaces_the_model_it_is_made_from(tmp_path: Path) -> None:
+    source = tmp_path / "a" / "model"
+    source.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(source)
+    for out in (source, tmp_path / "a", tmp_path / "link", source / ".." / "model"):
+        with pytest.raises(InputError, match=f"{out}: is or holds the model it is to be made from"):
+            atomic.check_apart(out, source)
+    for out in (source / "inside", tmp_path / "a" / "model2", tmp_path / "b"):
+        atomic.check_apart(out, source)
