@@ -74,7 +74,7 @@ def parse_document(raw: bytes, name: str = "tokenizer.json") -> Document:
         if _ESCAPED_SURROGATE.search(raw):
             dump_document(doc)
     except UnicodeDecodeError as error:
-        raise InputError(f"{name} is not UTF-8 at byte {error.start}; tokenizer.json files are") from None
+        raise InputError(f"{name} is not UTF-8 at byte {error.start}; fetch the file again") from None
     except UnicodeEncodeError:
         raise InputError(
             f"{name} contains half a surrogate pair (\\ud800 to \\udfff), which is no character"
@@ -82,7 +82,7 @@ def parse_document(raw: bytes, name: str = "tokenizer.json") -> Document:
     except RecursionError:
         raise InputError(f"{name} is nested too deeply to be a tokenizer.json") from None
     except ValueError as error:
-        raise InputError(f"{name} is not valid JSON: {error}") from None
+        raise InputError(f"{name} is not valid JSON: {error}; fetch the file again") from None
     try:
         validate_document(doc)
     except InputError as error:
