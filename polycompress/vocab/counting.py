@@ -8,7 +8,6 @@ line is tokenised once: its token counts, times the count, add up to the counts 
 from __future__ import annotations
 
 import itertools
-import operator
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
 WORDS_PER_LINE: Final = 256
 LINES_PER_BATCH: Final = 1024
+JOINED_LINES_PER_BATCH: Final = 128
 MAX_DISTINCT_WORDS: Final = 1_000_000
 SELF_CHECK_LINES: Final = 64
 
@@ -78,9 +78,10 @@ def count_texts(
     texts_seen = characters = size = 0
     for batch in batched(texts, LINES_PER_BATCH):
         counter.add(batch)
-        batch_bytes = sum(len(text.encode()) for text in batch)
+        together = "".join(batch)
+        batch_bytes = len(together.encode())
         texts_seen += len(batch)
-        characters += sum(map(len, batch))
+        characters += len(together)
         size += batch_bytes
         if progress is not None:
             progress(batch_bytes)
@@ -256,15 +257,13 @@ def _add_weighted(
     totals: NDArray[Any],
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Add the token counts of lines, each times its weight; lines of one weight must follow each other."""
+    """Add the token counts of lines, each times its weight (exact for whole numbers below 2 ** 53)."""
     iterator = iter(lines)
-    while batch := list(itertools.islice(iterator, LINES_PER_BATCH)):
-        encodings = iter(_encode(tokenizer, [line for _, line in batch]))
-        for weight, group in itertools.groupby(batch, key=operator.itemgetter(0)):
-            size = sum(1 for _ in group)
-            totals += (weight * _bincount(itertools.islice(encodings, size), len(totals))).astype(
-                totals.dtype
-            )
+    while batch := list(itertools.islice(iterator, JOINED_LINES_PER_BATCH)):
+        ids = [encoding.ids for encoding in _encode(tokenizer, [line for _, line in batch])]
+        flat = np.fromiter(itertools.chain.from_iterable(ids), dtype=np.int64)
+        weights = np.repeat([weight for weight, _ in batch], list(map(len, ids)))
+        totals += np.bincount(flat, weights, minlength=len(totals)).astype(totals.dtype)
         if progress is not None:
             progress(sum(line.count(" ") + 1 for _, line in batch))
 

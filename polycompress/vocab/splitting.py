@@ -69,6 +69,11 @@ _BESIDE_SPACE = (
 )
 _NOT_PLAIN = regex.compile(rf"[^\S ]|{_BESIDE_SPACE}", regex.V1)
 _NOT_ALL_PLAIN = regex.compile(rf"[^\S \n]|{_BESIDE_SPACE}", regex.V1 | regex.M)
+_HARMFUL = regex.compile(
+    rf"[^\S \n]|[\p{{M}}\p{{Cf}}\p{{Cc}}\p{{Grapheme_Cluster_Break=Prepend}}{_SPACING}--\n]", regex.V1
+)
+_HARMLESS = {" ", "\n"}
+"""Characters met so far that are plain wherever they stand."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +119,12 @@ def not_plain(line: str) -> bool:
 
 def all_plain(lines: str) -> bool:
     """Whether every one of several lines, joined by line feeds, is plain; False is said too often, never True."""
-    return _NOT_ALL_PLAIN.search(lines) is None
+    if "  " in lines or "\n " in lines or " \n" in lines or lines.startswith(" ") or lines.endswith(" "):
+        return False
+    strangers = set(lines) - _HARMLESS
+    harmful = {character for character in strangers if _HARMFUL.match(character)}
+    _HARMLESS.update(strangers - harmful)  # few characters make up a text: most batches end here
+    return not harmful or _NOT_ALL_PLAIN.search(lines) is None
 
 
 def _finder(texts: Iterable[str]) -> regex.Pattern[str] | None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from polycompress.vocab.splitting import INDEPENDENT_PATTERNS, MAX_SPANNING, not_plain, word_rule
+from polycompress.vocab.splitting import INDEPENDENT_PATTERNS, MAX_SPANNING, all_plain, not_plain, word_rule
 
 TEXT = [
     "Der schnelle braune Fuchs springt über den faulen Hund, 1999 und 2024.",
@@ -163,6 +163,17 @@ def test_the_characters_that_become_a_space_and_more_are_known() -> None:
         if not character.isspace() and any(form[0].isspace() or form[-1].isspace() for form in forms):
             assert not_plain(f"{character} a"), hex(number)
             assert not_plain(f"a {character}"), hex(number)
+
+
+@given(lines=st.lists(st.lists(WORDS, min_size=1, max_size=3).map(" ".join), min_size=1, max_size=4))
+def test_many_lines_are_called_plain_only_if_each_is(lines: list[str]) -> None:
+    flat = [line.replace("\n", " ") for line in lines]
+    if all_plain("\n".join(flat)):
+        assert not any(map(not_plain, flat))
+
+
+def test_ordinary_lines_are_plain_together() -> None:
+    assert all_plain("\n".join(TEXT[:3]))
 
 
 def test_added_tokens_are_found_in_text() -> None:
