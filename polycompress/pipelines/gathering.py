@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import heapq
 import importlib.metadata
@@ -163,7 +164,7 @@ def count_words(
         ids=ids,
         counts=totals[ids],
         texts=made.forms,
-        characters=sum(len(form) for group in made.groups.values() for form in group),
+        characters=sum(len("".join(group)) for group in made.groups.values()),
         bytes=0,
         seen_once=None,
         source={"kind": "word frequencies", "list": language.wordfreq, "wordfreq": _version("wordfreq")},
@@ -273,5 +274,6 @@ def _store(path: Path, vocabulary: Vocabulary, language: Language, counts: Langu
         logger.warning("%s: cannot keep the counts for later runs: %s", path, error)
 
 
+@functools.cache
 def _version(package: str) -> str:
     return importlib.metadata.version(package)

@@ -53,6 +53,9 @@ class Vocabulary:
     """Adds to a selection what it needs (see ``surgery.close_ids``)."""
 
 
+_OPENED_LAST: dict[str, Vocabulary] = {}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenModel:
     """A model directory, opened."""
@@ -97,17 +100,28 @@ def asked_languages(langs: str | Sequence[str]) -> tuple[Language, ...]:
 
 
 def open_vocabulary(source: ModelSource) -> Vocabulary:
-    """Read a model directory's ``tokenizer.json``."""
+    """Read a model directory's ``tokenizer.json``.
+
+    The vocabulary opened last is kept, by its file's hash: trimming one model in several ways reads it once.
+    """
     path = ensure_tokenizer_json(source.path)
     raw = read_bytes(source.path, path.name, max_bytes=MAX_DOCUMENT_BYTES)
-    document = parse_document(raw, str(path))
-    with naming(source.path):
-        tokenizer = make_tokenizer(raw)
+    sha256 = document_hash(raw)
+    if sha256 not in _OPENED_LAST:
+        document = parse_document(raw, str(path))
+        with naming(source.path):
+            tokenizer = make_tokenizer(raw)
+        _OPENED_LAST.clear()
+        _OPENED_LAST[sha256] = _vocabulary(document, sha256, tokenizer)
+    return _OPENED_LAST[sha256]
+
+
+def _vocabulary(document: Mapping[str, Any], sha256: str, tokenizer: Tokenizer) -> Vocabulary:
     texts = piece_text(document)
     special = special_ids(document)
     return Vocabulary(
         document=document,
-        sha256=document_hash(raw),
+        sha256=sha256,
         tokenizer=tokenizer,
         size=len(texts),
         texts=texts,
