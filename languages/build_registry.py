@@ -90,7 +90,7 @@ WORDFREQ = {
 }  # fmt: skip
 
 UNSPACED = {"bod", "dzo", "jpn", "khm", "lao", "mya", "shn", "tha", "yue", "zho"}
-RESTORE = {"deu-Latn": "ss>ß", "ell-Grek": "σ$>ς"}
+RESTORE = {"deu-Latn": "ss>ß", "ell-Grek": "σ$>ς", "ron-Latn": "ș>ş;ț>ţ"}
 CASING = {"azj-Latn": "tr", "crh-Latn": "tr", "tur-Latn": "tr"}
 
 

@@ -45,7 +45,7 @@ class Language:
     spaced: bool
     """Whether spaces separate words."""
     restore: str
-    """Spelling lost in that word list, ``lost>written``; ``$`` after what was lost: only at a word's end."""
+    """Spelling lost in that word list: ``lost>written``, joined by ``;``; ``$`` after ``lost``: only at word ends."""
     casing: str
     """``tr``: capital of i is İ and of ı is I; empty: as everywhere."""
     aliases: tuple[str, ...]

@@ -174,7 +174,9 @@ def test_word_lists_are_in_the_script_of_their_language() -> None:
 def test_spelling_lost_in_the_word_lists() -> None:
     german, greek, turkish = find_language("de"), find_language("el"), find_language("tr")
     assert (german.restore, greek.restore, turkish.casing) == ("ss>ß", "σ$>ς", "tr")
+    assert find_language("ro").restore == "ș>ş;ț>ţ"
     assert not any("ß" in word for word in wordfreq.top_n_list("de", 5000))
+    assert not any("ş" in word or "ţ" in word for word in wordfreq.top_n_list("ro", 5000))
     assert not any("ς" in word for word in wordfreq.top_n_list("el", 5000))
 
 

@@ -13,6 +13,7 @@ from polycompress.vocab.frequencies import (
     HELD_OUT_AFTER,
     available_lists,
     held_out_words,
+    own_digits,
     patterns,
     weighted_forms,
     word_buckets,
@@ -22,14 +23,15 @@ from polycompress.vocab.frequencies import (
 def _forms(words: dict[int, list[str]], language: str, budget: int = 10_000) -> dict[str, int]:
     buckets = [words.get(centibels, []) for centibels in range(max(words) + 1)]
     made = weighted_forms(buckets, find_language(language), budget)
-    return {form: centibels for centibels, group in made.groups.items() for form in group}
+    lightest_first = sorted(made.groups.items(), reverse=True)
+    return {form: centibels for centibels, group in lightest_first for form in group}
 
 
 def test_words_come_in_each_case_and_glued_to_punctuation() -> None:
-    forms = _forms({150: ["haus"]}, "de")
-    assert forms["haus"] == 150
-    assert forms["Haus"] == 150
-    assert forms["HAUS"] > forms['"Haus'] > 150
+    forms = _forms({150: ["hause"]}, "de")
+    assert forms["hause"] == 150
+    assert forms["Hause"] == 150
+    assert forms["HAUSE"] > forms['"Hause'] > 150
 
 
 def test_spelling_lost_in_the_list_comes_back() -> None:
@@ -41,6 +43,11 @@ def test_spelling_lost_in_the_list_comes_back() -> None:
     greek = _forms({150: ["τησ", "σε"]}, "el")
     assert {"της", "σε"} <= greek.keys()
     assert "τησ" not in greek
+    romanian = _forms({150: ["științific", "și", "ca"]}, "ro")
+    assert {"științific", "ştiinţific", "Ştiinţific", "şi", "ca"} <= romanian.keys(), (
+        "comma below and cedilla"
+    )
+    assert not {"ştiințific", "știinţific"} & romanian.keys(), "never both in one word"
 
 
 def test_zeros_stand_for_numbers() -> None:
@@ -49,6 +56,27 @@ def test_zeros_stand_for_numbers() -> None:
     assert forms["2019"] < forms["1234"], "years are commoner than other numbers of four digits"
     assert forms["10"] < forms["90"], "small leading digits are commoner"
     assert "00" not in forms
+
+
+def test_numbers_come_in_the_digits_of_the_script_too() -> None:
+    bengali = _forms({200: ["00"], 303: ["১"], 390: ["1"]}, "bn", budget=100_000)
+    assert {"10", "১০", "১৯", "১৯,"} <= bengali.keys()
+    assert bengali["10"] < bengali["১০"] < bengali["90"]
+    assert own_digits([["১", "1"], ["٢"]]) == ("০১২৩৪৫৬৭৮৯", pytest.approx(1 / (2 + 10**-0.01)))
+    assert own_digits([["1", "a", "১২"], *([[]] * 300), ["๑"]]) is None, "a stray digit, longer numbers"
+    assert own_digits([]) is None
+
+
+def test_short_words_may_be_abbreviations() -> None:
+    forms = _forms({150: ["onu", "maison"]}, "fr")
+    assert forms["ONU"] < forms["MAISON"]
+
+
+def test_patterns_of_a_script_are_for_its_languages() -> None:
+    chinese = _forms({150: ["中国", "dna"]}, "zh")
+    assert {"中国）。", "，DNA"} <= chinese.keys()
+    assert "，中国" not in chinese, "only words with capitals are marked off from what is before them"
+    assert not any("。" in form or "，" in form for form in _forms({150: ["dna"]}, "de"))
 
 
 def test_the_heaviest_forms_fill_the_budget() -> None:
