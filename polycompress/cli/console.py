@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 QUIET_SECONDS: Final = 1.0
 """No bar is shown for work that ends sooner."""
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 @functools.cache
@@ -37,16 +42,40 @@ def err() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def prepare_streams() -> None:
+    """Let no letter of a path or a token fail to be written, nor a stream that was closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+        elif stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def visible(text: str) -> str:
+    """Text of an untrusted file for a terminal: control characters, line feeds excepted, as escapes."""
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def print_line(text: str) -> None:
+    """Write a line to stdout."""
+    out().print(visible(text), markup=False, soft_wrap=True)
+
+
 def print_json(value: Mapping[str, Any]) -> None:
     """Write one JSON object to stdout, and nothing else."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=_plain) + "\n")
+    plain = not (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(value, ensure_ascii=plain, indent=2, default=_plain) + "\n"
+    # A path that is not UTF-8 holds lone surrogates; their escapes are valid JSON.
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    sys.stdout.flush()
 
 
 def print_error(message: str) -> None:
     """Write an error to stderr."""
     from rich.text import Text
 
-    err().print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    err().print(Text.assemble(("error: ", "bold red"), visible(message)), soft_wrap=True)
 
 
 def print_facts(rows: Sequence[tuple[str, ...]], title: str = "", header: Sequence[str] = ()) -> None:
@@ -56,14 +85,18 @@ def print_facts(rows: Sequence[tuple[str, ...]], title: str = "", header: Sequen
     from rich.text import Text
 
     table = Table(
-        title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+        title=Text(visible(title)) if title else None,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
     table.show_header = bool(header)
     for index in range(max(map(len, rows))):
         name = header[index] if index < len(header) else ""
         table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(visible(cell)) for cell in row))
     out().print(table)
 
 
@@ -100,11 +133,16 @@ def progress_bars() -> Iterator[Progress | None]:
 def log_to_stderr(*, verbose: bool) -> None:
     """Show warnings, or with ``verbose`` everything, on stderr."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_VisibleFormatter("%(levelname)s: %(message)s"))
     root = logging.getLogger("polycompress")
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if verbose else logging.WARNING)
     root.propagate = False
+
+
+class _VisibleFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 def number(value: float) -> str:

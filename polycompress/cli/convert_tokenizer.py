@@ -23,4 +23,4 @@ def convert_tokenizer(model: Model, out: Out, overwrite: Overwrite = False, json
     if json:
         console.print_json({"out": str(path)})
     else:
-        console.out().print(f"written to {path}", markup=False, soft_wrap=True)
+        console.print_line(f"written to {path}")

@@ -34,4 +34,4 @@ def demo_model(
     if json:
         console.print_json({"out": str(path)})
     else:
-        console.out().print(f"written to {path}", markup=False, soft_wrap=True)
+        console.print_line(f"written to {path}")

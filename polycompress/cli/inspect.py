@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Corpus, Frequencies, Json, Model
+from polycompress.cli.options import Corpus, Json, Model, NoFrequencies
 
 if TYPE_CHECKING:
     from polycompress.pipelines.inspect import Frontier, Inspection
@@ -23,7 +23,7 @@ def inspect(
         ),
     ] = "",
     corpus: Corpus = [],  # noqa: B006  typer reads the default, nothing changes it
-    frequencies: Frequencies = True,
+    no_frequencies: NoFrequencies = False,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the frontier (.png, .svg, .pdf).")
     ] = None,
@@ -39,13 +39,15 @@ def inspect(
     from polycompress.pipelines.inspect import inspect as run
 
     with console.progress_bars() as progress:
-        found = run(model, langs=langs, corpus=corpus, frequencies=frequencies, plot=plot, progress=progress)
+        found = run(
+            model, langs=langs, corpus=corpus, frequencies=not no_frequencies, plot=plot, progress=progress
+        )
     if json:
         console.print_json(found.as_dict())
         return
     _show(found)
     if plot is not None and found.frontiers:
-        console.out().print(f"frontier drawn to {plot}", markup=False, soft_wrap=True)
+        console.print_line(f"frontier drawn to {plot}")
 
 
 def _show(found: Inspection) -> None:
@@ -63,16 +65,15 @@ def _show(found: Inspection) -> None:
         f"{found.name} ({kind})",
         ("parameters", "", ""),
     )
-    console.out().print(f"tokenizer: {found.tokenizer_type}, {found.vocab:,} tokens", markup=False)
+    console.print_line(f"tokenizer: {found.tokenizer_type}, {found.vocab:,} tokens")
     for oddity in found.oddities:
-        console.out().print(f"  - {oddity}", markup=False, soft_wrap=True)
+        console.print_line(f"  - {oddity}")
     for frontier in found.frontiers:
         _show_frontier(frontier)
     if len(found.frontiers) > 1 and found.together is not None:
-        line = f"trimmed to all of these together: {found.together:,} tokens by default"
-        console.out().print(line, markup=False, soft_wrap=True)
+        console.print_line(f"trimmed to all of these together: {found.together:,} tokens by default")
     for gap in found.gaps:
-        console.out().print(f"\n{gap}", markup=False, soft_wrap=True)
+        console.print_line(f"\n{gap}")
 
 
 def _show_frontier(frontier: Frontier) -> None:
@@ -91,9 +92,7 @@ def _show_frontier(frontier: Frontier) -> None:
         ("tokens kept", "tokens covered", f"of {frontier.texts:,} held-out {unit} unchanged"),
     )
     if frontier.unseen is not None:
-        console.out().print(
+        console.print_line(
             f"about {console.percent(frontier.unseen, 2)} of new text's tokens never occurred in the corpus "
-            "(Good-Turing)",
-            markup=False,
-            soft_wrap=True,
+            "(Good-Turing)"
         )

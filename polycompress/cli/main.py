@@ -6,9 +6,11 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from inspect import getdoc
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -20,6 +22,8 @@ from polycompress.cli.inspect import inspect
 from polycompress.cli.trim import trim
 from polycompress.cli.verify import verify
 from polycompress.errors import PolycompressError
+
+INTERRUPTED: Final = 128 + signal.SIGINT
 
 app = typer.Typer(
     name="polycompress",
@@ -49,11 +53,19 @@ def options(
     console.log_to_stderr(verbose=verbose)
 
 
-app.command("demo-model")(demo_model)
-app.command("inspect")(inspect)
-app.command("trim")(trim)
-app.command("verify")(verify)
-app.command("convert-tokenizer")(convert_tokenizer)
+def _help(command: Callable[..., None]) -> str:
+    """A command's docstring, its examples a paragraph each."""
+    return (getdoc(command) or "").replace("Examples:\n", "Examples:\n\n")
+
+
+for _name, _command in (
+    ("demo-model", demo_model),
+    ("inspect", inspect),
+    ("trim", trim),
+    ("verify", verify),
+    ("convert-tokenizer", convert_tokenizer),
+):
+    app.command(_name, help=_help(_command))(_command)
 
 
 class _Terminated(SystemExit):
@@ -73,8 +85,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = app(args=list(arguments), prog_name="polycompress", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        console.print_error("interrupted; nothing half-written was left")
-        return 130
+        code = INTERRUPTED  # typer itself returns this for most interrupts
     except PolycompressError as error:
         console.print_error(str(error))
         return error.exit_code
@@ -93,11 +104,18 @@ def run(arguments: Sequence[str]) -> int:
             raise
         show()
         return int(getattr(error, "exit_code", 2))
+    if code == INTERRUPTED:
+        console.print_error("interrupted; nothing half-written was left")
     return code if isinstance(code, int) else 0
 
 
 def main() -> None:
     """Entry point of the console script."""
     signal.signal(signal.SIGTERM, _terminate)
+    console.prepare_streams()
     gc.set_threshold(100_000, 50, 50)  # a vocabulary in JSON is a million containers, none of them garbage
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    with suppress(OSError):  # whoever read our output may be gone
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)  # the system takes memory back at once; taking a large vocabulary apart costs a quarter second

@@ -28,11 +28,8 @@ Corpus = Annotated[
         help="Text files, one text a line, plain or .gz .zst .bz2 .xz; quote the pattern. May be repeated.",
     ),
 ]
-Frequencies = Annotated[
-    bool,
-    typer.Option(
-        "--frequencies/--no-frequencies", help="Use built-in word frequencies, alone or beside a corpus."
-    ),
+NoFrequencies = Annotated[
+    bool, typer.Option("--no-frequencies", help="Do without the built-in word frequencies.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output, as the last step.")]

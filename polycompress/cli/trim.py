@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Corpus, Frequencies, Full, Json, Langs, Model, Overwrite
+from polycompress.cli.options import Corpus, Full, Json, Langs, Model, NoFrequencies, Overwrite
 
 if TYPE_CHECKING:
     from polycompress.pipelines.trim import TrimPlan, TrimResult
@@ -37,7 +37,7 @@ def trim(
     keep_regex: Annotated[
         list[str], typer.Option("--keep-regex", metavar="PATTERN", help="Keep tokens whose text fits.")
     ] = [],  # noqa: B006
-    frequencies: Frequencies = True,
+    no_frequencies: NoFrequencies = False,
     pad_to_multiple_of: Annotated[
         int, typer.Option("--pad-to-multiple-of", help="Pad tables with rows that no token reaches.")
     ] = 1,
@@ -71,7 +71,7 @@ def trim(
             min_count=min_count,
             keep=keep,
             keep_regex=keep_regex,
-            frequencies=frequencies,
+            frequencies=not no_frequencies,
             pad_to_multiple_of=pad_to_multiple_of,
             full=full,
             link=link,
@@ -93,7 +93,7 @@ def _show(result: TrimResult) -> None:
 
         show_certificate(result.certificate)
     where = "nothing was written (--dry-run)" if result.out is None else f"written to {result.out}"
-    console.out().print(where, markup=False, soft_wrap=True)
+    console.print_line(where)
 
 
 def show_plan(plan: TrimPlan) -> None:
