@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -20,10 +21,17 @@ from polycompress.vocab.surface import single_character_pieces
 
 CHARACTER_RULE: Final = "character of the scripts"
 CONFIG_RULE: Final = "named by the configuration"
+POINTS_RULE: Final = "letters with vowel points"
 TEMPLATE_RULE: Final = "chat template"
 FILE_RULE: Final = "keep file"
 PATTERN_RULE: Final = "keep pattern"
 MAX_TEMPLATE_BYTES: Final = 1 << 20
+ROLES: Final = ("system", "user", "assistant", "tool", "developer", "model")
+"""Names that callers give to the sides of a chat; a template need not spell them out."""
+POINTED_SCRIPTS: Final = frozenset({"Arab", "Hebr"})
+"""Scripts whose vowel points most text, and every word list, leaves out."""
+LONGEST_POINTED: Final = 3
+"""Characters of the longest piece that is kept for its points."""
 SEARCH_SECONDS: Final = 2.0
 """For one pattern in one token."""
 
@@ -35,7 +43,10 @@ _CODE = regex.compile(r"\{[{%#].*?(?:[}%#]\}|\Z)", regex.S)
 
 
 def required_tokens(opened: OpenModel, languages: Sequence[Language]) -> dict[int, str]:
-    """Special and added tokens, bytes, characters of the languages' scripts, and the words of a chat template.
+    """What stays whatever is counted.
+
+    Special and added tokens, bytes, tokens that the configuration names, characters of the languages' scripts, short
+    pieces with vowel points, the words of a chat template and the names of its roles.
 
     Args:
         opened: The source.
@@ -56,14 +67,38 @@ def required_tokens(opened: OpenModel, languages: Sequence[Language]) -> dict[in
         for (token, _), wanted in zip(singles, script_mask(characters, language), strict=True):
             if wanted:
                 required.setdefault(token, CHARACTER_RULE)
+        for token in pointed_tokens(vocabulary.texts, language):
+            required.setdefault(token, POINTS_RULE)
     template = "\n".join(_chat_templates(opened.source.path))
     if template:
         quoted = (pair for code in _CODE.findall(template) for pair in _QUOTED.findall(code))
-        parts = [_CODE.sub("\n", template), *(first or second for first, second in quoted)]
+        parts = [_CODE.sub("\n", template), *(first or second for first, second in quoted), *ROLES]
         for ids in encode_ids(vocabulary.tokenizer, map(_unescaped, parts)):
             for token in ids:
                 required.setdefault(token, TEMPLATE_RULE)
     return required
+
+
+def pointed_tokens(texts: Sequence[str | None], language: Language) -> list[int]:
+    """Short pieces with vowel points, for languages that have them.
+
+    Args:
+        texts: Surface text of each piece.
+        language: Whose scripts count.
+
+    Returns:
+        Ids, increasing; none for scripts without points.
+    """
+    if POINTED_SCRIPTS.isdisjoint(language.scripts):
+        return []
+    return [
+        token
+        for token, text in enumerate(texts)
+        if text
+        and len(bare := text.strip(" ")) <= LONGEST_POINTED
+        and any(map(unicodedata.combining, bare))
+        and all(script_mask(bare, language))
+    ]
 
 
 def named_tokens(

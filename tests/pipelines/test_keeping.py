@@ -9,9 +9,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from polycompress.errors import InputError
-from polycompress.languages import find_languages
+from polycompress.languages import find_language, find_languages
 from polycompress.pipelines import keeping
-from polycompress.pipelines.keeping import TEMPLATE_RULE, named_tokens, required_tokens
+from polycompress.pipelines.keeping import TEMPLATE_RULE, named_tokens, pointed_tokens, required_tokens
 from polycompress.pipelines.loading import open_model
 from tests.tiny_models import make_tiny
 
@@ -39,6 +39,21 @@ def test_the_words_of_a_template_are_kept_in_any_script(source: Path) -> None:
         assert ids(source, text) <= required, text
     assert ids(source, "Москва") & kept
     assert not ids(source, "Ð") & kept, "an escape in it must not turn UTF-8 into Latin-1"
+
+
+def test_the_roles_of_a_chat_are_kept_though_a_template_leaves_them_to_its_caller(source: Path) -> None:
+    kept = kept_by_template(source, "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}")
+    required = set(required_tokens(open_model(source), find_languages("de")))
+    for role in ("user", "assistant", "system", "tool"):
+        assert ids(source, role) <= required, role
+    assert kept & ids(source, "assistant")
+
+
+def test_points_that_lists_leave_out_are_kept() -> None:
+    texts = ["َّ", " اً", "ب", None, "", "مدرسةً", "é", "e\u0301", "שׁ"]
+    assert pointed_tokens(texts, find_language("ar")) == [0, 1]
+    assert pointed_tokens(texts, find_language("he")) == [8]
+    assert pointed_tokens(texts, find_language("fr")) == []
 
 
 @pytest.mark.parametrize(
