@@ -181,6 +181,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):
         return sorted(_plain(item) for item in value)
+    if isinstance(value, list) and all(type(item) is int for item in value):
+        return value  # most of a manifest is runs of ids
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     raise TypeError(f"a manifest cannot hold a {type(value).__name__}: {value!r}")

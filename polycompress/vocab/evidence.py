@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import string
 import unicodedata
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -62,12 +61,12 @@ def expected_shares(
     if background is None:
         return own
     latin = "Latn" in language.scripts
+    characters = character_matrix(texts)
     letters = "".join(
         character
-        for character in letters_of(own, texts)
+        for character in letters_of(own, characters)
         if is_script_character(character, language) and (latin or not character.isascii())
     )
-    characters = character_matrix(texts)
     share = LETTERS_SHARE if language.spaced else LETTERS_SHARE_UNSPACED
     return mix(
         [
@@ -123,21 +122,20 @@ def mix(parts: Sequence[tuple[Distribution, float]]) -> Distribution:
     return normalised(mixed)
 
 
-def letters_of(distribution: Distribution, texts: Sequence[str | None]) -> str:
+def letters_of(distribution: Distribution, characters: NDArray[np.uint32]) -> str:
     """The letters that a language is written with, judged by the pieces it uses.
 
     Args:
         distribution: (V,) shares of tokens.
-        texts: Surface text of each piece.
+        characters: (V, L) see ``character_matrix``.
 
     Returns:
         The commonest letters and marks that together make up ``LETTER_COVERAGE`` of all, each with its other case.
     """
-    mass: defaultdict[str, float] = defaultdict(float)
-    for index in np.flatnonzero(distribution).tolist():
-        share = float(distribution[index])
-        for character in texts[index] or "":
-            mass[character] += share
+    used = np.flatnonzero(distribution)
+    weights = np.repeat(distribution[used], characters.shape[1])
+    totals = np.bincount(characters[used].ravel(), weights)
+    mass = {chr(number): float(totals[number]) for number in np.flatnonzero(totals).tolist()}
     by_share = sorted(mass.items(), key=lambda item: (-item[1], item[0]))
     alphabetic = [(character, share) for character, share in by_share if _is_letter(character)]
     total = sum(share for _, share in alphabetic)

@@ -39,7 +39,7 @@ def test_weights_decide_and_sizes_do_not() -> None:
 
 def test_letters_come_from_what_is_used() -> None:
     shares = normalised(np.array([10.0, 1, 0.0001, 5, 0, 0, 3, 0, 0]))
-    letters = letters_of(shares, TEXTS)
+    letters = letters_of(shares, character_matrix(TEXTS))
     assert {"d", "D", "ß", "t", "H"} <= set(letters)
     assert not {"é", "ш", "1", " "} & set(letters)
 
