@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 QUIET_SECONDS: Final = 1.0
 """No bar is shown for work that ends sooner."""
 
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+_UNSHOWN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @functools.cache
@@ -53,8 +53,8 @@ def prepare_streams() -> None:
 
 
 def visible(text: str) -> str:
-    """Text of an untrusted file for a terminal: control characters, line feeds excepted, as escapes."""
-    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+    """Untrusted text for a terminal: control characters but line feeds, and what is no character, as escapes."""
+    return _UNSHOWN.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def print_line(text: str) -> None:
