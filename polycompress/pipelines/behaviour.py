@@ -29,11 +29,11 @@ class Behaviour:
     texts: int
     """Texts compared: those whose tokens are all kept."""
     hidden_max_abs: float
-    """Largest absolute difference of any hidden state."""
+    """Largest absolute difference of any hidden state; infinite where one is no number and the other is."""
     logits_max_abs: float | None
     """Largest absolute difference of any output of the head, on the kept ids; None without a head."""
     logits_scale: float | None
-    """Largest absolute output of the source's head."""
+    """Largest absolute output of the source's head, of the finite ones on the kept ids."""
 
     @property
     def passed(self) -> bool:
@@ -82,9 +82,9 @@ def compare_behaviour(
         raise MissingExtraError("--full", "train") from None
     old_to_new = {int(old): new for new, old in enumerate(keep_ids)}
     cut = [list(text[:max_length]) for text in ids if text]
+    kept = torch.from_numpy(keep_ids)
     model = _load(source)
-    before = [_run(model, batch) for batch in _batches(cut, _pad_id(source))]
-    vocab = _rows(model)
+    before = [_run(model, batch, kept) for batch in _batches(cut, _pad_id(source))]
     del model
     model = _load(trimmed)
     if (pad := _pad_id(source)) not in old_to_new:
@@ -92,15 +92,13 @@ def compare_behaviour(
     batches = _batches([[old_to_new[token] for token in text] for text in cut], old_to_new[pad])
     hidden = logits = scale = 0.0
     has_head = False
-    kept = torch.from_numpy(keep_ids)
     for (old_states, old_head), batch in zip(before, batches, strict=True):
-        new_states, new_head = _run(model, batch)
+        new_states, new_head = _run(model, batch, None)
         hidden = max(hidden, *(_gap(old, new) for old, new in zip(old_states, new_states, strict=True)))
         for old, new in zip(old_head, new_head, strict=True):
             has_head = True
-            expected = old[..., kept] if old.shape[-1] == vocab else old
-            logits = max(logits, _gap(expected, new[..., : expected.shape[-1]]))
-            scale = max(scale, float(old.abs().max()))
+            logits = max(logits, _gap(old, new[..., : old.shape[-1]]))
+            scale = max(scale, float(old[old.isfinite()].abs().max()) if old.isfinite().any() else 0.0)
     return Behaviour(
         texts=len(cut),
         hidden_max_abs=hidden,
@@ -133,7 +131,10 @@ def _load(path: Path) -> Any:
         bars.enable_progress_bar()
 
 
-def _run(model: Any, batch: dict[str, torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def _run(
+    model: Any, batch: dict[str, torch.Tensor], kept: torch.Tensor | None
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Hidden states, and outputs of the head: of heads over the vocabulary only those of the ``kept`` ids."""
     import torch
 
     inputs = dict(batch)
@@ -145,7 +146,12 @@ def _run(model: Any, batch: dict[str, torch.Tensor]) -> tuple[list[torch.Tensor]
     for key in ("hidden_states", "encoder_hidden_states", "decoder_hidden_states"):
         states.extend(getattr(output, key, None) or ())
     heads = [getattr(output, key, None) for key in ("logits", "start_logits", "end_logits")]
-    return states, [head for head in heads if head is not None]
+    rows = model.get_input_embeddings().weight.shape[0]
+    return states, [
+        head[..., kept] if kept is not None and head.shape[-1] == rows else head
+        for head in heads
+        if head is not None
+    ]
 
 
 def _batches(texts: Sequence[Sequence[int]], pad: int) -> Iterator[dict[str, torch.Tensor]]:
@@ -168,9 +174,8 @@ def _pad_id(path: Path) -> int:
     return pad if isinstance(pad, int) else 0
 
 
-def _rows(model: Any) -> int:
-    return int(model.get_input_embeddings().weight.shape[0])
-
-
 def _gap(old: torch.Tensor, new: torch.Tensor) -> float:
-    return float((old.double() - new.double()).abs().max())
+    """Largest absolute difference; equal infinities and numbers that are none in both differ by 0."""
+    same = (old == new) | (old.isnan() & new.isnan())
+    gap = (old.float() - new.float()).abs().masked_fill(same, 0.0)
+    return float(gap.nan_to_num(nan=float("inf"), posinf=float("inf")).max())
