@@ -79,7 +79,12 @@ def find_files(pattern: str, option: str = "--corpus") -> tuple[Path, ...]:
     else:
         matches = glob.glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
         # "**" goes round a loop of links until the system has enough: each file counts once, by its real path.
-        real = {os.path.realpath(match): Path(match) for match in sorted(matches, reverse=True)}
+        # For a directory that is not there it gives that directory.
+        real = {
+            os.path.realpath(match): Path(match)
+            for match in sorted(matches, reverse=True)
+            if os.path.lexists(match)
+        }
         named = sorted(real.values()) if "**" in pattern else sorted(map(Path, matches))
     if not named:
         raise InputError(f"{option} {pattern!r}: no file matches it (looked from {Path.cwd()}).")

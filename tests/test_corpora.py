@@ -287,6 +287,8 @@ def test_a_loop_of_links_is_gone_round_once(tmp_path: Path) -> None:
     (tmp_path / "t" / "loop").symlink_to(tmp_path / "t")
     assert find_files(str(tmp_path / "t" / "**")) == (text,)
     assert find_files(str(tmp_path / "t" / "**" / "*.txt")) == (text,)
+    with pytest.raises(InputError, match="no file matches it"):
+        find_files(str(tmp_path / "fehlt" / "**"))
 
 
 def test_held_out_lines_never_change() -> None:
