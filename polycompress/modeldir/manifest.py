@@ -89,6 +89,10 @@ def read_manifest(root: Path) -> dict[str, Any] | None:
         if field in manifest and not isinstance(manifest[field], kind):
             found = type(manifest[field]).__name__
             raise InputError(f"{where}: '{field}' is of type {found}. Restore the file.")
+    if not 0 <= manifest.get("pad_rows", 0) <= MAX_IDS:
+        raise InputError(
+            f"{where}: 'pad_rows' is {manifest['pad_rows']}, no number of rows. Restore the file."
+        )
     if "kept_ids" in manifest:
         try:
             unpack_ids(manifest["kept_ids"])

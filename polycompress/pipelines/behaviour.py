@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from polycompress.errors import InputError, MissingExtraError
 from polycompress.modeldir.directory import read_json
+from polycompress.pipelines.loading import architectures
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +75,8 @@ def compare_behaviour(
     """
     if not ids:
         raise InputError(
-            "--full has no text to compare: none of the texts consists of kept tokens only; give --text"
+            "--full has no text to compare: none of the held-out texts consists of kept tokens only. Give more text: "
+            "a larger --corpus when trimming, --text when verifying"
         )
     try:
         import torch
@@ -114,8 +116,8 @@ def _load(path: Path) -> Any:
     except ImportError:
         raise MissingExtraError("--full", "train") from None
     config = read_json(path, "config.json") or {}
-    names = config.get("architectures") or []
-    kind = getattr(transformers, str(names[0]), None) if names else None
+    names = architectures(config)
+    kind = getattr(transformers, names[0], None) if names else None
     loader = kind if kind is not None and hasattr(kind, "from_pretrained") else transformers.AutoModel
     torch.manual_seed(0)  # weights that the file does not hold, such as a pooler, start equal in both models
     level = transformers.logging.get_verbosity()

@@ -17,7 +17,7 @@ from polycompress.modeldir.axes import parameter_parts
 from polycompress.modeldir.directory import stale_files
 from polycompress.pipelines.gathering import Evidence, Progress, gather_evidence
 from polycompress.pipelines.keeping import required_tokens
-from polycompress.pipelines.loading import OpenModel, asked_languages, open_model
+from polycompress.pipelines.loading import OpenModel, architectures, asked_languages, open_model
 from polycompress.pipelines.trim import DEFAULT_COVERAGE
 from polycompress.vocab.selection import Limit, ranking, select_ids
 from polycompress.vocab.splitting import word_rule
@@ -154,7 +154,7 @@ def inspect(
     return Inspection(
         name=opened.source.name,
         model_type=str(opened.config.get("model_type", "unknown")),
-        architectures=tuple(map(str, opened.config.get("architectures") or ())),
+        architectures=tuple(architectures(opened.config)),
         dtypes=tuple(sorted({info.dtype for info in tensors.values()})),
         parameters=parameter_parts(opened.config, tensors, opened.axes),
         bytes=sum(info.nbytes for info in tensors.values()),

@@ -83,6 +83,12 @@ def open_model(model: str | os.PathLike[str]) -> OpenModel:
     return OpenModel(source=source, config=config, checkpoint=checkpoint, axes=axes, vocabulary=vocabulary)
 
 
+def architectures(config: Mapping[str, Any]) -> list[str]:
+    """The class names that a configuration gives; none where it gives something else."""
+    names = config.get("architectures")
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
 @contextmanager
 def naming(root: Path) -> Iterator[None]:
     """Put a model directory's name before the messages of checks that do not know it."""

@@ -21,7 +21,7 @@ from polycompress.modeldir.tensors import open_checkpoint, write_sliced
 from polycompress.modeldir.tokenizer_config import remap_special_tokens_map, remap_tokenizer_config
 from polycompress.pipelines.certificate import Certificate, certify_rows, certify_texts, kept_only, unknown_id
 from polycompress.pipelines.gathering import Evidence, Progress
-from polycompress.pipelines.loading import OpenModel, make_tokenizer, naming
+from polycompress.pipelines.loading import OpenModel, architectures, make_tokenizer, naming
 from polycompress.vocab.surgery import dump_document, trim_document
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _manifest(
             "name": opened.source.name,
             "revision": opened.source.revision,
             "model_type": plan.model_type,
-            "architectures": opened.config.get("architectures"),
+            "architectures": architectures(opened.config) or None,
             "license": _license(root),
             "files": {name: file_sha256(root, name) for name in read if (root / name).exists()},
         },

@@ -191,5 +191,9 @@ def _texts(
 def _languages(langs: str | Sequence[str], manifest: dict[str, Any] | None) -> tuple[Language, ...]:
     if langs:
         return asked_languages(langs)
-    codes = [str(entry["code"]) for entry in (manifest or {}).get("languages", []) if "code" in entry]
+    codes = [
+        str(entry["code"])
+        for entry in (manifest or {}).get("languages", [])
+        if isinstance(entry, dict) and "code" in entry
+    ]
     return asked_languages(codes) if codes else ()
