@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from polycompress.errors import InputError
 from polycompress.pipelines.behaviour import Behaviour, compare_behaviour
 from tests.tiny_models import make_tiny
 
@@ -49,6 +50,11 @@ def test_a_broken_weight_is_found(tmp_path: Path) -> None:
     found = compare_behaviour(source, broken, texts, keep)
     assert not found.passed
     assert found.hidden_max_abs == INFINITE
+
+
+def test_without_text_there_is_nothing_to_compare(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a larger --corpus when trimming, --text when verifying"):
+        compare_behaviour(tmp_path, tmp_path, [], np.arange(4))
 
 
 def test_logits_are_judged_by_their_scale() -> None:
