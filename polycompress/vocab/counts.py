@@ -33,6 +33,8 @@ from polycompress.modeldir.atomic import atomic_file
 SCHEMA: Final = 1
 MAX_FILE_BYTES: Final = 1 << 31
 MAX_META_BYTES: Final = 1 << 26
+MAX_UNPACKED_BYTES: Final = 1 << 32
+"""Of all arrays together: a small file may unpack to more than memory holds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,6 +119,10 @@ def load_counts(path: Path) -> Counts:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise InputError(f"{path}: larger than {MAX_FILE_BYTES} bytes; this is no counts file")
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            if sum(entry.file_size for entry in archive.zip.infolist()) > MAX_UNPACKED_BYTES:
+                raise InputError(
+                    f"{path}: unpacks to more than {MAX_UNPACKED_BYTES} bytes; this is no counts file"
+                )
             meta = json.loads(archive["meta"][:MAX_META_BYTES].tobytes().decode())
             if meta.get("schema") != SCHEMA:
                 raise InputError(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from polycompress.errors import InputError
+from polycompress.vocab import counts
 from polycompress.vocab.counts import Counts, LanguageCounts, load_counts, save_counts
 
 
@@ -127,3 +128,13 @@ def test_what_is_no_file_is_refused_not_waited_for(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe.npz", tmp_path):
         with pytest.raises(InputError, match=f"{path}: no such counts file"):
             load_counts(path)
+
+
+def test_what_unpacks_to_more_than_memory_holds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c.npz"
+    save_counts(_counts(), path)
+    monkeypatch.setattr(counts, "MAX_UNPACKED_BYTES", 100)
+    with pytest.raises(InputError, match="unpacks to more than 100 bytes"):
+        load_counts(path)
