@@ -74,7 +74,8 @@ def test_short_words_may_be_abbreviations() -> None:
 
 def test_patterns_of_a_script_are_for_its_languages() -> None:
     chinese = _forms({150: ["中国", "dna"]}, "zh")
-    assert {"中国）。", "，DNA"} <= chinese.keys()
+    assert {"中国）。", "，DNA", "的，中国"} <= chinese.keys()
+    assert {"中国）。", "の、中国"} <= _forms({150: ["中国"]}, "ja").keys()
     assert "，中国" not in chinese, "only words with capitals are marked off from what is before them"
     assert not any("。" in form or "，" in form for form in _forms({150: ["dna"]}, "de"))
 
