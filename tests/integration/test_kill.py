@@ -159,7 +159,8 @@ def test_a_second_signal_does_not_hide_the_first(kitchen: Kitchen, desk: Path) -
     time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
-    assert process.returncode in (143, 0)
+    # Killed by the signal itself while the interpreter ends: the same 143 to a shell.
+    assert process.returncode in (143, -signal.SIGTERM, 0)
     assert "Traceback" not in err
     kitchen.finish(NEW, desk / "other")
     assert not [path.name for path in desk.iterdir() if path.name.startswith(".")], "swept at the latest now"
