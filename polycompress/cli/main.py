@@ -118,4 +118,5 @@ def main() -> None:
     with suppress(OSError):  # whoever read our output may be gone
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(code)  # the system takes memory back at once; taking a large vocabulary apart costs a quarter second
+    # The system takes memory back at once; taking a large vocabulary apart first costs a quarter second.
+    os._exit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import string
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,12 +20,15 @@ from polycompress.pipelines.loading import OpenModel, Vocabulary
 from polycompress.vocab.counting import encode_ids
 from polycompress.vocab.surface import single_character_pieces
 
+PUNCTUATION_RULE: Final = "short punctuation"
 CHARACTER_RULE: Final = "character of the scripts"
 CONFIG_RULE: Final = "named by the configuration"
 POINTS_RULE: Final = "letters with vowel points"
 TEMPLATE_RULE: Final = "chat template"
 FILE_RULE: Final = "keep file"
 PATTERN_RULE: Final = "keep pattern"
+MARKS: Final = 3
+"""Longest run of punctuation that is always kept, in characters."""
 MAX_TEMPLATE_BYTES: Final = 1 << 20
 ROLES: Final = ("system", "user", "assistant", "tool", "developer", "model")
 """Names that callers give to the sides of a chat; a template need not spell them out."""
@@ -37,6 +41,7 @@ SEARCH_SECONDS: Final = 2.0
 
 # Whatever opens and is never closed reaches to the end, so that a hostile template is read in one pass.
 _QUOTED = regex.compile(r"""'((?:[^'\\]|\\.)*+)(?:'|\\?\Z)|"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)""", regex.S)
+_MARKS = string.punctuation + "„“”‚‘’«»‹›–—…¿¡ "
 _ESCAPE = regex.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", regex.S)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
 _CODE = regex.compile(r"\{[{%#].*?(?:[}%#]\}|\Z)", regex.S)
@@ -45,8 +50,8 @@ _CODE = regex.compile(r"\{[{%#].*?(?:[}%#]\}|\Z)", regex.S)
 def required_tokens(opened: OpenModel, languages: Sequence[Language]) -> dict[int, str]:
     """What stays whatever is counted.
 
-    Special and added tokens, bytes, tokens that the configuration names, characters of the languages' scripts, short
-    pieces with vowel points, the words of a chat template and the names of its roles.
+    Special and added tokens, bytes, tokens that the configuration names, short runs of punctuation, characters of the
+    languages' scripts, short pieces with vowel points, the words of a chat template and the names of its roles.
 
     Args:
         opened: The source.
@@ -61,6 +66,8 @@ def required_tokens(opened: OpenModel, languages: Sequence[Language]) -> dict[in
     for config in (opened.config, generation):
         for token, field in required_ids(config, vocabulary.size).items():
             required.setdefault(token, f"{CONFIG_RULE}: {field}")
+    for token in punctuation_tokens(vocabulary.texts):
+        required.setdefault(token, PUNCTUATION_RULE)
     singles = single_character_pieces(vocabulary.document, vocabulary.texts)
     characters = [character for _, character in singles]
     for language in languages:
@@ -77,6 +84,23 @@ def required_tokens(opened: OpenModel, languages: Sequence[Language]) -> dict[in
             for token in ids:
                 required.setdefault(token, TEMPLATE_RULE)
     return required
+
+
+def punctuation_tokens(texts: Sequence[str | None]) -> list[int]:
+    """Pieces of two or three punctuation marks, which text of every kind and language holds.
+
+    Args:
+        texts: Surface text of each piece.
+
+    Returns:
+        Ids of pieces that consist of ASCII punctuation and typographic quotes, dashes and the ellipsis; single
+        characters are another rule's business.
+    """
+    return [
+        token
+        for token, text in enumerate(texts)
+        if text and len(text) <= MARKS + 2 and 1 < len(text.strip(" ")) <= MARKS and not text.strip(_MARKS)
+    ]
 
 
 def pointed_tokens(texts: Sequence[str | None], language: Language) -> list[int]:

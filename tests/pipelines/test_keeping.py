@@ -11,7 +11,13 @@ from tokenizers import Tokenizer
 from polycompress.errors import InputError
 from polycompress.languages import find_language, find_languages
 from polycompress.pipelines import keeping
-from polycompress.pipelines.keeping import TEMPLATE_RULE, named_tokens, pointed_tokens, required_tokens
+from polycompress.pipelines.keeping import (
+    TEMPLATE_RULE,
+    named_tokens,
+    pointed_tokens,
+    punctuation_tokens,
+    required_tokens,
+)
 from polycompress.pipelines.loading import open_model
 from tests.tiny_models import make_tiny
 
@@ -87,3 +93,8 @@ def test_a_pattern_that_tries_too_many_ways_is_stopped(source: Path, monkeypatch
 def test_a_pattern_that_cannot_be_compiled_is_refused(source: Path, pattern: str) -> None:
     with pytest.raises(InputError, match="is not a valid pattern"):
         named_tokens(open_model(source).vocabulary, None, [pattern])
+
+
+def test_short_punctuation_is_told_from_words_and_single_marks() -> None:
+    texts = [" ''", ").", "—", " a", "....", "«»", ".a", None, "  ", "'s", " :-)"]
+    assert punctuation_tokens(texts) == [0, 1, 5, 10]
