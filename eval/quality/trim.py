@@ -4,9 +4,9 @@ For German: by vocabulary size and by where the choice came from, on sentences o
 seen. For other languages: the frontier of the default. A sentence stays as it is when all its tokens are kept.
 
 What the choice was tuned on: weights and default on XNLI and SIB-200 in German, French and Turkish (``tune`` below);
-the patterns of ``languages/patterns.tsv`` by looking at the pack's text and at SIB-200 in all languages, and the rule for
-punctuation at WikiANN in Dutch, Italian and Polish. None of that is reported as a result: languages are reported on
-PUD, or on test sentences of XNLI and JNLI where PUD has none or, as in Chinese, is written in other characters.
+the patterns of ``languages/patterns.tsv`` by looking at the pack's text and at SIB-200 in all languages, and the rule
+for punctuation at WikiANN in Dutch, Italian and Polish. None of that is reported as a result: languages are reported
+on PUD, or on test sentences of XNLI and JNLI where PUD has none or, as in Chinese, is written in other characters.
 """
 
 from __future__ import annotations
