@@ -24,7 +24,7 @@ LETTERS_SHARE: Final = 0.001
 """Weight of the letters prior for languages written with spaces, whose word lists show most of their pieces."""
 LETTERS_SHARE_UNSPACED: Final = 0.1
 """The same for languages written without spaces: word lists say little about their pieces that span words."""
-ASCII_SHARE: Final = 0.0001
+ASCII_SHARE: Final = 0.0003
 """Weight of the prior over pieces of ASCII letters."""
 LETTER_COVERAGE: Final = 0.9995
 """A language's letters are the commonest ones that make up this share of its text."""
