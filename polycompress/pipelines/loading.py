@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,6 @@ from polycompress.vocab.surgery import closer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-MANY_LINES: Final = 1000
-"""Of a file's first 64 KiB, from which on it is worth taking the layout out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +143,7 @@ def make_tokenizer(raw: bytes) -> Tokenizer:
     from tokenizers import Tokenizer
 
     try:
-        tokenizer: Tokenizer = Tokenizer.from_buffer(_without_layout(raw))
+        tokenizer: Tokenizer = Tokenizer.from_buffer(raw)
     except BaseException as error:  # the library panics on some states
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
@@ -154,15 +151,3 @@ def make_tokenizer(raw: bytes) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
-
-
-def _without_layout(raw: bytes) -> bytes:
-    """JSON without its line breaks and indentation: half the bytes of most tokenizers, and a third of the time.
-
-    A line feed cannot stand inside a JSON string, so nothing but layout is lost.
-    """
-    if raw.count(b"\n", 0, 1 << 16) < MANY_LINES:
-        return raw
-    for width in range(8, -1, -2):
-        raw = raw.replace(b"\n" + b" " * width, b"")
-    return raw

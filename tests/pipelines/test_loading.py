@@ -14,7 +14,7 @@ from tests.tiny_models import TEXTS, train_tokenizer
 
 @pytest.mark.parametrize("indent", [None, 2, 3, "\t"])
 @pytest.mark.parametrize("kind", ["unigram", "bytebpe", "wordpiece"])
-def test_layout_changes_nothing(kind: str, indent: int | str | None) -> None:
+def test_truncation_is_off_and_layout_does_not_matter(kind: str, indent: int | str | None) -> None:
     state = train_tokenizer(kind, "bert" if kind == "wordpiece" else "fairseq")
     state["added_tokens"].append(
         {**state["added_tokens"][0], "id": 999, "content": "two\n  lines", "special": False}
