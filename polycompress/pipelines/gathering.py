@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from polycompress.corpora import CorpusSpec, TextReader, is_held_out
 from polycompress.errors import InputError, PolycompressError
 from polycompress.languages import Language, find_language
 from polycompress.modeldir.cache import cache_directory
 from polycompress.pipelines.loading import Vocabulary
-from polycompress.vocab.counting import count_texts, count_weighted, encode_ids
+from polycompress.vocab.counting import count_texts, count_weighted
 from polycompress.vocab.counts import Counts, LanguageCounts, load_counts, save_counts
 from polycompress.vocab.evidence import Distribution, expected_shares
 from polycompress.vocab.frequencies import (
@@ -135,7 +134,6 @@ def count_corpus(
         bytes=tally.bytes,
         seen_once=tally.seen_once,
         source={"kind": "corpus", "files": reader.provenance(), "counting": tally.rule.reason},
-        held_out=_token_sets(vocabulary, texts),
         held_out_texts=texts,
     )
 
@@ -168,7 +166,6 @@ def count_words(
         bytes=0,
         seen_once=None,
         source={"kind": "word frequencies", "list": language.wordfreq, "wordfreq": _version("wordfreq")},
-        held_out=_token_sets(vocabulary, texts),
         held_out_texts=texts,
     )
     if path is not None:
@@ -231,10 +228,6 @@ class _Sample:
 
     def texts(self) -> tuple[str, ...]:
         return tuple(text for _, text in sorted(self._heap, reverse=True))
-
-
-def _token_sets(vocabulary: Vocabulary, texts: Sequence[str]) -> tuple[NDArray[np.int64], ...]:
-    return tuple(np.unique(np.array(ids, dtype=np.int64)) for ids in encode_ids(vocabulary.tokenizer, texts))
 
 
 def _cache_path(vocabulary: Vocabulary, language: Language, forms: int) -> Path | None:

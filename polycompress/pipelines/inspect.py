@@ -17,8 +17,9 @@ from polycompress.modeldir.axes import parameter_parts
 from polycompress.modeldir.directory import stale_files
 from polycompress.pipelines.gathering import Evidence, Progress, gather_evidence
 from polycompress.pipelines.keeping import required_tokens
-from polycompress.pipelines.loading import OpenModel, architectures, asked_languages, open_model
+from polycompress.pipelines.loading import OpenModel, Vocabulary, asked_languages, open_model
 from polycompress.pipelines.trim import DEFAULT_COVERAGE
+from polycompress.vocab.counting import encode_ids
 from polycompress.vocab.selection import Limit, ranking, select_ids
 from polycompress.vocab.splitting import word_rule
 
@@ -197,7 +198,7 @@ def _frontier(opened: OpenModel, record: Evidence, sizes: Sequence[int]) -> Fron
     default = default_size(opened, [record])
     grid = sorted({*(size for size in sizes if len(base) <= size < len(order)), default, len(order)})
     reached = np.cumsum(record.shares[order])
-    needed = _largest_ranks(record, ranks)
+    needed = _largest_ranks(vocabulary, record, ranks)
     points = tuple(
         Point(
             size=size,
@@ -250,9 +251,11 @@ def oddities(opened: OpenModel) -> list[str]:
     return found
 
 
-def _largest_ranks(record: Evidence, ranks: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """(texts,) the rank of each held-out text's rarest token."""
-    source = record.corpus if record.corpus is not None and record.corpus.held_out else record.words
-    if source is None or not source.held_out:
+def _largest_ranks(
+    vocabulary: Vocabulary, record: Evidence, ranks: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    """(texts,) the rank of each held-out text's rarest token; None without texts."""
+    if not record.texts:
         return None
-    return np.array([ranks[ids].max(initial=0) for ids in source.held_out], dtype=np.int64)
+    texts = encode_ids(vocabulary.tokenizer, record.texts)
+    return np.array([ranks[ids].max(initial=0) for ids in texts], dtype=np.int64)

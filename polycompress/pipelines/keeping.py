@@ -96,11 +96,8 @@ def punctuation_tokens(texts: Sequence[str | None]) -> list[int]:
         Ids of pieces that consist of ASCII punctuation and typographic quotes, dashes and the ellipsis; single
         characters are another rule's business.
     """
-    return [
-        token
-        for token, text in enumerate(texts)
-        if text and len(text) <= MARKS + 2 and 1 < len(text.strip(" ")) <= MARKS and not text.strip(_MARKS)
-    ]
+    runs = [(token, text) for token, text in enumerate(texts) if text and not text.strip(_MARKS)]
+    return [token for token, text in runs if 1 < len(text.strip(" ")) <= MARKS]
 
 
 def pointed_tokens(texts: Sequence[str | None], language: Language) -> list[int]:
