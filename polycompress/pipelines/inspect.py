@@ -17,7 +17,13 @@ from polycompress.modeldir.axes import parameter_parts
 from polycompress.modeldir.directory import stale_files
 from polycompress.pipelines.gathering import Evidence, Progress, gather_evidence
 from polycompress.pipelines.keeping import required_tokens
-from polycompress.pipelines.loading import OpenModel, Vocabulary, asked_languages, open_model
+from polycompress.pipelines.loading import (
+    OpenModel,
+    Vocabulary,
+    architectures,
+    asked_languages,
+    open_model,
+)
 from polycompress.pipelines.trim import DEFAULT_COVERAGE
 from polycompress.vocab.counting import encode_ids
 from polycompress.vocab.selection import Limit, ranking, select_ids
