@@ -30,9 +30,9 @@ HELD_OUT_ONE_IN: Final = 50
 """One word in so many, of those past ``HELD_OUT_AFTER``, is never counted, so that the result can be judged on it."""
 HELD_OUT_AFTER: Final = 5000
 MAX_CENTIBELS: Final = 2000
-FORMS: Final = 120_000
+FORMS: Final = 110_000
 """Word forms counted per language, heaviest first."""
-BACKGROUND_FORMS: Final = 30_000
+BACKGROUND_FORMS: Final = 25_000
 """English word forms counted beside another language's own."""
 
 SHORT: Final = 4
