@@ -112,7 +112,9 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Entry point of the console script."""
     signal.signal(signal.SIGTERM, _terminate)
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing here multiplies matrices; starting threads takes time
+    os.environ.setdefault(
+        "OPENBLAS_NUM_THREADS", "1"
+    )  # nothing here multiplies matrices; starting threads takes time
     console.prepare_streams()
     gc.set_threshold(100_000, 50, 50)  # a vocabulary in JSON is a million containers, none of them garbage
     code = run(sys.argv[1:])
