@@ -135,7 +135,7 @@ def test_missing_unreadable_and_failing_files(tmp_path: Path, monkeypatch: pytes
         raise OSError(5, "Input/output error")
 
     path = write(tmp_path / "a", "Tag\n")
-    monkeypatch.setattr("polycompress.unpacking._unpack", fail)
+    monkeypatch.setattr("polycompress.corpora.unpacking._unpack", fail)
     with pytest.raises(StorageError, match="a: reading failed after 0 bytes"):
         list(read_texts([path]))
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from polycompress.errors import InputError
 from polycompress.languages import Language, find_language
-from polycompress.unpacking import BLOCK, open_hashed, unpacked
+from polycompress.corpora.unpacking import BLOCK, open_hashed, unpacked
 
 MAX_LINE: Final = 2**20
 """Characters of one text at most; a longer line is split behind the last white space before that."""
