@@ -2,13 +2,12 @@
 
 It is mixed from up to five parts: the counts of a corpus, the counts of word frequencies, English words (names and
 loans are everywhere), and two weak priors that rank the pieces no list has shown: those that the language's letters
-can spell, and those of ASCII letters. The weights were chosen on held-out German, French and Turkish text
+can spell, and those of Latin letters. The weights were chosen on held-out German, French and Turkish text
 (``eval/quality``), not on the sentences that results are reported for.
 """
 
 from __future__ import annotations
 
-import string
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -24,14 +23,15 @@ LETTERS_SHARE: Final = 0.001
 """Weight of the letters prior for languages written with spaces, whose word lists show most of their pieces."""
 LETTERS_SHARE_UNSPACED: Final = 0.1
 """The same for languages written without spaces: word lists say little about their pieces that span words."""
-ASCII_SHARE: Final = 0.0003
-"""Weight of the prior over pieces of ASCII letters."""
+LATIN_SHARE: Final = 0.0005
+"""Weight of the prior over pieces of Latin letters, its own or foreign: names keep their spelling everywhere."""
 LETTER_COVERAGE: Final = 0.9995
 """A language's letters are the commonest ones that make up this share of its text."""
 LONGEST_PIECE: Final = 16
 """Characters of a piece that the priors look at; longer ones are left to lists and texts."""
 
 Distribution = NDArray[np.float64]
+_LATIN: Final = "".join(chr(number) for number in range(0x250) if chr(number).isalpha())
 
 
 def expected_shares(
@@ -73,7 +73,7 @@ def expected_shares(
             (own, 1.0),
             (background, BACKGROUND_SHARE),
             (letters_prior(preference, characters, letters), share),
-            (letters_prior(preference, characters, string.ascii_letters), ASCII_SHARE),
+            (letters_prior(preference, characters, _LATIN), LATIN_SHARE),
         ]
     )
 
