@@ -15,12 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from polycompress.corpora.damage import DamagedShardError
 from polycompress.errors import InputError, StorageError
 
 BLOCK: Final = 2**17
 """Bytes of a block at most, but for zstd."""
 _ZSTD_BLOCK: Final = 2**11  # so few packed bytes at a time bound what one step can unpack
 _ZSTD_WINDOW: Final = 2**27
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+_GZIP: Final = b"\x1f\x8b"
+_XZ: Final = b"\xfd7zXZ\x00"
 _BZIP2: Final = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
 
 
@@ -28,8 +32,7 @@ class HashedFile(io.RawIOBase):
     """A file that digests what is read from it."""
 
     def __init__(self, path: Path) -> None:
-        # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
-        self._file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb", buffering=0)
+        self._file = open_regular(path)
         self.digest = hashlib.sha256()
         self.size = 0
 
@@ -51,8 +54,8 @@ class HashedFile(io.RawIOBase):
         super().close()
 
 
-def open_hashed(path: Path) -> HashedFile:
-    """Open a regular file.
+def open_regular(path: Path) -> io.FileIO:
+    """Open a regular file, unbuffered.
 
     Raises:
         InputError: It is missing, cannot be opened, or is a pipe or a device (which might never end).
@@ -63,11 +66,66 @@ def open_hashed(path: Path) -> HashedFile:
                 "a directory. Name a file" if path.is_dir() else "a pipe or a device. Save the text to a file"
             )
             raise InputError(f"{path}: is {what}.")
-        return HashedFile(path)
+        # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
+        return io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"{path}: no such file. Check the name.") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be opened ({error.strerror}). Check its permissions.") from error
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is compressed, told by its first bytes.
+
+    Raises:
+        InputError: See ``open_regular``.
+    """
+    with open_regular(path) as file:
+        magic = file.read(10)
+    return magic.startswith((_ZSTD, _GZIP, _XZ)) or _BZIP2.match(magic) is not None
+
+
+def line_range(path: Path, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """The lines of a plain file whose first byte lies in a range, as blocks, each with its offset.
+
+    Neighbouring ranges have no line in common and leave none out, wherever they are cut.
+
+    Args:
+        path: A regular file.
+        begin: First byte of the range.
+        end: The byte behind the range.
+
+    Raises:
+        InputError: See ``open_regular``.
+        StorageError: The system cannot read on.
+    """
+    with open_regular(path) as file:
+        position = max(begin - 1, 0)
+        try:
+            file.seek(position)
+            inside = begin == 0
+            while block := file.read(BLOCK):
+                start = position
+                position += len(block)
+                stop = len(block)
+                if position >= end:  # the line that the last byte belongs to is the last one
+                    found = block.find(b"\n", max(end - 1 - start, 0))
+                    stop = found + 1 if found >= 0 else stop
+                    last = found >= 0
+                else:
+                    last = False
+                if not inside:
+                    first = block.find(b"\n", 0, stop) + 1
+                    if first:
+                        inside = True
+                        if first < stop:
+                            yield start + first, block[first:stop]
+                else:
+                    yield start, block[:stop]
+                if last:
+                    return
+        except OSError as error:
+            raise _failed(path, position, error) from error
 
 
 class _Readable(Protocol):
@@ -82,7 +140,7 @@ def unpacked(file: io.BufferedReader[Any], path: Path) -> Iterator[bytes]:
         path: For messages.
 
     Raises:
-        InputError: Packed data that are damaged or cut off.
+        DamagedShardError: Packed data that are damaged or cut off.
         StorageError: The system cannot read on.
     """
     position = 0
@@ -92,19 +150,23 @@ def unpacked(file: io.BufferedReader[Any], path: Path) -> Iterator[bytes]:
             position += len(block)
             yield block
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, _DamagedError) as error:
-        raise InputError(
+        raise DamagedShardError(
             f"{path}: the compressed data are damaged or cut off after {position} unpacked bytes ({error}). "
-            "Compress or download it again."
+            "Compress or download it again.",
+            f"byte {position}",
         ) from error
     except OSError as error:
         if error.errno is None:  # bz2 has no error of its own
-            raise InputError(
+            raise DamagedShardError(
                 f"{path}: the compressed data are damaged after {position} unpacked bytes ({error}). "
-                "Compress or download it again."
+                "Compress or download it again.",
+                f"byte {position}",
             ) from error
-        raise StorageError(
-            error.errno, f"{path}: reading failed after {position} bytes ({error.strerror})"
-        ) from error
+        raise _failed(path, position, error) from error
+
+
+def _failed(path: Path, position: int, error: OSError) -> StorageError:
+    return StorageError(error.errno, f"{path}: reading failed after {position} bytes ({error.strerror})")
 
 
 class _DamagedError(Exception):
@@ -113,12 +175,12 @@ class _DamagedError(Exception):
 
 def _unpack(file: io.BufferedReader[Any], magic: bytes) -> Iterator[bytes]:
     opened: _Readable = file
-    if magic.startswith(b"\x28\xb5\x2f\xfd"):
+    if magic.startswith(_ZSTD):
         yield from _unzstd(file)
         return
-    if magic.startswith(b"\x1f\x8b"):
+    if magic.startswith(_GZIP):
         opened = gzip.GzipFile(fileobj=file)
-    elif magic.startswith(b"\xfd7zXZ\x00"):
+    elif magic.startswith(_XZ):
         opened = lzma.LZMAFile(file)
     elif _BZIP2.match(magic):
         opened = bz2.BZ2File(file)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from polycompress import corpora
 from polycompress.corpora import TextReader, describe, find_files, is_held_out, parse_corpora, read_texts
+from polycompress.corpora.lines import decoded, plain_lines, with_text
 from polycompress.errors import InputError, StorageError
 from polycompress.languages import find_languages
 
@@ -160,7 +161,7 @@ def test_lines_are_what_splitting_the_whole_text_gives(lines: list[str]) -> None
     blocks = text.encode()
     for size in (1, 3, 7, 2**17):
         cut = [blocks[start : start + size] for start in range(0, len(blocks), size)]
-        got = list(corpora._lines(cut, Path("a")))
+        got = [line for batch in plain_lines(decoded(cut, Path("a"))) for line in with_text(batch)]
         whole = text.removeprefix("\ufeff").split("\n")
         expected = [line.removesuffix("\r") for line in whole]
         assert got == [line for line in expected if line and not line.isspace()]
