@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 from collections import Counter
@@ -19,6 +20,7 @@ from polycompress.corpora.formats import Kind
 from polycompress.corpora.hashing import sampled
 from polycompress.corpora.identifying import identifier
 from polycompress.corpora.lines import decoded, plain_lines, split_lines, with_text
+from polycompress.corpora.parquet import parquet_texts
 from polycompress.corpora.reading import Reading
 from polycompress.corpora.records import jsonl_texts, table_texts
 from polycompress.corpora.shards import Shard, whole_shard
@@ -111,12 +113,25 @@ class ShardReader:
         path = self.shard.path
         assert path is not None
         self._unchanged(path)
-        yield from self._file_lines(path)
+        if self.shard.kind is Kind.PARQUET:
+            yield from self._parquet_lines(path)
+        else:
+            yield from self._file_lines(path)
 
     def _unchanged(self, path: Path) -> None:
         now = whole_shard(path)
         if (now.size, now.mtime_ns) != (self.shard.size, self.shard.mtime_ns):
             raise InputError(f"{path}: has changed since its shards were cut. Start again.")
+
+    def _parquet_lines(self, path: Path) -> Iterator[list[str]]:
+        shard = self.shard
+        yield from self._split(parquet_texts(path, self.reading.column, shard.begin, shard.end))
+        self._provenance = {"name": path.name, "bytes": shard.size}
+        if shard.whole:
+            with path.open("rb") as file:
+                self._provenance["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+        else:
+            self._provenance["row_groups"] = [shard.begin, shard.end]
 
     def _file_lines(self, path: Path) -> Iterator[list[str]]:
         shard = self.shard

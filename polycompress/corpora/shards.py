@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Final
 
 from polycompress.corpora.formats import Kind, kind_of
 from polycompress.corpora.hub_datasets import DatasetSpec
+from polycompress.corpora.parquet import row_group_bytes
 from polycompress.corpora.reading import Reading
 from polycompress.corpora.specs import CorpusSpec
 from polycompress.corpora.unpacking import is_packed, open_regular
@@ -90,22 +92,29 @@ def whole_shard(path: Path, kind: Kind | None = None) -> Shard:
 
 
 def _cut(shard: Shard, size: int) -> Iterator[Shard]:
-    cuttable = shard.kind in (Kind.TEXT, Kind.JSONL) and shard.size > size
-    if cuttable and shard.path is not None and not is_packed(shard.path):
-        yield from _ranges(shard, range(0, shard.size, size), shard.size)
+    path = shard.path
+    if path is None or shard.size <= size:
+        yield shard
+    elif shard.kind is Kind.PARQUET:
+        groups = row_group_bytes(path)
+        yield from _ranges(shard, _group_bounds(groups, size)) if groups else [shard]
+    elif shard.kind in (Kind.TEXT, Kind.JSONL) and not is_packed(path):
+        yield from _ranges(shard, [*range(0, shard.size, size), shard.size])
     else:
         yield shard
 
 
-def _ranges(shard: Shard, starts: Iterable[int], end: int) -> Iterator[Shard]:
-    bounds = [*starts, end]
-    for begin, stop in itertools.pairwise(bounds):
-        yield Shard(
-            name=shard.name,
-            path=shard.path,
-            kind=shard.kind,
-            begin=begin,
-            end=stop,
-            size=shard.size,
-            mtime_ns=shard.mtime_ns,
-        )
+def _group_bounds(groups: Iterable[int], size: int) -> list[int]:
+    """Numbers of row groups between which a file is cut, so that each part but the last has at least ``size`` bytes."""
+    bounds, number, gathered = [0], 0, 0
+    for number, amount in enumerate(groups, start=1):
+        gathered += amount
+        if gathered >= size:
+            bounds.append(number)
+            gathered = 0
+    return bounds if bounds[-1] == number else [*bounds, number]
+
+
+def _ranges(shard: Shard, bounds: Iterable[int]) -> Iterator[Shard]:
+    for begin, end in itertools.pairwise(bounds):
+        yield dataclasses.replace(shard, begin=begin, end=end)
