@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from polycompress.errors import InputError, MissingExtraError
-from polycompress.modeldir.atomic import atomic_file
+from polycompress.report.drawing import INK, check_picture, drawing, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,26 +18,10 @@ if TYPE_CHECKING:
 Point = tuple[int, float, float | None]
 """Vocabulary size, share of tokens that are kept, share of held-out texts that stay as they were."""
 
-SUFFIXES: Final[tuple[str, ...]] = (".png", ".svg", ".pdf")
-
 # Paul Tol's "bright" and "muted" schemes: distinct for every common colour vision, and dark enough on white.
 _COLOURS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#CC8400", "#2A9DB8", "#882255", "#666666")
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
-_INK, _FAINT = "#333333", "#DDDDDD"
-_STYLE: Final[Any] = {  # rc_context wants its own literal type of key
-    "axes.edgecolor": "#999999",
-    "axes.labelcolor": _INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "figure.constrained_layout.h_pad": 0.08,
-    "figure.constrained_layout.w_pad": 0.1,
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "svg.hashsalt": "polycompress",
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-}
+_FAINT = "#DDDDDD"
 _RING: Final[Mapping[str, Any]] = {
     "linestyle": "none",
     "marker": "o",
@@ -84,25 +67,12 @@ def plot_frontier(
     Example:
         >>> plot_frontier({"German": [(10_000, 0.99, 0.4), (40_000, 0.999, 0.9)]}, Path("frontier.png"))
     """
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InputError(f"{path}: cannot draw a '{path.suffix}' file. End the name in .png, .svg or .pdf.")
+    check_picture(path)
     arrays = {label: _checked(label, points) for label, points in curves.items()}
     if not arrays:
         raise ValueError("there are no curves to draw")
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise MissingExtraError("plots", "report") from error
-    with matplotlib.rc_context(_STYLE):
-        figure = _draw(arrays, default_sizes or {}, unit)
-        with atomic_file(path) as file:
-            # No date in the file: the same curves give the same bytes.
-            dateless: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(
-                suffix, {}
-            )
-            figure.savefig(file, format=suffix[1:], dpi=200, metadata=dateless)
-    return path
+    with drawing():
+        return save_picture(_draw(arrays, default_sizes or {}, unit), path)
 
 
 def spread(positions: Sequence[float], gap: float, *, low: float = 0.0, high: float = 1.0) -> list[float]:
@@ -217,7 +187,7 @@ def _mark(axes: Axes, line: NDArray[np.float64], size: int, colour: str) -> None
 def _explain_marks(axes: Axes) -> None:
     from matplotlib.lines import Line2D
 
-    ring = Line2D([], [], **_RING, markeredgecolor=_INK, label="chosen by default")
+    ring = Line2D([], [], **_RING, markeredgecolor=INK, label="chosen by default")
     axes.legend(handles=[ring], loc="lower left", framealpha=0.9, edgecolor="none", handletextpad=0.2)
 
 
