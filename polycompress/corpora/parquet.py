@@ -44,7 +44,7 @@ def parquet_texts(path: Path, column: str, begin: int, end: int | None) -> Texts
                     batch = next(batches, None)
                 if batch is None:
                     break
-                values, problem = _values(batch.column(0))
+                values, problem = column_values(batch.column(0))
                 yield values
                 row += len(values)
                 if problem is not None:
@@ -131,8 +131,8 @@ def is_text_type(kind: Any) -> bool:
     )
 
 
-def _values(array: Any) -> tuple[list[str | None], str | None]:
-    """The values, or those before the first that is not UTF-8 and what is wrong with it."""
+def column_values(array: Any) -> tuple[list[str | None], str | None]:
+    """The values of an Arrow array, or those before the first that is not UTF-8 and what is wrong with it."""
     try:
         return array.to_pylist(), None
     except UnicodeDecodeError:

@@ -18,6 +18,8 @@ from polycompress.corpora.damage import DamagedShardError
 from polycompress.corpora.files import names
 from polycompress.corpora.formats import Kind
 from polycompress.corpora.hashing import sampled
+from polycompress.corpora.hub_datasets import DatasetSpec
+from polycompress.corpora.hub_reading import dataset_texts, open_dataset
 from polycompress.corpora.identifying import identifier
 from polycompress.corpora.lines import decoded, plain_lines, split_lines, with_text
 from polycompress.corpora.parquet import parquet_texts
@@ -110,18 +112,20 @@ class ShardReader:
         return [line for number, line in enumerate(lines) if number not in bad]
 
     def _lines(self) -> Iterator[list[str]]:
-        path = self.shard.path
-        assert path is not None
-        self._unchanged(path)
-        if self.shard.kind is Kind.PARQUET:
-            yield from self._parquet_lines(path)
-        else:
-            yield from self._file_lines(path)
+        shard, path = self.shard, self.shard.path
+        if shard.dataset is not None:
+            self._unchanged(*_state_of(shard.dataset))
+            yield from self._split(dataset_texts(shard.dataset, shard.begin, self.reading.column))
+            self._provenance = {"name": shard.name, **shard.dataset.as_dict(), "part": shard.begin}
+        elif path is not None:
+            now = whole_shard(path)
+            self._unchanged(now.size, now.mtime_ns)
+            read = self._parquet_lines if shard.kind is Kind.PARQUET else self._file_lines
+            yield from read(path)
 
-    def _unchanged(self, path: Path) -> None:
-        now = whole_shard(path)
-        if (now.size, now.mtime_ns) != (self.shard.size, self.shard.mtime_ns):
-            raise InputError(f"{path}: has changed since its shards were cut. Start again.")
+    def _unchanged(self, size: int, mtime_ns: int) -> None:
+        if (size, mtime_ns) != (self.shard.size, self.shard.mtime_ns):
+            raise InputError(f"{self.shard.name}: has changed since its shards were cut. Start again.")
 
     def _parquet_lines(self, path: Path) -> Iterator[list[str]]:
         shard = self.shard
@@ -238,6 +242,11 @@ class TextReader:
     def dropped(self) -> Mapping[str, int]:
         """Lines left out of the files that the last iteration read to their ends, by the reason."""
         return dict(self._dropped)
+
+
+def _state_of(spec: DatasetSpec) -> tuple[int, int]:
+    opened = open_dataset(spec)
+    return opened.size, opened.mtime_ns
 
 
 def _line_feeds(path: Path, end: int) -> int:

@@ -11,6 +11,7 @@ from typing import Final
 
 from polycompress.corpora.formats import Kind, kind_of
 from polycompress.corpora.hub_datasets import DatasetSpec
+from polycompress.corpora.hub_reading import open_dataset
 from polycompress.corpora.parquet import row_group_bytes
 from polycompress.corpora.reading import Reading
 from polycompress.corpora.specs import CorpusSpec
@@ -33,9 +34,9 @@ class Shard:
     end: int | None = None
     """Behind the last; None: to the end. A line belongs to the range that its first byte lies in."""
     size: int = 0
-    """Bytes of the file when it was cut; 0 for a data set."""
+    """Bytes of the file when it was cut, of all files of a local data set; 0 for one on the hub."""
     mtime_ns: int = 0
-    """When the file had last been changed when it was cut; 0 for a data set."""
+    """When that had last been changed; 0 on the hub, where nothing changes at a revision."""
     dataset: DatasetSpec | None = None
 
     @property
@@ -64,9 +65,11 @@ def make_shards(
         bytes_per_shard: About the size of a shard; at least 1.
 
     Raises:
-        InputError: A file is missing or no regular file.
+        InputError: A file is missing or no regular file, or a data set cannot be opened.
         MissingExtraError: A file or a data set needs packages that are not installed.
     """
+    if spec.dataset is not None:
+        return _parts(spec.dataset)
     return tuple(shard for path in spec.files for shard in _cut(whole_shard(path), max(1, bytes_per_shard)))
 
 
@@ -88,6 +91,24 @@ def whole_shard(path: Path, kind: Kind | None = None) -> Shard:
         kind=kind if kind is not None else kind_of(path),
         size=status.st_size,
         mtime_ns=status.st_mtime_ns,
+    )
+
+
+def _parts(spec: DatasetSpec) -> tuple[Shard, ...]:
+    open_dataset.cache_clear()  # a local directory may have changed since an earlier corpus of this process
+    opened = open_dataset(spec)
+    return tuple(
+        Shard(
+            name=str(opened.spec),
+            path=None,
+            kind=Kind.DATASET,
+            begin=part,
+            end=part + 1,
+            size=opened.size,
+            mtime_ns=opened.mtime_ns,
+            dataset=opened.spec,
+        )
+        for part in range(opened.parts)
     )
 
 
