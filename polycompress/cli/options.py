@@ -28,6 +28,14 @@ Corpus = Annotated[
         help="Text files, one text a line, plain or .gz .zst .bz2 .xz; quote the pattern. May be repeated.",
     ),
 ]
+CountsFiles = Annotated[
+    list[Path],
+    typer.Option(
+        "--counts",
+        metavar="FILE",
+        help="What `polycompress count` wrote, instead of a corpus. May be repeated.",
+    ),
+]
 NoFrequencies = Annotated[
     bool, typer.Option("--no-frequencies", help="Do without the built-in word frequencies.")
 ]

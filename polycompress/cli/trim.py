@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Corpus, Full, Json, Langs, Model, NoFrequencies, Overwrite
+from polycompress.cli.options import Corpus, CountsFiles, Full, Json, Langs, Model, NoFrequencies, Overwrite
+from polycompress.errors import InputError
 
 if TYPE_CHECKING:
     from polycompress.pipelines.trim import TrimPlan, TrimResult
@@ -18,13 +19,29 @@ if TYPE_CHECKING:
 
 def trim(
     model: Model,
-    langs: Langs,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The directory to write.")] = None,
+    langs: Langs = "",
+    each: Annotated[
+        str,
+        typer.Option(
+            "--each",
+            metavar="CODES",
+            help="One model for each: codes joined by commas, a family such as `Romance`, or `all`.",
+        ),
+    ] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="The directory to write; with --each, `{code}` or `{iso}` stands in it.",
+        ),
+    ] = None,
     corpus: Corpus = [],  # noqa: B006  typer reads the default, nothing changes it
+    counts: CountsFiles = [],  # noqa: B006
     coverage: Annotated[
         float | None,
         typer.Option(
-            "--coverage", help="Share of each language's expected tokens to keep. [default: 0.99995]"
+            "--coverage", help="Share of each language's expected tokens to keep. [default: 0.9999]"
         ),
     ] = None,
     size: Annotated[int | None, typer.Option("--size", help="Tokens to keep in all, instead.")] = None,
@@ -57,15 +74,47 @@ def trim(
         polycompress trim demo --langs de --out e5-de
 
         polycompress trim xlm-roberta-base --langs sw,en --corpus sw='swahili/*.txt.gz' --size 40000 --out xlmr-sw-en
+
+        polycompress trim demo --each de,fr,tr,ja --out 'models/e5-{iso}'
     """
+    command = ["polycompress", *sys.argv[1:]]
+    if each:
+        from polycompress.cli.trim_each import run_each
+        from polycompress.pipelines.trim import TrimSettings, choose_limit
+
+        run_each(
+            model,
+            each=each,
+            langs=langs,
+            out=out,
+            corpus=corpus,
+            counts=counts,
+            settings=TrimSettings(
+                limit=choose_limit(coverage, size, min_count),
+                keep=keep,
+                keep_regex=tuple(keep_regex),
+                frequencies=not no_frequencies,
+                pad_to_multiple_of=pad_to_multiple_of,
+                full=full,
+                overwrite=overwrite,
+                link=link,
+            ),
+            dry_run=dry_run,
+            json=json,
+            command=command,
+        )
+        return
     from polycompress.pipelines.trim import trim as run
 
+    if not langs:
+        raise InputError("no language was given; name some with --langs, or one model for each with --each")
     with console.progress_bars() as progress:
         result = run(
             model,
             langs=langs,
             out=out,
             corpus=corpus,
+            counts=counts,
             coverage=coverage,
             size=size,
             min_count=min_count,
@@ -78,7 +127,7 @@ def trim(
             overwrite=overwrite,
             dry_run=dry_run,
             progress=progress,
-            command=["polycompress", *sys.argv[1:]],
+            command=command,
         )
     if json:
         console.print_json(result.as_dict())

@@ -7,8 +7,9 @@ import hashlib
 import heapq
 import importlib.metadata
 import logging
+import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -71,6 +72,7 @@ def gather_evidence(
     languages: Sequence[Language],
     corpora: Sequence[CorpusSpec],
     *,
+    counts: Mapping[str, LanguageCounts] | None = None,
     frequencies: bool = True,
     progress: Progress | None = None,
 ) -> tuple[Evidence, ...]:
@@ -80,6 +82,7 @@ def gather_evidence(
         vocabulary: The source's tokenizer.
         languages: Those that are kept.
         corpora: Text for some or all of them.
+        counts: By language code, what was counted before (see ``counts_from_files``).
         frequencies: Use the built-in word frequencies too, English ones in the background among them.
         progress: See ``Progress``.
 
@@ -87,26 +90,82 @@ def gather_evidence(
         One record per language, in their order.
 
     Raises:
-        InputError: A language has neither a corpus nor built-in frequencies, or a corpus cannot be read.
+        InputError: A language has neither text nor built-in frequencies, or a corpus cannot be read.
     """
+    counts = counts or {}
     for language in languages:
-        if not any(spec.language == language for spec in corpora):
-            if not frequencies:
-                raise InputError(
-                    f"{language.name} ({language.code}) has no corpus, and built-in word frequencies are switched "
-                    f"off; add --corpus {language.code}='FILES'"
-                )
-            word_buckets_or_refuse(language)
-    background = None
-    if frequencies:
-        background = count_words(vocabulary, find_language("eng-Latn"), BACKGROUND_FORMS, progress)
-    return tuple(_gather(vocabulary, language, corpora, background, progress) for language in languages)
+        check_covered(language, corpora, counts, frequencies=frequencies)
+    background = count_background(vocabulary, progress) if frequencies else None
+    return tuple(
+        gather_language(
+            vocabulary, language, corpora, counts=counts, background=background, progress=progress
+        )
+        for language in languages
+    )
 
 
-def word_buckets_or_refuse(language: Language) -> None:
-    """Raise where a language has no word list; reading the list itself is left for later."""
+def check_covered(
+    language: Language,
+    corpora: Sequence[CorpusSpec],
+    counts: Mapping[str, LanguageCounts],
+    *,
+    frequencies: bool,
+) -> None:
+    """Raise where nothing tells how a language uses the vocabulary; nothing is read for it.
+
+    Raises:
+        InputError: It has neither a corpus, nor counts, nor built-in frequencies that may be used.
+    """
+    if language.code in counts or any(spec.language == language for spec in corpora):
+        return
+    if not frequencies:
+        raise InputError(
+            f"{language.name} ({language.code}) has no corpus, and built-in word frequencies are switched "
+            f"off; add --corpus {language.code}='FILES'"
+        )
     if language.wordfreq is None:
         word_buckets(language)
+
+
+def counts_from_files(
+    paths: Sequence[str | os.PathLike[str]], vocabulary: Vocabulary, languages: Sequence[Language]
+) -> dict[str, LanguageCounts]:
+    """Read counts files for some languages; what several files hold of one language is added up.
+
+    Args:
+        paths: Files that ``polycompress count`` wrote.
+        vocabulary: The tokenizer that they must have been counted with.
+        languages: Those asked for; others in the files are left out.
+
+    Returns:
+        By language code.
+
+    Raises:
+        InputError: A file cannot be read, is of another tokenizer, or has none of the languages.
+    """
+    if not paths:
+        return {}
+    from polycompress.vocab.counts import check_counts, merge_counts
+
+    found: dict[str, list[LanguageCounts]] = {}
+    asked = {language.code for language in languages}
+    for path in map(Path, paths):
+        counts = load_counts(path)
+        check_counts(counts, path, vocabulary.sha256, vocabulary.size)
+        held = asked & counts.languages.keys()
+        if not held:
+            raise InputError(
+                f"{path}: counts of {', '.join(counts.languages) or 'no language'}, but asked for is "
+                f"{', '.join(sorted(asked))}; name its language or leave the file out"
+            )
+        for code in sorted(held):
+            found.setdefault(code, []).append(counts.languages[code])
+    return {code: merge_counts(parts) for code, parts in found.items()}
+
+
+def count_background(vocabulary: Vocabulary, progress: Progress | None = None) -> LanguageCounts:
+    """The English words that stand behind every language: names and loans are everywhere."""
+    return count_words(vocabulary, find_language("eng-Latn"), BACKGROUND_FORMS, progress)
 
 
 def count_corpus(
@@ -173,15 +232,37 @@ def count_words(
     return counts
 
 
-def _gather(
+def gather_language(
     vocabulary: Vocabulary,
     language: Language,
     corpora: Sequence[CorpusSpec],
+    *,
+    counts: Mapping[str, LanguageCounts],
     background: LanguageCounts | None,
-    progress: Progress | None,
+    progress: Progress | None = None,
 ) -> Evidence:
+    """What is known of one language.
+
+    Args:
+        vocabulary: The source's tokenizer.
+        language: The language.
+        corpora: Text of this and other languages.
+        counts: By language code, what was counted before.
+        background: See ``count_background``; None to do without all built-in frequencies.
+        progress: See ``Progress``.
+
+    Raises:
+        InputError: A corpus cannot be read.
+    """
     files = [file for spec in corpora if spec.language == language for file in spec.files]
-    corpus = count_corpus(vocabulary, files, progress) if files else None
+    parts = [counts[language.code]] if language.code in counts else []
+    if files:
+        parts.append(count_corpus(vocabulary, files, progress))
+    corpus = parts[0] if parts else None
+    if len(parts) > 1:
+        from polycompress.vocab.counts import merge_counts
+
+        corpus = merge_counts(parts)
     words = None
     if background is not None and language.wordfreq is not None:
         words = count_words(vocabulary, language, FORMS, progress)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,14 +25,14 @@ from polycompress.modeldir.directory import stale_files
 from polycompress.modeldir.tensors import RowSlice
 from polycompress.pipelines.certificate import Certificate
 from polycompress.pipelines.cuts import vocab_slices
-from polycompress.pipelines.gathering import Evidence, Progress, gather_evidence
+from polycompress.pipelines.gathering import Evidence, Progress, counts_from_files, gather_evidence
 from polycompress.pipelines.keeping import named_tokens, required_tokens
 from polycompress.pipelines.loading import OpenModel, asked_languages, open_model
 from polycompress.pipelines.trim_writing import apply_trim
 from polycompress.vocab.selection import Limit, select_ids
 
-DEFAULT_COVERAGE: Final = 0.99995
-"""Chosen from the measured frontier, ``eval/results/trim-frontier.json``."""
+DEFAULT_COVERAGE: Final = 0.9999
+"""Chosen from the measured frontier, ``eval/results/trim-quality.json``."""
 MAX_MULTIPLE: Final = 1 << 16
 """Of rows that tables may be padded to; hardware asks for 8 to 128."""
 
@@ -82,6 +82,39 @@ class TrimPlan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TrimSettings:
+    """What a trim can be told besides the model, its languages and their text."""
+
+    limit: Limit = field(default_factory=lambda: Limit(by="coverage", value=DEFAULT_COVERAGE))
+    keep: str | os.PathLike[str] | None = None
+    """A file of tokens to keep whatever their use."""
+    keep_regex: tuple[str, ...] = ()
+    frequencies: bool = True
+    pad_to_multiple_of: int = 1
+    full: bool = False
+    overwrite: bool = False
+    link: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.pad_to_multiple_of <= MAX_MULTIPLE:
+            raise InputError(
+                f"--pad-to-multiple-of is a number of rows from 1 to {MAX_MULTIPLE}, such as 64; "
+                f"got {self.pad_to_multiple_of}"
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """What decides the result, for the manifest."""
+        return {
+            self.limit.by: self.limit.value,
+            "keep": None if self.keep is None else str(self.keep),
+            "keep_regex": list(self.keep_regex),
+            "frequencies": self.frequencies,
+            "pad_to_multiple_of": self.pad_to_multiple_of,
+            "full": self.full,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrimResult:
     """A finished trim, or a dry run's plan."""
 
@@ -106,6 +139,7 @@ def trim(
     langs: str | Sequence[str],
     out: str | os.PathLike[str] | None = None,
     corpus: str | Sequence[str] = (),
+    counts: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     coverage: float | None = None,
     size: int | None = None,
     min_count: int | None = None,
@@ -127,6 +161,7 @@ def trim(
         langs: Languages to keep: codes or names, as a list or joined by commas.
         out: The directory to write; not needed for a dry run.
         corpus: ``[LANG=]PATTERN`` of text files, one text a line. Without any, word frequencies decide.
+        counts: Counts files of ``polycompress count``, instead of a corpus or beside it.
         coverage: Share of every language's expected tokens to keep, in (0, 1]; by default ``DEFAULT_COVERAGE``.
         size: Tokens to keep in all, instead.
         min_count: Least occurrences in a corpus, instead.
@@ -149,51 +184,111 @@ def trim(
         CertificateError: The result does not behave as its source; nothing was written.
         StorageError: It could not be written; nothing was left behind.
     """
-    limit = choose_limit(coverage, size, min_count)
-    languages = asked_languages(langs)
-    if not 1 <= pad_to_multiple_of <= MAX_MULTIPLE:
-        raise InputError(
-            f"--pad-to-multiple-of is a number of rows from 1 to {MAX_MULTIPLE}, such as 64; got {pad_to_multiple_of}"
-        )
-    if out is None and not dry_run:
-        raise InputError("no output directory was given; name one with --out, or plan only with --dry-run")
-    if out is not None and not dry_run:
-        check_output(Path(out), overwrite=overwrite)
-    corpora = parse_corpora([corpus] if isinstance(corpus, str) else corpus, languages)
-    patterns = [keep_regex] if isinstance(keep_regex, str) else list(keep_regex)
-    opened = open_model(model)
-    if out is not None and not dry_run:
-        check_apart(Path(out), opened.source.path)
-    named = named_tokens(opened.vocabulary, keep, patterns)
-    evidence = gather_evidence(
-        opened.vocabulary, languages, corpora, frequencies=frequencies, progress=progress
+    settings = TrimSettings(
+        limit=choose_limit(coverage, size, min_count),
+        keep=keep,
+        keep_regex=(keep_regex,) if isinstance(keep_regex, str) else tuple(keep_regex),
+        frequencies=frequencies,
+        pad_to_multiple_of=pad_to_multiple_of,
+        full=full,
+        overwrite=overwrite,
+        link=link,
     )
-    plan = plan_trim(opened, evidence, limit, named=named, pad_to_multiple_of=pad_to_multiple_of)
-    if dry_run or out is None:
+    languages = asked_languages(langs)
+    place = None if dry_run or out is None else Path(out)
+    if place is None and not dry_run:
+        raise InputError("no output directory was given; name one with --out, or plan only with --dry-run")
+    if place is not None:
+        check_output(place, overwrite=overwrite)
+    specs = [corpus] if isinstance(corpus, str) else list(corpus)
+    files = [counts] if isinstance(counts, str | os.PathLike) else list(counts)
+    corpora = parse_corpora(specs, languages)
+    opened = open_model(model)
+    if place is not None:
+        check_apart(place, opened.source.path)
+    named = named_tokens(opened.vocabulary, settings.keep, settings.keep_regex)
+    evidence = gather_evidence(
+        opened.vocabulary,
+        languages,
+        corpora,
+        counts=counts_from_files(files, opened.vocabulary, languages),
+        frequencies=frequencies,
+        progress=progress,
+    )
+    config = request_config(languages, specs, files, settings)
+    line = list(command) if command else command_line(model, place, config, settings.limit)
+    return trim_opened(
+        opened,
+        evidence,
+        named,
+        settings,
+        out=place,
+        record={"command": line, "config": config},
+        progress=progress,
+    )
+
+
+def trim_opened(
+    opened: OpenModel,
+    evidence: Sequence[Evidence],
+    named: Mapping[int, str],
+    settings: TrimSettings,
+    *,
+    out: Path | None,
+    record: Mapping[str, Any],
+    hashes: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> TrimResult:
+    """Trim a model that is open to languages whose evidence is gathered.
+
+    Args:
+        opened: The source.
+        evidence: One record for each language to keep.
+        named: See ``named_tokens``.
+        settings: See ``TrimSettings``.
+        out: The directory to write; None to plan only.
+        record: ``command`` and ``config`` for the manifest.
+        hashes: See ``hash_source``, where they are known already.
+        progress: Called as work goes on.
+
+    Raises:
+        InputError: The limit cannot be met.
+        CertificateError: The result does not behave as its source; nothing was written.
+        StorageError: It could not be written; nothing was left behind.
+    """
+    plan = plan_trim(
+        opened, evidence, settings.limit, named=named, pad_to_multiple_of=settings.pad_to_multiple_of
+    )
+    if out is None:
         return TrimResult(plan=plan, out=None, certificate=None, manifest=None)
-    config = {
-        "langs": [language.code for language in languages],
-        "corpus": [corpus] if isinstance(corpus, str) else list(corpus),
-        limit.by: limit.value,
-        "keep": None if keep is None else str(keep),
-        "keep_regex": patterns,
-        "frequencies": frequencies,
-        "pad_to_multiple_of": pad_to_multiple_of,
-        "full": full,
-    }
-    record = {"command": list(command or _command(model, out, config, limit)), "config": config}
     certificate, manifest = apply_trim(
         opened,
         plan,
         evidence,
-        Path(out),
+        out,
         record,
-        full=full,
-        overwrite=overwrite,
-        link=link,
+        full=settings.full,
+        overwrite=settings.overwrite,
+        link=settings.link,
+        hashes=hashes,
         progress=progress,
     )
-    return TrimResult(plan=plan, out=Path(out), certificate=certificate, manifest=manifest)
+    return TrimResult(plan=plan, out=out, certificate=certificate, manifest=manifest)
+
+
+def request_config(
+    languages: Sequence[Language],
+    corpus: Sequence[str],
+    counts: Sequence[str | os.PathLike[str]],
+    settings: TrimSettings,
+) -> dict[str, Any]:
+    """The whole request, for the manifest."""
+    return {
+        "langs": [language.code for language in languages],
+        "corpus": list(corpus),
+        "counts": [os.fspath(path) for path in counts],
+        **settings.as_dict(),
+    }
 
 
 def choose_limit(coverage: float | None, size: int | None, min_count: int | None) -> Limit:
@@ -294,12 +389,15 @@ def _sizes(
     }
 
 
-def _command(
-    model: str | os.PathLike[str], out: str | os.PathLike[str], config: Mapping[str, Any], limit: Limit
+def command_line(
+    model: str | os.PathLike[str], out: Path | None, config: Mapping[str, Any], limit: Limit
 ) -> list[str]:
+    """The command that does what was asked for from Python."""
     words = ["polycompress", "trim", str(model), "--langs", ",".join(config["langs"])]
     for entry in config["corpus"]:
         words += ["--corpus", entry]
+    for path in config["counts"]:
+        words += ["--counts", path]
     value = f"{limit.value:g}" if limit.by == "coverage" else str(int(limit.value))
     words += [f"--{limit.by.replace('_', '-')}", value]
     if config["keep"]:
@@ -312,4 +410,4 @@ def _command(
         words += ["--pad-to-multiple-of", str(config["pad_to_multiple_of"])]
     if config["full"]:
         words += ["--full"]
-    return [*words, "--out", str(out)]
+    return [*words, "--dry-run"] if out is None else [*words, "--out", str(out)]

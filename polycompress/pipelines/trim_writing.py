@@ -40,6 +40,7 @@ def apply_trim(
     full: bool = False,
     overwrite: bool = False,
     link: bool = False,
+    hashes: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> tuple[Certificate, dict[str, Any]]:
     """Write the trimmed model, certified, or nothing at all.
@@ -65,7 +66,10 @@ def apply_trim(
             raise CertificateError(
                 "The trimmed model failed its certificate: " + "; ".join(certificate.failures())
             )
-        manifest = _manifest(opened, plan, record, certificate, notes, progress) | {"copied": copied}
+        manifest = _manifest(
+            opened, plan, record, certificate, notes, hashes or hash_source(opened, progress)
+        )
+        manifest["copied"] = copied
         write_manifest(building, manifest)
         (building / "README.md").write_text(render_card(manifest), encoding="utf-8")
     return certificate, manifest
@@ -162,12 +166,8 @@ def _manifest(
     record: Mapping[str, Any],
     certificate: Certificate,
     notes: Sequence[str],
-    progress: Progress | None,
+    hashes: Mapping[str, str],
 ) -> dict[str, Any]:
-    root = opened.source.path
-    if progress is not None:
-        progress("hashing the source", 0, None)
-    read = ["config.json", "tokenizer.json", *opened.checkpoint.files]
     return {
         "schema": 1,
         "tool": {"name": "polycompress", "version": polycompress.__version__},
@@ -180,8 +180,8 @@ def _manifest(
             "revision": opened.source.revision,
             "model_type": plan.model_type,
             "architectures": architectures(opened.config) or None,
-            "license": _license(root),
-            "files": {name: file_sha256(root, name) for name in read if (root / name).exists()},
+            "license": _license(opened.source.path),
+            "files": dict(hashes),
         },
         "languages": [{"code": language.code, "name": language.name} for language in plan.languages],
         "sizes": {when: dict(size) for when, size in plan.sizes.items()},
@@ -198,6 +198,15 @@ def _manifest(
         "not_copied": list(plan.not_copied),
         "notes": list(notes),
     }
+
+
+def hash_source(opened: OpenModel, progress: Progress | None = None) -> dict[str, str]:
+    """SHA-256 of each file that a trim reads, by name."""
+    if progress is not None:
+        progress("hashing the source", 0, None)
+    root = opened.source.path
+    read = ["config.json", "tokenizer.json", *opened.checkpoint.files]
+    return {name: file_sha256(root, name) for name in read if (root / name).exists()}
 
 
 def _license(root: Path) -> str | None:

@@ -43,7 +43,7 @@ def test_every_command_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_shows_two_runnable_examples(
+def test_help_shows_runnable_examples(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
@@ -51,7 +51,7 @@ def test_help_shows_two_runnable_examples(
     examples = [
         line.strip() for line in help_text.splitlines() if line.strip().startswith(f"polycompress {command} ")
     ]
-    assert len(examples) == 2
+    assert len(examples) >= 2
     parser = get_command(main.app).commands[command]  # type: ignore[attr-defined]
     for example in examples:
         parser.make_context(
@@ -124,7 +124,7 @@ def test_a_failure_leaves_stdout_empty(tmp_path: Path, capsys: pytest.CaptureFix
     ("arguments", "message"),
     [
         (("trim",), "Missing argument 'MODEL'"),
-        (("trim", "demo"), "Missing option '--langs'"),
+        (("trim", "demo"), "name some with --langs, or one model for each with --each"),
         (("trim", "demo", "--langs", "de", "--size", "many"), "Invalid value for '--size'"),
         (("trim", "demo", "--langs", "de", "--coverage", "0,9"), "Invalid value for '--coverage'"),
         (("trim", "demo", "--langs", "de", "--colour"), "No such option: --colour"),

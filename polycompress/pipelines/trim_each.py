@@ -1,0 +1,201 @@
+"""Trim one model to many languages: one trimmed model each, from one reading of the source."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from polycompress.corpora import parse_corpora
+from polycompress.errors import InputError, PolycompressError
+from polycompress.languages import Language, find_language, select_languages
+from polycompress.modeldir.atomic import check_apart
+from polycompress.pipelines.gathering import (
+    Progress,
+    check_covered,
+    count_background,
+    counts_from_files,
+    gather_language,
+)
+from polycompress.pipelines.keeping import named_tokens
+from polycompress.pipelines.loading import asked_languages, open_model
+from polycompress.pipelines.trim import (
+    TrimResult,
+    TrimSettings,
+    command_line,
+    request_config,
+    trim_opened,
+)
+from polycompress.pipelines.trim_writing import hash_source
+
+PLACES: Final = ("{code}", "{iso}")
+"""What an output pattern may hold: the language's code (``deu-Latn``), or its ISO 639 code alone (``de``, ``ceb``)."""
+
+Status = Literal["done", "planned", "already there", "no source", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EachOutcome:
+    """What became of one language."""
+
+    language: Language
+    status: Status
+    out: Path | None = None
+    """Where its model lies, or would lie."""
+    result: TrimResult | None = None
+    message: str = ""
+    """Why it failed or was left out; else empty."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "language": self.language.code,
+            "status": self.status,
+            "out": None if self.out is None else str(self.out),
+            "message": self.message,
+            "plan": None if self.result is None else self.result.plan.as_dict(),
+            "certificate": None
+            if self.result is None or self.result.certificate is None
+            else self.result.certificate.as_dict(),
+        }
+
+
+def trim_each(
+    model: str | os.PathLike[str],
+    *,
+    each: str | Sequence[str],
+    out: str | os.PathLike[str] | None = None,
+    langs: str | Sequence[str] = (),
+    corpus: str | Sequence[str] = (),
+    counts: Sequence[str | os.PathLike[str]] = (),
+    settings: TrimSettings | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    command: Sequence[str] | None = None,
+) -> tuple[EachOutcome, ...]:
+    """Trim a model to each of many languages, reading the source and every word list once.
+
+    A failure in one language does not lose the others. An output that is there is left alone unless it may be
+    overwritten, so that an interrupted run can be started again.
+
+    Args:
+        model: A directory, the word ``demo``, or ``owner/name[@revision]`` on the Hugging Face hub.
+        each: Codes or names, a family or branch (``Romance``), or ``all``. A language that was named must be covered;
+            of a family or of all, those that nothing is known of are left out.
+        out: Pattern of the directories, with ``{code}`` or ``{iso}`` in it; not needed for a dry run.
+        langs: Languages that every model keeps too.
+        corpus: ``[LANG=]PATTERN`` of text files.
+        counts: Counts files.
+        settings: What else a trim can be told.
+        dry_run: Plan only.
+        progress: Called as work goes on.
+        command: The command line, for the record.
+
+    Returns:
+        What became of each language, in order.
+
+    Raises:
+        InputError: The request or the source is wrong; nothing was written.
+    """
+    settings = settings or TrimSettings()
+    spec = each if isinstance(each, str) else ",".join(each)
+    languages, named = select_languages(spec), _named(spec)
+    shared = asked_languages(langs) if langs else ()
+    specs = [corpus] if isinstance(corpus, str) else list(corpus)
+    asked = tuple(dict.fromkeys((*languages, *shared)))
+    corpora = parse_corpora(specs, asked)
+    places = _places(out, languages, dry_run=dry_run)
+    opened = open_model(model)
+    for place in places.values():
+        check_apart(place, opened.source.path)
+    held = counts_from_files(counts, opened.vocabulary, asked)
+    keep = named_tokens(opened.vocabulary, settings.keep, settings.keep_regex)
+    background = count_background(opened.vocabulary, progress) if settings.frequencies else None
+    gather = functools.partial(
+        gather_language,
+        opened.vocabulary,
+        corpora=corpora,
+        counts=held,
+        background=background,
+        progress=progress,
+    )
+    for language in shared:
+        check_covered(language, corpora, held, frequencies=settings.frequencies)
+    beside = {language: gather(language) for language in shared}
+    hashes = None if dry_run else hash_source(opened, progress)
+
+    def one(language: Language) -> EachOutcome:
+        place = places.get(language)
+        if place is not None and not settings.overwrite and os.path.lexists(place):
+            return EachOutcome(language=language, status="already there", out=place)
+        try:
+            check_covered(language, corpora, held, frequencies=settings.frequencies)
+        except InputError as error:
+            return EachOutcome(
+                language=language, status="failed" if language in named else "no source", message=str(error)
+            )
+        kept = {language: beside.get(language) or gather(language)} | beside
+        config = request_config(tuple(kept), specs, counts, settings)
+        line = list(command) if command else command_line(model, place, config, settings.limit)
+        try:
+            result = trim_opened(
+                opened,
+                tuple(kept.values()),
+                keep,
+                settings,
+                out=place,
+                record={"command": line, "config": config},
+                hashes=hashes,
+            )
+        except (PolycompressError, OSError) as error:
+            return EachOutcome(language=language, status="failed", out=place, message=str(error))
+        return EachOutcome(
+            language=language, status="planned" if place is None else "done", out=place, result=result
+        )
+
+    outcomes = []
+    for language in languages:
+        outcomes.append(one(language))
+        if progress is not None:
+            progress(f"trimming {len(languages)} models", 1, len(languages))
+    return tuple(outcomes)
+
+
+def _named(spec: str) -> frozenset[Language]:
+    """The languages that a list names one by one, not as a family or all."""
+    found = set()
+    for name in spec.split(","):
+        with suppress(InputError):
+            found.add(find_language(name.strip()))
+    return frozenset(found)
+
+
+def _places(
+    out: str | os.PathLike[str] | None, languages: Sequence[Language], *, dry_run: bool
+) -> dict[Language, Path]:
+    if dry_run:
+        return {}
+    pattern = "" if out is None else os.fspath(out)
+    if not any(place in pattern for place in PLACES):
+        raise InputError(
+            f"--out {pattern!r} names one directory, but --each writes one for each language: put "
+            f"{' or '.join(PLACES)} in it, such as 'models/e5-{{code}}'"
+        )
+    places = {
+        language: Path(
+            pattern.replace("{code}", language.code).replace("{iso}", language.iso639_1 or language.iso639_3)
+        )
+        for language in languages
+    }
+    first: dict[Path, Language] = {}
+    for language, place in places.items():
+        if first.setdefault(place, language) != language:
+            raise InputError(
+                f"--out {pattern!r}: {place} would be both {first[place].code} and {language.code}; use {{code}}, "
+                "which tells scripts apart"
+            )
+    return places
