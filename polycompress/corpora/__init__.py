@@ -6,6 +6,7 @@ binary, cut off) ends in an ``InputError`` that names the file and the place.
 
 from polycompress.corpora.cleaning import CLEANING
 from polycompress.corpora.damage import DamagedShardError
+from polycompress.corpora.duplicates import Duplicates, find_duplicates
 from polycompress.corpora.files import describe, find_files
 from polycompress.corpora.hashing import is_held_out
 from polycompress.corpora.hub_datasets import DatasetSpec, parse_dataset
@@ -24,6 +25,7 @@ __all__ = [
     "CorpusSpec",
     "DamagedShardError",
     "DatasetSpec",
+    "Duplicates",
     "LanguageFilter",
     "MAX_LINE",
     "Reading",
@@ -31,6 +33,7 @@ __all__ = [
     "ShardReader",
     "TextReader",
     "describe",
+    "find_duplicates",
     "find_files",
     "is_held_out",
     "make_shards",
