@@ -46,7 +46,7 @@ def main() -> None:
                 now = time.process_time()
                 lists[code].append(counted.pop(code, 0.0))  # noqa: B023
                 rest[code].append(now - last - lists[code][-1])
-                shutil.rmtree(Path(scratch) / code)  # noqa: B023  the disk need not hold all of them
+                shutil.rmtree(Path(scratch) / code)  # the disk need not hold all of them
                 last = time.process_time()
 
             trim_each("demo", each=languages, out=Path(scratch) / "{code}", progress=report)

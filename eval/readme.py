@@ -1,0 +1,206 @@
+"""Fill README.md with what its commands print and what ``eval/results/`` holds.
+
+A region of README.md starts with ``<!-- run: COMMAND -->`` or ``<!-- table: NAME -->`` and ends with ``<!-- end -->``.
+Commands run one after the other in one scratch directory that holds the text they name, with the code of this
+checkout; ``(short)`` after ``run`` shortens the JSON they print. What a command draws is kept in ``eval/results/``.
+
+    python eval/readme.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from eval.speed.harness import data_directory
+from polycompress.languages import find_language
+
+RESULTS = ROOT / "eval" / "results"
+REGION = re.compile(r"(<!-- (run|run \(short\)|table): (.*?) -->\n).*?(<!-- end -->)", re.S)
+SIZES = (19_197, 30_000, 40_000, 60_000)
+
+
+def prepare(room: Path, data: Path) -> None:
+    """Lay out the text that README's commands name."""
+    (room / "texts").mkdir()
+    for code in ("de", "en", "tr", "ru", "ar", "hi", "zh", "sw"):
+        shutil.copy(data / "text" / f"{code}.txt.gz", room / "texts" / f"{code}.txt.gz")
+    with gzip.open(data / "parallel" / "pud" / "de.tsv.gz", "rt", encoding="utf-8") as file:
+        sentences = [line.split("\t")[1] for line in file][1:]
+    (room / "held-out.txt").write_text("".join(sentences), encoding="utf-8")
+    shards = room / "shards"
+    shards.mkdir()
+    lines = gzip.decompress((data / "text" / "sw.txt.gz").read_bytes()).decode().splitlines()
+    for number in range(4):
+        with gzip.open(shards / f"sw-{number}.jsonl.gz", "wt", encoding="utf-8") as file:
+            file.writelines(
+                json.dumps({"text": line}, ensure_ascii=False) + "\n" for line in lines[number::4]
+            )
+
+
+def run(command: str, room: Path, *, short: bool) -> str:
+    """What a command prints, in a fence."""
+    done = subprocess.run(
+        [sys.executable, "-m", "polycompress", *shlex.split(command)[1:]],
+        cwd=room,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "POLYCOMPRESS_CACHE": str(room / "cache"),
+            "COLUMNS": "100",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{command}: exit code {done.returncode}\n{done.stderr}")
+    text = done.stdout
+    if short:
+        text = json.dumps(shortened(json.loads(text)), indent=2, ensure_ascii=False)
+    lines = [line.rstrip() for line in text.splitlines()]
+    text = re.sub(r"\n{3,}", "\n\n", re.sub(r"\n\n(?=\s*─)", "\n", "\n".join(lines))).strip("\n")
+    return f"```\n$ {command}\n{text}\n```\n"
+
+
+def shortened(value: Any, depth: int = 0) -> Any:
+    """Long lists and deep objects as an ellipsis."""
+    if isinstance(value, dict):
+        if depth >= 3:
+            return "..."
+        return {key: shortened(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list) and len(value) > 3:
+        return [*value[:2], "..."]
+    return value
+
+
+def german() -> str:
+    """Sentences unchanged by size and source."""
+    found = load("trim-quality")["german"]
+    rows = [["chosen from", *(f"{size:,}" for size in SIZES), "default"]]
+    for name, shares in found["unchanged"].items():
+        size = shares["default size"]
+        rows.append([name, *(f"{shares[str(s)]:.3f}" for s in SIZES), f"{shares[str(size)]:.3f} ({size:,})"])
+    return markdown(rows)
+
+
+def english() -> str:
+    """The same in English, whose same-domain text is whole."""
+    found = load("trim-quality")["english"]
+    rows = [["chosen from", *(f"{size:,}" for size in SIZES)]]
+    rows += [
+        [name, *(f"{shares[str(size)]:.3f}" for size in SIZES)] for name, shares in found["unchanged"].items()
+    ]
+    return markdown(rows)
+
+
+def defaults() -> str:
+    """The default size by language."""
+    rows = [
+        ["language", "tokens kept, words alone", "unchanged", "tokens kept, with 1 MB of text", "unchanged"]
+    ]
+    for code, found in load("trim-quality")["frontiers"].items():
+        words, text = found.get("words"), found["text and words"]
+        rows.append(
+            [
+                find_language(code).name,
+                *(
+                    (f"{words['default_size']:,}", f"{words['at_default']:.3f}")
+                    if words
+                    else ("no list", "–")
+                ),
+                f"{text['default_size']:,}",
+                f"{text['at_default']:.3f}",
+            ]
+        )
+    return markdown(rows)
+
+
+def trim_speed() -> str:
+    """Processor seconds and memory of a trim."""
+    found = load("trim-speed")
+    ratios = found["ratios"]
+    rows = [
+        [
+            f"processor seconds on {found['machine']['cores']} cores ({found['machine']['processor']}), "
+            f"medians of {found['rounds']}",
+            "seconds",
+            "times (a + b)",
+            "peak memory",
+        ]
+    ]
+    for job, name in (("c", "with 1 MB of text"), ("d", "word frequencies alone")):
+        for when, note in (("first", "first run"), ("later", "later runs")):
+            peak = ratios.get(f"{job} {when} peak GB")
+            rows.append(
+                [
+                    f"{name}, {note}",
+                    f"{ratios[f'{job} {when} seconds']:.1f}",
+                    f"{ratios[f'{job} {when} / (a + b)']:.1f}",
+                    "" if peak is None else f"{peak:.2f} GB",
+                ]
+            )
+    return markdown(rows)
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "german": german,
+    "english": english,
+    "defaults": defaults,
+    "trim speed": trim_speed,
+}
+
+
+def load(name: str) -> Any:
+    """A recorded result."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """A table; the first row is its header."""
+    line = ["---", *("---:" for _ in rows[0][1:])]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (rows[0], line, *rows[1:]))
+
+
+def main() -> None:
+    """Fill every region."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, help="data directory; else POLYCOMPRESS_DATA, else ../shared/data"
+    )
+    data = data_directory(parser.parse_args().data)
+    path = ROOT / "README.md"
+    with tempfile.TemporaryDirectory() as scratch:
+        room = Path(scratch)
+        prepare(room, data)
+
+        def fill(match: re.Match[str]) -> str:
+            start, kind, what, end = match.groups()
+            sys.stderr.write(f"{kind}: {what}\n")
+            body = TABLES[what]() if kind == "table" else run(what, room, short="short" in kind)
+            return f"{start}\n{body}\n{end}"
+
+        text = REGION.sub(fill, path.read_text(encoding="utf-8"))
+        for picture in room.glob("*.png"):
+            shutil.copy(picture, RESULTS / picture.name)
+    path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
