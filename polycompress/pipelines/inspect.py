@@ -1,4 +1,4 @@
-"""What a multilingual model is made of, and what each vocabulary size would buy per language."""
+"""What a multilingual model is made of, and how it serves some languages."""
 
 from __future__ import annotations
 
@@ -6,56 +6,34 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Final
 
 from polycompress.corpora import parse_corpora
-from polycompress.languages import Language
+from polycompress.corpora.files import exists
+from polycompress.errors import InputError
+from polycompress.languages import Language, find_language
 from polycompress.modeldir.axes import parameter_parts
 from polycompress.modeldir.directory import stale_files
-from polycompress.pipelines.gathering import Evidence, Progress, gather_evidence
-from polycompress.pipelines.keeping import required_tokens
-from polycompress.pipelines.loading import (
-    OpenModel,
-    Vocabulary,
-    architectures,
-    asked_languages,
-    open_model,
-)
-from polycompress.pipelines.trim import DEFAULT_COVERAGE
-from polycompress.vocab.counting import encode_ids
-from polycompress.vocab.selection import Limit, ranking, select_ids
+from polycompress.pipelines.frontier import Frontier, measure_frontiers
+from polycompress.pipelines.gathering import Evidence, Progress, counts_from_files, gather_evidence
+from polycompress.pipelines.loading import OpenModel, architectures, asked_languages, open_model
+from polycompress.pipelines.profile import LanguageProfile, measure_overlap, profile_languages
+from polycompress.vocab.counts import load_counts
+from polycompress.vocab.profile import Overlap
 from polycompress.vocab.splitting import word_rule
 
-SIZES: Final = (5_000, 10_000, 15_000, 20_000, 30_000, 40_000, 60_000, 90_000, 120_000, 180_000, 250_000)
+if TYPE_CHECKING:
+    from polycompress.pipelines.mixture import MixtureReport
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Point:
-    """One vocabulary size on a language's frontier."""
-
-    size: int
-    """Tokens kept, for this language alone."""
-    coverage: float
-    """Share of the language's expected tokens that are kept."""
-    identical: float | None
-    """Share of its held-out texts all of whose tokens are kept, and which so stay as they are; None without texts."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Frontier:
-    """Size against what stays, for one language."""
-
-    language: Language
-    points: tuple[Point, ...]
-    default: Point
-    """What trimming to it keeps by default."""
-    unseen: float | None
-    """Good and Turing's share of tokens that the corpus never showed; None without a corpus."""
-    texts: int
-    texts_from: str
+TEXT_SOURCES: Final = {
+    "flores": "FLORES-200",
+    "sib200": "SIB-200",
+    "wikiann": "WikiANN",
+    "masakhaner": "MasakhaNER",
+    "americasnli": "AmericasNLI",
+    "xnli": "XNLI",
+}
+"""Data sets that hold text of a language, by the name that the registry has for them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,11 +52,18 @@ class Inspection:
     rows: int
     tied: bool
     oddities: tuple[str, ...]
+    profiles: tuple[LanguageProfile, ...]
+    """How well the vocabulary suits each language."""
     frontiers: tuple[Frontier, ...]
+    """What each vocabulary size would buy, for the same languages."""
+    overlap: Overlap | None
+    """What they share of the vocabulary; None for fewer than two."""
     together: int | None
     """Tokens that trimming to all of them keeps by default; None without languages."""
     gaps: tuple[str, ...]
     """Languages asked for that nothing is known of, with what would help."""
+    mixture: MixtureReport | None = None
+    """Which languages a BPE tokenizer was trained on; None unless asked for."""
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -94,6 +79,9 @@ class Inspection:
             "together": self.together,
             "tied": self.tied,
             "gaps": list(self.gaps),
+            "profiles": {profile.language.code: profile.as_dict() for profile in self.profiles},
+            "overlap": None if self.overlap is None else self.overlap.as_dict(),
+            "mixture": None if self.mixture is None else self.mixture.as_dict(),
         }
         plain["frontiers"] = {
             frontier.language.code: {
@@ -113,114 +101,88 @@ def inspect(
     *,
     langs: str | Sequence[str] = (),
     corpus: str | Sequence[str] = (),
+    counts: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     frequencies: bool = True,
+    mixture: str | Sequence[str] = (),
     plot: str | os.PathLike[str] | None = None,
+    plot_overlap: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Inspection:
-    """Look into a model, and measure the frontier of some languages.
+    """Look into a model, and measure how its vocabulary serves some languages.
 
     Args:
         model: A directory, the word ``demo``, or ``owner/name[@revision]``.
-        langs: Languages whose frontier to measure.
+        langs: Languages to look at. Those that a corpus names come after them; without any, those of the counts.
         corpus: ``[LANG=]PATTERN`` of text files.
+        counts: Files that ``polycompress count`` wrote with this tokenizer, instead of text.
         frequencies: Use the built-in word frequencies too.
+        mixture: Languages among which to find those that a BPE tokenizer was trained on.
         plot: Also draw the frontier into this file (.png, .svg or .pdf; extra ``report``).
+        plot_overlap: Also draw what the languages share of the vocabulary into this one.
         progress: Called as work goes on.
 
     Returns:
         What was found.
 
     Raises:
-        InputError: The model or a corpus cannot be read.
+        InputError: The model, a corpus or a counts file cannot be read, a language is not known, or there is too
+            little to draw.
+        MissingExtraError: A picture was asked for without matplotlib.
     """
-    languages = asked_languages(langs) if langs else ()
-    corpora = parse_corpora([corpus] if isinstance(corpus, str) else corpus, languages)
-    opened = open_model(model)
-    covered = {spec.language for spec in corpora}
-    known = [item for item in languages if item in covered or (frequencies and item.wordfreq is not None)]
-    gaps = [
-        f"{item.name} ({item.code}): no built-in word frequencies and no corpus; give --corpus {item.code}='FILES'"
-        for item in languages
-        if item not in known
-    ]
-    evidence = gather_evidence(opened.vocabulary, known, corpora, frequencies=frequencies, progress=progress)
-    frontiers = measure_frontiers(opened, evidence) if evidence else ()
-    if plot is not None and frontiers:
-        from polycompress.report.plots import plot_frontier
+    specs = [corpus] if isinstance(corpus, str) else list(corpus)
+    candidates = asked_languages(mixture) if mixture else ()
+    asked = (*(asked_languages(langs) if langs else ()), *_named_by(specs, candidates))
+    languages = tuple(dict.fromkeys(asked))
+    corpora = parse_corpora([spec for spec in specs if _language_of(spec) in (None, *languages)], languages)
+    paths = [counts] if isinstance(counts, str | os.PathLike) else list(counts)
+    pictures = [Path(picture) for picture in (plot, plot_overlap) if picture is not None]
+    if pictures:
+        from polycompress.report.drawing import check_picture
 
-        plot_frontier(
-            {
-                item.language.name: [(point.size, point.coverage, point.identical) for point in item.points]
-                for item in frontiers
-            },
-            Path(plot),
-            default_sizes={item.language.name: item.default.size for item in frontiers},
-            unit="words" if all("words" in item.texts_from for item in frontiers) else "texts",
+        for picture in pictures:
+            check_picture(picture)
+    opened = open_model(model)
+    if paths and not languages:
+        codes = dict.fromkeys(code for path in paths for code in load_counts(Path(path)).languages)
+        languages = tuple(map(find_language, codes))
+    if plot_overlap is not None and len(languages) < 2:
+        raise InputError(
+            f"--plot-overlap compares languages and needs two at least, not {len(languages)}; add some to --langs"
         )
-    tensors = opened.checkpoint.tensors
-    return Inspection(
+    counted = counts_from_files(paths, opened.vocabulary, languages) if paths else {}
+    covered = {spec.language for spec in corpora}
+    known = [
+        item
+        for item in languages
+        if item in covered or item.code in counted or (frequencies and item.wordfreq is not None)
+    ]
+    evidence: tuple[Evidence, ...] = ()
+    if known:
+        evidence = gather_evidence(
+            opened.vocabulary, known, corpora, counts=counted, frequencies=frequencies, progress=progress
+        )
+    frontiers, together = measure_frontiers(opened, evidence)
+    found = Inspection(
         name=opened.source.name,
         model_type=str(opened.config.get("model_type", "unknown")),
         architectures=tuple(architectures(opened.config)),
-        dtypes=tuple(sorted({info.dtype for info in tensors.values()})),
-        parameters=parameter_parts(opened.config, tensors, opened.axes),
-        bytes=sum(info.nbytes for info in tensors.values()),
+        dtypes=tuple(sorted({info.dtype for info in opened.checkpoint.tensors.values()})),
+        parameters=parameter_parts(opened.config, opened.checkpoint.tensors, opened.axes),
+        bytes=sum(info.nbytes for info in opened.checkpoint.tensors.values()),
         tokenizer_type=str(opened.vocabulary.document["model"].get("type")),
         vocab=opened.vocabulary.size,
         rows=opened.axes.rows,
         tied=opened.axes.tied,
         oddities=tuple(oddities(opened)),
+        profiles=profile_languages(opened.vocabulary, evidence, corpora) if evidence else (),
         frontiers=frontiers,
-        together=default_size(opened, evidence) if evidence else None,
-        gaps=tuple(gaps),
+        overlap=measure_overlap(opened.vocabulary, evidence) if len(evidence) > 1 else None,
+        together=together,
+        gaps=tuple(_gap(item) for item in languages if item not in known),
+        mixture=_infer(model, candidates, specs, progress) if candidates else None,
     )
-
-
-def measure_frontiers(
-    opened: OpenModel, evidence: Sequence[Evidence], sizes: Sequence[int] = SIZES
-) -> tuple[Frontier, ...]:
-    """Coverage and share of unchanged held-out texts by vocabulary size, for each language on its own."""
-    return tuple(_frontier(opened, record, sizes) for record in evidence)
-
-
-def default_size(opened: OpenModel, evidence: Sequence[Evidence]) -> int:
-    """Tokens that trimming to these languages together keeps by default."""
-    selection = select_ids(
-        {record.language.code: record.shares for record in evidence},
-        required_tokens(opened, [record.language for record in evidence]),
-        Limit(by="coverage", value=DEFAULT_COVERAGE),
-        close=opened.vocabulary.close,
-    )
-    return len(selection.keep_ids)
-
-
-def _frontier(opened: OpenModel, record: Evidence, sizes: Sequence[int]) -> Frontier:
-    vocabulary = opened.vocabulary
-    required = required_tokens(opened, [record.language])
-    base = vocabulary.close(np.array(sorted(required), dtype=np.int64))
-    order = ranking({record.language.code: record.shares}, base)
-    ranks = np.full(vocabulary.size, vocabulary.size, dtype=np.int64)
-    ranks[order] = np.arange(len(order))
-    default = default_size(opened, [record])
-    grid = sorted({*(size for size in sizes if len(base) <= size < len(order)), default, len(order)})
-    reached = np.cumsum(record.shares[order])
-    needed = _largest_ranks(vocabulary, record, ranks)
-    points = tuple(
-        Point(
-            size=size,
-            coverage=float(reached[min(size, len(order)) - 1]),
-            identical=None if needed is None else float(np.mean(needed < size)),
-        )
-        for size in grid
-    )
-    return Frontier(
-        language=record.language,
-        points=points,
-        default=next(point for point in points if point.size == default),
-        unseen=record.unseen,
-        texts=0 if needed is None else len(needed),
-        texts_from=record.texts_from,
-    )
+    _draw(found, plot, plot_overlap)
+    return found
 
 
 def oddities(opened: OpenModel) -> list[str]:
@@ -257,11 +219,68 @@ def oddities(opened: OpenModel) -> list[str]:
     return found
 
 
-def _largest_ranks(
-    vocabulary: Vocabulary, record: Evidence, ranks: NDArray[np.int64]
-) -> NDArray[np.int64] | None:
-    """(texts,) the rank of each held-out text's rarest token; None without texts."""
-    if not record.texts:
-        return None
-    texts = encode_ids(vocabulary.tokenizer, record.texts)
-    return np.array([ranks[ids].max(initial=0) for ids in texts], dtype=np.int64)
+def _named_by(specs: Sequence[str], candidates: Sequence[Language]) -> list[Language]:
+    """The languages that corpora name; those that are only to be told apart are not looked at for that."""
+    named = (_language_of(spec) for spec in specs)
+    return [language for language in named if language is not None and language not in candidates]
+
+
+def _language_of(spec: str) -> Language | None:
+    """The language before the equals sign of ``[LANG=]PATTERN``; None where there is none."""
+    name, equals, _ = spec.partition("=")
+    return find_language(name) if equals and os.sep not in name and not exists(Path(spec)) else None
+
+
+def _gap(language: Language) -> str:
+    """What is missing of a language, and what would help."""
+    missing = (
+        "no built-in word frequencies" if language.wordfreq is None else "word frequencies are switched off"
+    )
+    held = [name for key, name in TEXT_SOURCES.items() if key in getattr(language, "covered", ())]
+    where = f"; there is text of it in {', '.join(held)}" if held else ""
+    return (
+        f"{language.name} ({language.code}): {missing} and no corpus; give --corpus {language.code}='FILES', or count "
+        f"text once with polycompress count and give --counts FILE{where}"
+    )
+
+
+def _infer(
+    model: str | os.PathLike[str],
+    candidates: Sequence[Language],
+    specs: Sequence[str],
+    progress: Progress | None,
+) -> MixtureReport:
+    from polycompress.pipelines.mixture import infer_mixture
+
+    return infer_mixture(
+        model,
+        langs=[language.code for language in candidates],
+        corpus=[spec for spec in specs if _language_of(spec) in candidates],
+        progress=progress,
+    )
+
+
+def _draw(
+    found: Inspection, plot: str | os.PathLike[str] | None, plot_overlap: str | os.PathLike[str] | None
+) -> None:
+    if plot is not None and found.frontiers:
+        from polycompress.report.plots import plot_frontier
+
+        plot_frontier(
+            {
+                item.language.name: [(point.size, point.coverage, point.identical) for point in item.points]
+                for item in found.frontiers
+            },
+            Path(plot),
+            default_sizes={item.language.name: item.default.size for item in found.frontiers},
+            unit="words" if all("words" in item.texts_from for item in found.frontiers) else "texts",
+        )
+    if plot_overlap is not None and found.overlap is not None:
+        from polycompress.report import overlap
+
+        overlap.plot_overlap(
+            [profile.language.name for profile in found.profiles],
+            found.overlap.jaccard,
+            Path(plot_overlap),
+            title="Shared use of the vocabulary (weighted Jaccard index)",
+        )

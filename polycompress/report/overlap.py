@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from polycompress.report.drawing import INK, check_picture, drawing, save_picture
+from polycompress.report.drawing import check_picture, drawing, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 COLOURS: Final = "cividis"
 """Dark blue to yellow, its lightness rising evenly: the same order for every colour vision and in grey."""
 NUMBERS_UP_TO: Final = 12
 """With more languages, cells are too small for a number."""
-_LIGHT: Final = 0.5
-"""Part of the scale from which on dark letters are read better than white ones."""
+_LIGHT: Final = 0.179
+"""Luminance from which on black letters are read better than white ones; either way the contrast is 4.5 or more."""
 _CELL_INCHES: Final = 0.5
 _SMALL_CELL_INCHES: Final = 0.22
 _AROUND_INCHES: Final = 2.2
@@ -82,22 +83,26 @@ def _draw(names: Sequence[str], shares: NDArray[np.float64], title: str) -> Figu
     for spine in axes.spines.values():
         spine.set_visible(False)
     if title:
-        axes.set_title(title, fontsize=10.5, loc="left", pad=10, parse_math=False)
+        figure.suptitle(title, fontsize=10.5, x=0.02, ha="left", parse_math=False)
     if count <= NUMBERS_UP_TO:
-        _write_numbers(axes, shares, highest)
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, format=PercentFormatter(1.0, decimals=0))
+        _write_numbers(axes, shares, highest, colours)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, format=PercentFormatter(1.0))
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0)
     return figure
 
 
-def _write_numbers(axes: Axes, shares: NDArray[np.float64], highest: float) -> None:
+def _write_numbers(axes: Axes, shares: NDArray[np.float64], highest: float, colours: Colormap) -> None:
     for row, values in enumerate(shares):
         for column, value in enumerate(values):
             if row == column:
                 continue
-            light = value / highest >= _LIGHT
             text = f"{100 * value:.0f}" if value >= 0.0995 else f"{100 * value:.1f}"
-            axes.text(
-                column, row, text, ha="center", va="center", fontsize=8.5, color=INK if light else "white"
-            )
+            ink = "black" if _luminance(colours(value / highest)) > _LIGHT else "white"
+            axes.text(column, row, text, ha="center", va="center", fontsize=8.5, color=ink)
+
+
+def _luminance(colour: Sequence[float]) -> float:
+    """Relative luminance of an sRGB colour, as WCAG 2.1 defines it."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))

@@ -89,8 +89,8 @@ JACCARD: Final = (
     "shares, divided by the sum of the larger"
 )
 USED_ALSO: Final = (
-    "of the row language's tokens, the share on tokens that make up at least "
-    f"{SHARED_FROM:g} of the column language's"
+    "of the row language's tokens, the share on tokens that are at least one in "
+    f"{1 / SHARED_FROM:,.0f} of the column language's"
 )
 
 

@@ -30,14 +30,15 @@ def test_each_kind_of_file_is_written_with_the_same_bytes(suffix: str, tmp_path:
 
 
 def test_cells_hold_their_numbers_and_can_be_read() -> None:
-    axes = _draw(NAMES, SHARES, "Shared").axes[0]
+    figure = _draw(NAMES, SHARES, "Shared")
+    axes = figure.axes[0]
     written = {text.get_position(): (text.get_text(), text.get_color()) for text in axes.texts}
-    assert written[1, 0] == ("41", "#333333")
+    assert written[1, 0] == ("41", "black")
     assert written[2, 0] == ("2.1", "white")
     assert (0, 0) not in written
     assert len(written) == 6
     assert [label.get_text() for label in axes.get_xticklabels()] == NAMES
-    assert axes.get_title(loc="left") == "Shared"
+    assert figure.get_suptitle() == "Shared"
 
 
 def test_colours_rise_evenly_in_lightness() -> None:
