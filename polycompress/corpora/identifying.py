@@ -65,7 +65,10 @@ def identifier(wanted: LanguageFilter) -> Callable[[list[str]], list[str]]:
         )
 
     def pick(texts: list[str]) -> list[str]:
-        found, shares = model.predict(texts, k=1)
+        try:
+            found, shares = model.predict(texts, k=1)
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"{wanted.model}: fastText fails with it ({error}). Download the model again.") from error
         return [
             text
             for text, label, share in zip(texts, found, shares, strict=True)
