@@ -19,6 +19,8 @@ from polycompress.cli import console
 from polycompress.cli.convert_tokenizer import convert_tokenizer
 from polycompress.cli.demo_model import demo_model
 from polycompress.cli.inspect import inspect
+from polycompress.cli.languages import languages
+from polycompress.cli.plan import plan
 from polycompress.cli.trim import trim
 from polycompress.cli.verify import verify
 from polycompress.errors import PolycompressError
@@ -60,7 +62,9 @@ def _help(command: Callable[..., None]) -> str:
 
 for _name, _command in (
     ("demo-model", demo_model),
+    ("languages", languages),
     ("inspect", inspect),
+    ("plan", plan),
     ("trim", trim),
     ("verify", verify),
     ("convert-tokenizer", convert_tokenizer),
