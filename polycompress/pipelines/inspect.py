@@ -236,7 +236,7 @@ def _gap(language: Language) -> str:
     missing = (
         "no built-in word frequencies" if language.wordfreq is None else "word frequencies are switched off"
     )
-    held = [name for key, name in TEXT_SOURCES.items() if key in getattr(language, "covered", ())]
+    held = [name for key, name in TEXT_SOURCES.items() if key in language.covered]
     where = f"; there is text of it in {', '.join(held)}" if held else ""
     return (
         f"{language.name} ({language.code}): {missing} and no corpus; give --corpus {language.code}='FILES', or count "

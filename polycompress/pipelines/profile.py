@@ -254,7 +254,7 @@ def _letters(
     unknown: int | None,
     characters: frozenset[str],
 ) -> LetterCoverage | None:
-    if not getattr(language, "letters_known", False):
+    if not language.letters_known:
         return None
     tokens = list(encode_ids(vocabulary.tokenizer, language.letters))
     unreadable = partial.copy()
