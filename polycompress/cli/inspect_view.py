@@ -123,13 +123,14 @@ def _show_overlap(overlap: Overlap) -> None:
             f"\nwhat {len(overlap.codes)} languages share of the vocabulary: see --plot-overlap FILE or --json"
         )
         return
-    names = [code.removesuffix("-Latn") for code in overlap.codes]
+    bare = [code.partition("-")[0] for code in overlap.codes]
+    names = bare if len(set(bare)) == len(bare) else list(overlap.codes)
     for title, definition, matrix in (
-        ("Shared use of the vocabulary", JACCARD, overlap.jaccard),
-        ("Tokens of one language that another uses too", USED_ALSO, overlap.used_also),
+        ("Shared use of the vocabulary, in per cent", JACCARD, overlap.jaccard),
+        ("Tokens of one language that another uses too, in per cent", USED_ALSO, overlap.used_also),
     ):
         rows = [
-            (name, *(console.percent(value) for value in values))
+            (name, *(f"{100 * value:.1f}" for value in values))
             for name, values in zip(names, matrix.tolist(), strict=True)
         ]
         console.print_facts(rows, title, ("", *names))

@@ -101,7 +101,7 @@ class _Sample:
     texts: Sequence[str]
     weights: NDArray[np.float64] | None
     spaces: int
-    """Characters at the beginning of each text that stand for the space before a word in running text."""
+    """Characters at the beginning of each text that stand for the space before a word in running text, if any."""
 
 
 def profile_languages(
@@ -129,11 +129,21 @@ def profile_languages(
 
 
 def measure_overlap(vocabulary: Vocabulary, evidence: Sequence[Evidence]) -> Overlap:
-    """What languages share of a vocabulary, from what was counted of each."""
-    shares = np.stack([normalised(_counted(record).dense(vocabulary.size)) for record in evidence])
+    """What languages share of a vocabulary, from what was counted of each.
+
+    Only whole characters with a letter, mark or digit among them are looked at: all languages share punctuation and
+    bytes, and a list of words has a space before each, which text in Chinese or Japanese has not.
+    """
+    counts = np.stack([_counted(record).dense(vocabulary.size) for record in evidence])
+    seen = np.flatnonzero(counts.any(axis=0)).tolist()
+    left_out = ~lettered_pieces(vocabulary.texts, seen) | partial_pieces(
+        vocabulary.document, vocabulary.texts
+    )
     unknown = unknown_id(vocabulary.document)
     if unknown is not None:
-        shares[:, unknown] = 0.0
+        left_out[unknown] = True
+    counts[:, left_out] = 0.0
+    shares = np.stack([normalised(row) for row in counts])
     return Overlap(
         codes=tuple(record.language.code for record in evidence),
         jaccard=weighted_jaccard(shares),
@@ -150,7 +160,6 @@ def _profile(
     characters: frozenset[str],
 ) -> LanguageProfile:
     language, counts = record.language, _counted(record)
-    total = counts.tokens
     sample = _sample(vocabulary, record, corpora)
     tokens, starts = _segment(vocabulary, sample)
     listed = record.corpus is None and language.wordfreq in MORPHEME_LISTS
@@ -159,8 +168,11 @@ def _profile(
         per_character = counts.tokens / counts.characters if counts.characters else None
     else:
         per_character = _per_character(vocabulary, sample, tokens, spaced=language.spaced)
-    of_bytes = float(counts.counts[partial[counts.ids]].sum())
-    of_unknown = 0.0 if unknown is None else float(counts.counts[counts.ids == unknown].sum())
+    if record.corpus is None and not language.spaced:
+        seen = _weighted(sample, tokens, vocabulary.size)
+    else:
+        seen = counts.dense(vocabulary.size)
+    total = float(seen.sum())
     used = int(np.count_nonzero(counts.counts))
     return LanguageProfile(
         language=language,
@@ -168,8 +180,8 @@ def _profile(
         tokens_per_character=per_character,
         tokens_per_word=None if words is None else words.tokens_per_word,
         continued_words=None if words is None else words.continued,
-        unknown=of_unknown / total if total else 0.0,
-        partial=of_bytes / total if total else 0.0,
+        unknown=0.0 if unknown is None or not total else float(seen[unknown]) / total,
+        partial=float(seen[partial].sum()) / total if total else 0.0,
         used=used,
         used_share=used / vocabulary.size,
         letters=_letters(vocabulary, language, partial, unknown, characters),
@@ -208,7 +220,8 @@ def _word_forms(vocabulary: Vocabulary, language: Language) -> _Sample:
     chosen = weights[taken]
     if len(tail):
         chosen[HEAVIEST_FORMS:] *= weights[HEAVIEST_FORMS:].sum() / weights[tail].sum()
-    lead = word_rule(vocabulary.document).lead
+    # Where no spaces stand between words, a space before one would join its first bytes: no text has that.
+    lead = word_rule(vocabulary.document).lead if language.spaced else ""
     return _Sample(texts=[lead + forms[index] for index in taken], weights=chosen, spaces=len(lead))
 
 
@@ -245,6 +258,14 @@ def _per_character(
         amounts = np.array([sum(not blank[token] for token in ids) for ids in tokens])
     characters = float((sample.weights * lengths).sum())
     return float((sample.weights * amounts).sum()) / characters if characters else None
+
+
+def _weighted(sample: _Sample, tokens: list[list[int]], size: int) -> NDArray[np.float64]:
+    """(V,) weight of each token in a sample of word forms."""
+    assert sample.weights is not None
+    flat = np.fromiter(chain.from_iterable(tokens), dtype=np.int64)
+    weights = np.repeat(sample.weights, list(map(len, tokens)))
+    return np.bincount(flat, weights, minlength=size).astype(np.float64)
 
 
 def _letters(

@@ -86,7 +86,9 @@ def _draw(names: Sequence[str], shares: NDArray[np.float64], title: str) -> Figu
         figure.suptitle(title, fontsize=10.5, x=0.02, ha="left", parse_math=False)
     if count <= NUMBERS_UP_TO:
         _write_numbers(axes, shares, highest, colours)
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, format=PercentFormatter(1.0))
+    bar = figure.colorbar(
+        image, ax=axes, shrink=0.8, format=PercentFormatter(1.0, decimals=0 if highest >= 0.1 else None)
+    )
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0)
     return figure

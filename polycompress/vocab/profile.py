@@ -85,11 +85,11 @@ class Overlap:
 
 
 JACCARD: Final = (
-    "weighted Jaccard index: over all tokens but the unknown one, the sum of the smaller of the two languages' token "
-    "shares, divided by the sum of the larger"
+    "weighted Jaccard index: over all tokens of whole characters with a letter, mark or digit, the sum of the smaller "
+    "of the two languages' token shares, divided by the sum of the larger"
 )
 USED_ALSO: Final = (
-    "of the row language's tokens, the share on tokens that are at least one in "
+    "of the row language's tokens of the same kind, the share on those that are at least one in "
     f"{1 / SHARED_FROM:,.0f} of the column language's"
 )
 

@@ -17,7 +17,9 @@ from polycompress.errors import InputError, MissingExtraError
 from polycompress.languages import find_language
 from polycompress.pipelines.gathering import count_corpus
 from polycompress.pipelines.loading import open_model
+from polycompress.pipelines.profile import _word_forms
 from polycompress.vocab.counts import Counts, save_counts
+from polycompress.vocab.frequencies import FORMS, weighted_forms, word_buckets
 from tests.tiny_models import TEXTS, make_tiny
 
 
@@ -164,6 +166,23 @@ def test_languages_without_spaces_have_no_words(source: Path) -> None:
     assert (chinese.tokens_per_word, chinese.continued_words) == (None, None)
     assert chinese.tokens_per_character is not None
     assert korean.tokens_per_word is None  # its word list holds parts of words
+
+
+def test_chinese_words_are_not_measured_behind_a_space(tmp_path: Path) -> None:
+    """In byte-level BPE a space joins the first byte of what follows; text in Chinese has none there."""
+    vocabulary = open_model(make_tiny("qwen2", "clm", tmp_path / "qwen2")).vocabulary
+    german, chinese = (_word_forms(vocabulary, find_language(code)) for code in ("de", "zh"))
+    assert all(text.startswith(" ") for text in german.texts)
+    assert not any(" " in text for text in chinese.texts)
+    for sample in (
+        german,
+        chinese,
+    ):  # the sample weighs what the whole list weighs, but for forms of two words
+        language = find_language("de" if sample is german else "zh")
+        made = weighted_forms(word_buckets(language), language, FORMS)
+        weight = sum(10 ** (-centibels / 100) * len(forms) for centibels, forms in made.groups.items())
+        assert sample.weights is not None
+        assert sample.weights.sum() == pytest.approx(weight, rel=0.01)
 
 
 def test_overlap_is_measured_and_drawn(source: Path, tmp_path: Path) -> None:
