@@ -8,8 +8,10 @@ what lets the mixture of languages be solved, and solved again for every bootstr
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final
 
@@ -22,8 +24,26 @@ from polycompress.vocab.derivation import Deriver, MergeTable, merge_table, word
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+TELLING_MERGES: Final = 1000
+"""With fewer merges, a kind of pair that none of them makes may just be rare."""
 REPORT_EVERY: Final = 50
 """Merges between two calls of the progress callback."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Joins:
+    """Which kinds of characters the tokenizer's training let stand together in a token.
+
+    SentencePiece never joins letters of two scripts, or a letter and a full stop, however often they meet. Such rules
+    are not in the file, but a kind of pair that none of thousands of merges makes was not allowed.
+    """
+
+    first: Ints
+    """(V,) kind of each token's first character."""
+    last: Ints
+    """(V,) kind of its last."""
+    allowed: NDArray[np.bool_]
+    """(kinds, kinds) whether some merge joins a last character of one kind and a first of another."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +60,8 @@ class Organic:
     """(T,) whether the result is white space only: such merges are often put in by hand."""
     redundant: Ints
     """(R, 2) parts of merges that a converter listed beside the one that training made."""
+    joins: Joins | None
+    """None: nothing is known to be forbidden."""
     listed: int
     """All merges that the tokenizer lists."""
 
@@ -107,6 +129,7 @@ def organic_merges(model: Mapping[str, Any], limit: int, *, byte_level: bool, ma
         result=table.result[chosen],
         blank=np.array([_is_blank(names[results[row]], byte_level, mark) for row in rows], dtype=np.bool_),
         redundant=np.array(redundant, dtype=np.int64).reshape(-1, 2),
+        joins=None if byte_level or len(results) < TELLING_MERGES else _joins(model, table),
         listed=len(results),
     )
 
@@ -141,7 +164,7 @@ def replay(
     """Make the merges in order and record every change of a pair's count.
 
     Pairs are counted as trainers count them: all neighbours within a word, overlapping ones (``aaa``) included. Pairs
-    whose symbol is unknown, and those of redundant merges, are not recorded.
+    with an unknown symbol, those of redundant merges and those that training did not allow are not recorded.
 
     Args:
         symbols: (N,) first symbols of all words, one after the other; -1 where a character is unknown.
@@ -246,6 +269,9 @@ def _history(run: _Run, merges: Organic) -> PairHistory:
     keys = np.concatenate([np.empty(0, dtype=np.int64), *(entry[1] for entry in entries)])
     dropped = merges.redundant[:, 0] * run.base + merges.redundant[:, 1]
     stays = ~np.isin(keys, dropped)
+    if merges.joins is not None:
+        joins = merges.joins
+        stays &= joins.allowed[joins.last[keys // run.base], joins.first[keys % run.base]]
     distinct, pair = np.unique(keys[stays], return_inverse=True)
     times = np.repeat(np.array([entry[0] for entry in entries], dtype=np.int64), lengths)[stays]
     stamp = pair * (total + 1) + times
@@ -289,6 +315,27 @@ def _own_split(deriver: Deriver, table: MergeTable, splits: Sequence[int], name:
         if int(table.left[row]) in made and int(table.right[row]) in made:
             return row
     return splits[0]
+
+
+def _joins(model: Mapping[str, Any], table: MergeTable) -> Joins:
+    mark, suffix = model.get("continuing_subword_prefix") or "", model.get("end_of_word_suffix") or ""
+    kinds: dict[str, int] = {}
+    size = 1 + max(model["vocab"].values())
+    first, last = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
+    for piece, number in model["vocab"].items():
+        text = piece.removeprefix(mark).removesuffix(suffix) or piece
+        first[number] = kinds.setdefault(_character_kind(text[:1]), len(kinds))
+        last[number] = kinds.setdefault(_character_kind(text[-1:]), len(kinds))
+    allowed = np.zeros((len(kinds), len(kinds)), dtype=np.bool_)
+    allowed[last[table.left], first[table.right]] = True
+    return Joins(first=first, last=last, allowed=allowed)
+
+
+@lru_cache(maxsize=1 << 16)
+def _character_kind(character: str) -> str:
+    """A letter's script (by its Unicode name), and of other characters the class: N, M, P, S, Z or C."""
+    kind = unicodedata.category(character)[0] if character else ""
+    return unicodedata.name(character, "").partition(" ")[0] if kind == "L" else kind
 
 
 def _is_blank(piece: str, byte_level: bool, mark: str) -> bool:
