@@ -68,7 +68,9 @@ def identifier(wanted: LanguageFilter) -> Callable[[list[str]], list[str]]:
         try:
             found, shares = model.predict(texts, k=1)
         except (ValueError, RuntimeError) as error:
-            raise InputError(f"{wanted.model}: fastText fails with it ({error}). Download the model again.") from error
+            raise InputError(
+                f"{wanted.model}: fastText fails with it ({error}). Download the model again."
+            ) from error
         return [
             text
             for text, label, share in zip(texts, found, shares, strict=True)
