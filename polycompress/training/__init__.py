@@ -1,0 +1,1 @@
+"""The training engine: data, step, loop, optimisers, schedules, snapshots and metrics."""
