@@ -28,7 +28,7 @@ ARCHITECTURES = (80, 90)
 
 needs_triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None,
-    reason="triton is not installed (pip install 'polycompress[gpu]'): its kernels are neither interpreted nor compiled",
+    reason="triton is not installed (pip install 'polycompress[gpu]'): kernels neither interpreted nor compiled",
 )
 _no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 
