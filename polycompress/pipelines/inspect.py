@@ -149,6 +149,7 @@ def inspect(
         raise InputError(
             f"--plot-overlap compares languages and needs two at least, not {len(languages)}; add some to --langs"
         )
+    mixed = _infer(model, candidates, specs, progress) if candidates else None
     counted = counts_from_files(paths, opened.vocabulary, languages) if paths else {}
     covered = {spec.language for spec in corpora}
     known = [
@@ -179,7 +180,7 @@ def inspect(
         overlap=measure_overlap(opened.vocabulary, evidence) if len(evidence) > 1 else None,
         together=together,
         gaps=tuple(_gap(item) for item in languages if item not in known),
-        mixture=_infer(model, candidates, specs, progress) if candidates else None,
+        mixture=mixed,
     )
     _draw(found, plot, plot_overlap)
     return found
