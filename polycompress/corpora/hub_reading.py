@@ -113,12 +113,12 @@ def dataset_texts(spec: DatasetSpec, part: int, column: str) -> Texts:
             raise InputError(
                 f"{spec}: the field {column!r} holds {kind}, not text. Name the one that holds the text with --field."
             )
-        values, problem = column_values(table.column(column))
-        yield values
-        row += len(values)
-        if problem is not None:
-            place = f"part {part}, row {row}"
-            raise DamagedShardError(f"{spec}: {place}: {problem}. Leave the part out, or mend it.", place)
+        for values, problem in column_values(table.column(column)):
+            yield values
+            row += len(values)
+            if problem is not None:
+                place = f"part {part}, row {row}"
+                raise DamagedShardError(f"{spec}: {place}: {problem}. Leave the part out, or mend it.", place)
 
 
 def _tables(opened: OpenDataset, part: int) -> Iterator[Any]:

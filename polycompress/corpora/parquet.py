@@ -13,7 +13,9 @@ from polycompress.corpora.unpacking import is_packed, open_regular
 from polycompress.errors import InputError, MissingExtraError
 
 ROWS: Final = 1024
-"""Rows of a batch."""
+"""Rows of a batch at most."""
+MAX_BYTES: Final = 2**24
+"""Of a batch, about; a single value may be longer."""
 _MAGIC: Final = b"PAR1"
 _BUFFER: Final = 2**20
 
@@ -37,18 +39,19 @@ def parquet_texts(path: Path, column: str, begin: int, end: int | None) -> Texts
         groups = range(begin, file.num_row_groups if end is None else end)
         for group in groups:
             row = 0
-            batches = file.iter_batches(batch_size=ROWS, row_groups=[group], columns=[column])
+            rows = _rows_at_a_time(file.metadata.row_group(group))
+            batches = file.iter_batches(batch_size=rows, row_groups=[group], columns=[column])
             while True:
                 place = f"row group {group}, row {row}"
                 with _guarded(path, place):
                     batch = next(batches, None)
                 if batch is None:
                     break
-                values, problem = column_values(batch.column(0))
-                yield values
-                row += len(values)
-                if problem is not None:
-                    raise _damaged(path, f"row group {group}, row {row}", problem)
+                for values, problem in column_values(batch.column(0)):
+                    yield values
+                    row += len(values)
+                    if problem is not None:
+                        raise _damaged(path, f"row group {group}, row {row}", problem)
 
 
 def row_group_bytes(path: Path) -> list[int] | None:
@@ -131,15 +134,32 @@ def is_text_type(kind: Any) -> bool:
     )
 
 
-def column_values(array: Any) -> tuple[list[str | None], str | None]:
-    """The values of an Arrow array, or those before the first that is not UTF-8 and what is wrong with it."""
-    try:
-        return array.to_pylist(), None
-    except UnicodeDecodeError:
-        values: list[str | None] = []
-        for scalar in array:
-            try:
-                values.append(scalar.as_py())
-            except UnicodeDecodeError as error:
-                return values, f"not UTF-8: {error.reason}"
-        raise  # cannot be: one of them failed
+def column_values(array: Any) -> Iterator[tuple[list[str | None], str | None]]:
+    """The values of an Arrow array, some at a time; what is wrong behind the last one, if it is not UTF-8."""
+    from pyarrow import types
+
+    if types.is_dictionary(array.type):
+        array = array.cast(array.type.value_type)
+    step = max(1, len(array) * MAX_BYTES // max(1, array.nbytes))
+    for start in range(0, len(array), step):
+        part = array.slice(start, step)
+        try:
+            values = part.to_pylist()
+        except UnicodeDecodeError:
+            yield _until_damaged(part)
+            return
+        yield values, None
+
+
+def _until_damaged(array: Any) -> tuple[list[str | None], str | None]:
+    values: list[str | None] = []
+    for scalar in array:
+        try:
+            values.append(scalar.as_py())
+        except UnicodeDecodeError as error:
+            return values, f"not UTF-8: {error.reason}"
+    return values, None
+
+
+def _rows_at_a_time(group: Any) -> int:
+    return max(1, min(ROWS, MAX_BYTES * group.num_rows // max(1, group.total_byte_size)))

@@ -19,7 +19,7 @@ from polycompress.corpora.damage import DamagedShardError
 from polycompress.errors import InputError, StorageError
 
 BLOCK: Final = 2**17
-"""Bytes of a block at most, but for zstd."""
+"""Bytes of a block at most."""
 _ZSTD_BLOCK: Final = 2**11  # so few packed bytes at a time bound what one step can unpack
 _ZSTD_WINDOW: Final = 2**27
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -200,8 +200,8 @@ def _unzstd(file: io.BufferedReader[Any]) -> Iterator[bytes]:
             while data:
                 block = frame.decompress(data)
                 fresh, data = False, b""
-                if block:
-                    yield block
+                for start in range(0, len(block), BLOCK):
+                    yield block[start : start + BLOCK]
                 if frame.eof:
                     data, frame, fresh = frame.unused_data, factory.decompressobj(), True
     except zstandard.ZstdError as error:

@@ -56,6 +56,16 @@ def test_types_that_are_text(tmp_path: Path) -> None:
     assert texts_of(made(tmp_path / "n.parquet", text=pyarrow.nulls(3))) == []
 
 
+def test_long_values_come_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polycompress.corpora.parquet.MAX_BYTES", 1000)
+    texts = [f"{number:03} " + "wort " * 60 for number in range(50)]
+    for values in (texts, pyarrow.array(texts).dictionary_encode()):
+        path = made(tmp_path / "a.parquet", text=values)
+        batches = list(read_shard(shards_of([path])[0], Reading()).batches())
+        assert [text for batch in batches for text in batch] == texts
+        assert max(map(len, batches)) <= 4
+
+
 def test_wrong_requests(tmp_path: Path) -> None:
     path = made(tmp_path / "a.parquet")
     with pytest.raises(InputError, match=r"there is no field 'satz' \(found: id, text\)\. Name the one"):
