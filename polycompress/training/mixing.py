@@ -1,7 +1,7 @@
 """Language mixing: which example comes next, so that every language keeps its share of the tokens.
 
-The mixer takes examples so that the tokens of the languages stand in their shares at every moment, to within one
-example each. It draws no lots, so a small share is never starved, and its whole state is a few numbers per language.
+The mixer takes examples so that the tokens of the languages stand in their shares at every moment, to within about one
+example per language. It draws no lots, so a small share is never starved, and its whole state is a few numbers each.
 """
 
 from __future__ import annotations
