@@ -162,4 +162,4 @@ def _until_damaged(array: Any) -> tuple[list[str | None], str | None]:
 
 
 def _rows_at_a_time(group: Any) -> int:
-    return max(1, min(ROWS, MAX_BYTES * group.num_rows // max(1, group.total_byte_size)))
+    return int(max(1, min(ROWS, MAX_BYTES * group.num_rows // max(1, group.total_byte_size))))

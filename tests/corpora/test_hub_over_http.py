@@ -64,7 +64,7 @@ def test_a_data_set_at_a_commit_is_streamed(hub: tuple[str, list[str]], tmp_path
     result = asked(address, f"hf://o/n@{COMMIT}#test", tmp_path)
     assert result["texts"] == [[f"test {part} {n}" for n in range(1200)] for part in (0, 1)]
     assert [(read["revision"], read["part"]) for read in result["read"]] == [(COMMIT, 0), (COMMIT, 1)]
-    assert not [path for path in paths if "train" in path and path.endswith("of-00002.jsonl")]
+    assert not [path for path in paths if path.endswith("train-00001-of-00002.jsonl")]
     assert not list(tmp_path.rglob("*.jsonl"))
 
 
