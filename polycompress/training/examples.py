@@ -80,7 +80,8 @@ class LanguageExamples:
     def ids(self, index: int) -> NDArray[np.uint32]:
         """The tokens of an example, not copied."""
         begin, end = self._offsets[index : index + 2].tolist()
-        return np.asarray(self._ids[begin:end])
+        piece: NDArray[np.uint32] = self._ids[begin:end]
+        return piece
 
     def locate(self, index: int) -> str:
         """Which text an example is, in words."""
@@ -118,6 +119,13 @@ class LanguageExamples:
 class Examples:
     """The examples of several languages; ``text_id`` numbers them through, language after language."""
 
+    languages: tuple[str, ...]
+    """Codes."""
+    counts: tuple[int, ...]
+    """Examples of each language."""
+    tokens: tuple[int, ...]
+    """Tokens of each language."""
+
     def __init__(self, parts: Sequence[LanguageExamples]) -> None:
         """Put languages together.
 
@@ -130,26 +138,14 @@ class Examples:
         if len(set(codes)) < len(codes):
             raise InputError(f"A language comes twice among the examples: {', '.join(codes)}.")
         self.parts = tuple(parts)
-        self._firsts = [0, *itertools.accumulate(part.count for part in parts)]
+        self.languages = tuple(codes)
+        self.counts = tuple(part.count for part in parts)
+        self.tokens = tuple(part.tokens for part in parts)
+        self._firsts = [0, *itertools.accumulate(self.counts)]
 
     def __len__(self) -> int:
         """Examples of all languages."""
         return self._firsts[-1]
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """Codes."""
-        return tuple(part.language for part in self.parts)
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        """Examples of each language."""
-        return tuple(part.count for part in self.parts)
-
-    @property
-    def tokens(self) -> tuple[int, ...]:
-        """Tokens of each language."""
-        return tuple(part.tokens for part in self.parts)
 
     @property
     def longest(self) -> int:
@@ -203,4 +199,4 @@ class Examples:
 def _mapped(path: Path, dtype: np.dtype[Any], size: int) -> NDArray[Any]:
     if path.stat().st_size != size * dtype.itemsize:
         raise ValueError(f"{path.name} has {path.stat().st_size} bytes, not {size * dtype.itemsize}")
-    return np.memmap(path, dtype=dtype, mode="r", shape=(size,))
+    return np.asarray(np.memmap(path, dtype=dtype, mode="r", shape=(size,)))

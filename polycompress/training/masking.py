@@ -7,7 +7,7 @@ about masking has to be kept in a snapshot.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -97,6 +97,7 @@ class MaskedLM:
     """Ids that may be masked and that random tokens are drawn from, increasing: all but the special ones."""
     word_starts: NDArray[np.bool_] | None = None
     """(V,) whether a token begins a word; needed for whole words."""
+    _is_ordinary: NDArray[np.bool_] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check what the parts need of each other.
@@ -111,13 +112,16 @@ class MaskedLM:
             )
         if self.masking.whole_words and self.word_starts is None:
             raise InputError("Masking whole words needs to know which tokens begin a word: give word_starts.")
+        is_ordinary = np.zeros(int(self.ordinary[-1]) + 2, dtype=bool)  # the last stands for all higher ids
+        is_ordinary[self.ordinary] = True
+        object.__setattr__(self, "_is_ordinary", is_ordinary)
 
     def __call__(self, tokens: Tokens) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Masked ids and labels; see ``mask_tokens``."""
-        ordinary = _contains(self.ordinary, tokens.ids)
+        ordinary = self._is_ordinary[np.minimum(tokens.ids, len(self._is_ordinary) - 1)]
         chosen_by = tokens.positions
         if self.masking.whole_words and self.word_starts is not None:
-            starts = ~ordinary | ~_contains(self.ordinary, np.roll(tokens.ids, 1)) | (tokens.positions == 0)
+            starts = ~ordinary | ~np.roll(ordinary, 1) | (tokens.positions == 0)
             starts |= self.word_starts[np.minimum(tokens.ids, len(self.word_starts) - 1)]
             chosen_by = word_positions(tokens.positions, starts, self.masking.longest_word)
         return mask_tokens(tokens, ordinary, chosen_by, self.masking, self.seed, self.mask_id, self.ordinary)
@@ -223,8 +227,3 @@ def masked_lm(
     return MaskedLM(
         masking=masking, seed=seed, mask_id=vocabulary[mask_token], ordinary=ordinary, word_starts=starts
     )
-
-
-def _contains(increasing: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-    place = np.minimum(np.searchsorted(increasing, ids), len(increasing) - 1)
-    return np.asarray(increasing[place] == ids)

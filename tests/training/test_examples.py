@@ -210,7 +210,7 @@ def test_ids_outside_the_table_are_refused_by_name(corpora: tuple[CorpusSpec, ..
 
 def test_examples_too_short_for_special_tokens_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(TEXTS[0], encoding="utf-8")
-    with pytest.raises(InputError, match="max_length is 2, .* beside 2 special tokens: give at least 3"):
+    with pytest.raises(InputError, match=r"max_length is 2, .* beside 2 special tokens: give at least 3"):
         prepare_examples(TOKENIZER, spec(tmp_path / "a.txt"), tmp_path, Cutting(max_length=2))
     with pytest.raises(InputError, match="min_tokens is 0"):
         prepare_examples(TOKENIZER, spec(tmp_path / "a.txt"), tmp_path, Cutting(max_length=9, min_tokens=0))
@@ -224,7 +224,7 @@ def test_a_language_comes_once(tmp_path: Path) -> None:
 
 def test_examples_are_mapped_not_read(tmp_path: Path) -> None:
     examples = write_examples(tmp_path, {"deu-Latn": [3, 4], "swh-Latn": [5]})
-    assert isinstance(examples.parts[0]._ids, np.memmap)
+    assert isinstance(examples.parts[0]._ids.base, np.memmap)
     assert np.shares_memory(examples[1].ids, examples.parts[0]._ids)
     assert [len(example.ids) for example in examples] == [3, 4, 5]
     assert examples[2].language == "swh-Latn"
