@@ -8,6 +8,7 @@ from polycompress.cli import console
 
 if TYPE_CHECKING:
     from polycompress.pipelines.mixture import MixtureReport
+    from polycompress.pipelines.mixture_text import Candidate
 
 
 def show_mixture(report: MixtureReport) -> None:
@@ -16,15 +17,16 @@ def show_mixture(report: MixtureReport) -> None:
         (
             f"{item.language.name} ({item.language.code})",
             console.percent(item.share),
-            f"{console.percent(item.low)} to {console.percent(item.high)}",
-            _text(item.candidate.bytes, item.candidate.rough, item.candidate.cut),
+            f"{100 * item.low:.1f} to {console.percent(item.high)}",
+            console.number(item.merges),
+            _text(item.candidate),
         )
         for item in sorted(report.languages, key=lambda item: -item.share)
     ]
     console.print_facts(
         rows,
-        f"training text of the tokenizer of {report.name}, among these {len(rows)} languages",
-        ("", "share of bytes", "95 % interval", "judged by"),
+        f"{report.name}: what its tokenizer was trained on, out of {len(rows)} languages",
+        ("", "share of bytes", "95 % interval", "own merges", "text"),
     )
     left_out = [
         (report.merges_absent, "never occur in the text"),
@@ -32,6 +34,7 @@ def show_mixture(report: MixtureReport) -> None:
         (report.merges_redundant, "are a converter's other ways to build a token"),
     ]
     notes = [f"{count:,} {what}" for count, what in left_out if count]
+    console.print_line("own merges: those at least half of whose occurrences are this language's")
     console.print_line(
         f"{report.merges_used:,} of {report.merges_listed:,} merges used"
         + (f"; left out on the way: {', '.join(notes)}" if notes else "")
@@ -39,7 +42,7 @@ def show_mixture(report: MixtureReport) -> None:
     console.print_line(f"trust: {report.trust.level}. {report.trust.text}")
 
 
-def _text(size: int, rough: bool, cut: bool) -> str:
-    if rough:
-        return "word frequencies"
-    return f"{'the first ' if cut else ''}{console.megabytes(size)} of text"
+def _text(candidate: Candidate) -> str:
+    if candidate.rough:
+        return "word list"
+    return f"{'first ' if candidate.cut else ''}{console.megabytes(candidate.bytes)}"

@@ -18,9 +18,16 @@ from polycompress.pipelines.loading import Vocabulary, asked_languages, open_voc
 from polycompress.pipelines.mixture_text import Candidate, CandidateWords, collect_words
 from polycompress.vocab.document import boundary_mark, is_byte_level, model_type
 from polycompress.vocab.frequencies import word_buckets
-from polycompress.vocab.merge_replay import Organic, organic_merges, replay, word_ids
-from polycompress.vocab.mixture import bootstrap_shares, merge_ratios, segment_counts, solve_shares
+from polycompress.vocab.merge_replay import replay, word_ids
+from polycompress.vocab.mixture import (
+    bootstrap_shares,
+    merge_ratios,
+    merges_by_language,
+    segment_counts,
+    solve_shares,
+)
 from polycompress.vocab.mixture_trust import Signs, Trust, judge
+from polycompress.vocab.organic_merges import Organic, organic_merges
 
 DEFAULT_MERGES: Final = 3000
 """The first merges are made of the most counts: later ones cost time and add noise."""
@@ -29,6 +36,8 @@ MIN_MERGES: Final = 50
 UNIT: Final = "share of bytes of UTF-8 text"
 HARDLY: Final = 0.1
 """A merge whose pair occurs less than so often, by the most frequent pair, hardly occurs."""
+VISIBLE: Final = 0.005
+"""A share of half a per cent or more is one to warn of."""
 _Z95: Final = 1.96
 
 _NO_ORDER: Final = {
@@ -47,6 +56,8 @@ class LanguageShare:
     low: float
     """Lower end of the 95 % interval."""
     high: float
+    merges: int
+    """Merges at least half of whose occurrences are this language's: what its share rests on."""
     candidate: Candidate
     """The text that stood for it."""
 
@@ -86,6 +97,7 @@ class MixtureReport:
                 item.language.code: {
                     "share": item.share,
                     "interval": [item.low, item.high],
+                    "merges": item.merges,
                     **item.candidate.as_dict(),
                 }
                 for item in self.languages
@@ -177,9 +189,7 @@ def infer_from_words(
     """Estimate shares from words that were collected already; for arguments and errors see ``infer_mixture``."""
     weights = words.matrix()
     symbols, owner = word_ids(words.words, vocabulary.document["model"])
-    history = replay(
-        symbols, owner, merges, progress=_part(progress, "replaying merges", len(merges.left))
-    )
+    history = replay(symbols, owner, merges, progress=_part(progress, "replaying merges", len(merges.left)))
     pooling = np.zeros(words.block_bytes.shape + words.block_bytes.shape[:1])
     pooling[range(len(pooling)), :, range(len(pooling))] = 1 / words.block_bytes.sum(axis=1, keepdims=True)
     counts = segment_counts(history, weights @ pooling.reshape(-1, len(pooling)))
@@ -195,6 +205,7 @@ def infer_from_words(
         seed=seed,
         progress=_part(progress, "bootstrap", samples),
     )
+    owned = merges_by_language(history, counts, solution.shares)
     width = _Z95 * drawn.std(axis=0, ddof=1)
     shares = tuple(
         LanguageShare(
@@ -202,9 +213,10 @@ def infer_from_words(
             share=float(share),
             low=float(max(0.0, share - half)),
             high=float(min(1.0, share + half)),
+            merges=int(own),
             candidate=candidate,
         )
-        for candidate, share, half in zip(words.candidates, solution.shares, width, strict=True)
+        for candidate, share, half, own in zip(words.candidates, solution.shares, width, owned, strict=True)
     )
     ratios = merge_ratios(history, counts, solution)[~merges.blank]
     unexplained = float(np.mean(ratios < HARDLY))
@@ -225,6 +237,7 @@ def infer_from_words(
                 unexplained=unexplained,
                 violation=solution.violation,
                 merges=int(np.count_nonzero(used)),
+                own_merges={item.language.name: item.merges for item in shares if item.share >= VISIBLE},
                 text_bytes={item.language.name: item.bytes for item in words.candidates if not item.rough},
                 rough=tuple(item.language.name for item in words.candidates if item.rough),
                 trimmed=trimmed,
@@ -263,7 +276,9 @@ def _organic(vocabulary: Vocabulary, merges: int, name: str) -> Organic:
         document["model"], merges, byte_level=is_byte_level(document), mark=boundary_mark(document)
     )
     if not len(chosen.left):
-        raise InputError(f"{name}: its BPE tokenizer lists no merges, so there is no order to read a mixture from")
+        raise InputError(
+            f"{name}: its BPE tokenizer lists no merges, so there is no order to read a mixture from"
+        )
     return chosen
 
 

@@ -21,7 +21,7 @@ from polycompress.vocab.alphabet import byte_symbols
 from polycompress.vocab.counting import segmenting
 from polycompress.vocab.document import boundary_mark, is_byte_level
 from polycompress.vocab.frequencies import weighted_forms, word_buckets
-from polycompress.vocab.merge_replay import Organic
+from polycompress.vocab.organic_merges import Organic
 from polycompress.vocab.splitting import word_rule
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ LINES_TOGETHER: Final = 16
 """Neighbouring lines that go into the same block: they are about the same thing."""
 MAX_LANGUAGE_BYTES: Final = 2_000_000
 """Text read of each language at most, about equally from each of its files."""
-MAX_BYTES: Final = 12_000_000
-"""The same for all together: what bounds time and memory."""
+MAX_BYTES: Final = 10_000_000
+"""The same for all together: what bounds time and memory (some 1.2 GB)."""
 FORMS: Final = 50_000
 """Word forms that stand for a language without text."""
 
@@ -147,7 +147,11 @@ def word_splitter(vocabulary: Vocabulary, merges: Organic) -> Callable[[str], li
 
     def split(line: str) -> list[str]:
         text = normalizer.normalize_str(line) if normalizer is not None else line
-        parts = [part for part, _ in pre_tokenizer.pre_tokenize_str(text)] if pre_tokenizer is not None else [text]
+        parts = (
+            [part for part, _ in pre_tokenizer.pre_tokenize_str(text)]
+            if pre_tokenizer is not None
+            else [text]
+        )
         if boundary is not None:
             parts = [word for part in parts for word in boundary.split(part)]
         return [part for part in parts if part]
@@ -265,5 +269,10 @@ def _read_forms(
         gathered.add(place * BLOCKS + block, words)
     gathered.block_bytes[place] = size / BLOCKS
     return Candidate(
-        language=language, bytes=0, lines=made.forms, source="built-in word frequencies", rough=True, cut=False
+        language=language,
+        bytes=0,
+        lines=made.forms,
+        source="built-in word frequencies",
+        rough=True,
+        cut=False,
     )

@@ -17,6 +17,7 @@ WIDE: Final = 0.05
 LITTLE_BYTES: Final = 200_000
 """Less text than this per candidate is little."""
 FEW_MERGES: Final = 500
+FEW_OWN_MERGES: Final = 15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,8 @@ class Signs:
     """Total violation by the occurrences of all merges."""
     merges: int
     """Merges used."""
+    own_merges: Mapping[str, int]
+    """Merges that are mostly one candidate's, by candidate; those with a share to speak of."""
     text_bytes: Mapping[str, int]
     """Bytes of text by candidate, those with text."""
     rough: tuple[str, ...]
@@ -102,6 +105,9 @@ def _doubts(signs: Signs) -> list[str]:
         found.append(
             f"there is less than {LITTLE_BYTES // 1000} kB of text for {', '.join(little)} (give more)"
         )
+    thin = [name for name, merges in signs.own_merges.items() if merges < FEW_OWN_MERGES]
+    if thin:
+        found.append(f"hardly any merge is mostly the own of {', '.join(thin)}, so that share is a guess")
     if signs.merges < FEW_MERGES:
         found.append(f"only {signs.merges:,} merges could be used")
     return found
