@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -115,6 +116,18 @@ def test_counts_are_as_good_as_the_corpus(source: Path, german: Path, tmp_path: 
         counted = inspect(source, langs=langs, counts=tmp_path / "counts.npz")
         assert counted.profiles == read.profiles
         assert counted.frontiers == read.frontiers
+    without_texts = replace(counts, held_out_texts=None)
+    save_counts(
+        Counts(
+            tokenizer_sha256=vocabulary.sha256,
+            vocab_size=vocabulary.size,
+            languages={"deu-Latn": without_texts},
+        ),
+        tmp_path / "no-texts.npz",
+    )
+    (profile,) = inspect(source, counts=tmp_path / "no-texts.npz").profiles
+    assert (profile.tokens_per_word, profile.continued_words) == (None, None)
+    assert profile.tokens_per_character == read.profiles[0].tokens_per_character
     with pytest.raises(InputError, match=r"counts of deu-Latn, but asked for is tur-Latn"):
         inspect(source, langs="tr", counts=tmp_path / "counts.npz")
 
