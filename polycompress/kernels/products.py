@@ -15,13 +15,16 @@ _ROWS_AT_ONCE = 16_384
 
 
 def working_dtype(*tensors: Tensor) -> torch.dtype:
-    """The dtype in which these tensors are multiplied: autocast's where it is on, else the widest of theirs."""
-    device = tensors[0].device.type
-    if torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device)
+    """The dtype in which these tensors are multiplied.
+
+    It is the widest of theirs, or autocast's where that is on; autocast leaves float64 alone.
+    """
     dtype = tensors[0].dtype
     for tensor in tensors[1:]:
         dtype = torch.promote_types(dtype, tensor.dtype)
+    device = tensors[0].device.type
+    if torch.is_autocast_enabled(device) and dtype is not torch.float64:
+        return torch.get_autocast_dtype(device)
     return dtype
 
 

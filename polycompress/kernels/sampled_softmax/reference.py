@@ -23,9 +23,10 @@ def sampled_softmax_reference(
         return sum((part.sum() * 0.0 for part in parts), start=hidden.new_zeros(()))
     wanted = labels[kept].long()
     own = wanted.unique()
+    present = set(own.tolist())
     others: dict[int, float] = {}
     for token, log_probability in zip(negatives.tolist(), log_inclusion.tolist(), strict=True):
-        if token not in set(own.tolist()):
+        if token not in present:
             others.setdefault(token, log_probability)
     ids = torch.tensor([*own.tolist(), *others], device=hidden.device)
     correction = torch.tensor(
