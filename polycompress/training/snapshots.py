@@ -156,11 +156,20 @@ def check_identity(snapshot: Snapshot, identity: Mapping[str, Any]) -> None:
     theirs = _read_json(snapshot.path / CONFIG)
     if not isinstance(theirs, dict):
         raise InputError(f"{snapshot.path / CONFIG}: is no JSON object. Restore the file.")
+    refuse_difference(snapshot.path, theirs, identity)
+
+
+def refuse_difference(path: Path, theirs: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Refuse a run or a snapshot that is not of a model and configuration.
+
+    Raises:
+        SnapshotMismatchError: With every field that differs, and both values.
+    """
     different = differing_fields(theirs, json.loads(json.dumps(identity)))
     if different:
         fields = "\n".join(f"  {name}: {old!r} there, {new!r} now" for name, (old, new) in different.items())
         raise SnapshotMismatchError(
-            f"{snapshot.path}: belongs to another run; these fields differ:\n{fields}\nGo on with the model and the "
+            f"{path}: belongs to another run; these fields differ:\n{fields}\nGo on with the model and the "
             "options of before, or start a new run in another directory."
         )
 

@@ -1,0 +1,263 @@
+"""The loop: steps, lines of the log, evaluations and snapshots, until the last step or a signal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import torch
+
+from polycompress.errors import StorageError
+from polycompress.modeldir.atomic import atomic_file
+from polycompress.training.batches import Batch
+from polycompress.training.config import TrainingConfig
+from polycompress.training.devices import Devices
+from polycompress.training.errors import NonFiniteLossError, StoppedError
+from polycompress.training.memory import memory_mib, peak_memory_mib
+from polycompress.training.metrics import MetricSink
+from polycompress.training.optimisers import SplitAdamW
+from polycompress.training.runs import SNAPSHOTS
+from polycompress.training.schedules import rate_share
+from polycompress.training.signals import StopSignals
+from polycompress.training.snapshots import newest_snapshot, prune_snapshots, save_snapshot
+from polycompress.training.state import capture, restore
+from polycompress.training.step import BadBatches, StepResult, Task, train_step
+
+logger = logging.getLogger(__name__)
+
+FAILED: Final = "failed"
+_SIGNAL_NAMES: Final = {2: "SIGINT", 15: "SIGTERM"}
+
+
+class Data(Protocol):
+    """Batches without an end, that can be taken up where they were left; ``BatchLoader`` is one."""
+
+    @property
+    def tokens(self) -> dict[str, int]:
+        """Given so far to all processes together, by language."""
+
+    def next(self) -> Batch | None:
+        """This process's next batch, or None at the end."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position, the same on every process."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to a position."""
+
+
+@dataclass(slots=True)
+class TrainState:
+    """How far a run has come."""
+
+    step: int = 0
+    """Optimiser steps done."""
+    tokens: int = 0
+    seconds: float = 0.0
+    """Of computing, interruptions left out."""
+    held_out: dict[str, float] = field(default_factory=dict)
+    """What the last evaluation measured."""
+    since_log: dict[str, float] = field(
+        default_factory=lambda: {"steps": 0, "loss": 0.0, "tokens": 0, "seconds": 0.0}
+    )
+    """Sums since the last line of the log."""
+
+    def add(self, result: StepResult, seconds: float) -> None:
+        """Count a step."""
+        self.step += 1
+        self.tokens += result.tokens
+        self.seconds += seconds
+        for name, value in (
+            ("steps", 1),
+            ("loss", result.loss),
+            ("tokens", result.tokens),
+            ("seconds", seconds),
+        ):
+            self.since_log[name] += value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """What a run is made of; the loop knows nothing else."""
+
+    task: Task
+    model: torch.nn.Module
+    """Whose parameters are saved; ``task.module`` may be wrapped."""
+    optimiser: SplitAdamW
+    data: Data
+    devices: Devices
+    metrics: MetricSink
+    out: Path
+    """The run's directory."""
+    identity: Mapping[str, Any]
+    """What the run is, for its snapshots."""
+    generators: Mapping[str, torch.Generator] = field(default_factory=dict)
+    """Besides torch's own."""
+    evaluate: Callable[[], Mapping[str, float]] | None = None
+    """Measures on held-out text; lower is better."""
+    locate: Callable[[int], str] = str
+    """Which text an id is, in words."""
+
+
+def train(parts: Parts, config: TrainingConfig, state: TrainState) -> TrainState:
+    """Train to the last step.
+
+    Args:
+        parts: Of the run.
+        config: Its settings.
+        state: Where it stands, see ``resume``; it is changed.
+
+    Returns:
+        The state at the end; the last step is saved.
+
+    Raises:
+        StoppedError: A signal came; the state is saved.
+        NonFiniteLossError: The loss is not finite; the batch is written out, and snapshots stay as they are.
+        OutOfMemoryError: A batch does not fit, in halves neither.
+        StorageError: The disk refused; older snapshots stay.
+    """
+    with StopSignals() as signals:
+        while state.step < config.steps:
+            begun = time.perf_counter()
+            result, rate = _step(parts, config, state)
+            state.add(result, time.perf_counter() - begun)
+            stop = _agreed(parts.devices, signals.received)
+            last = state.step == config.steps
+            save = last or stop is not None or state.step % config.snapshots.every_steps == 0
+            evaluated = not stop and _evaluate(parts, config, state, save)
+            if last or evaluated or state.step % config.log_every == 0:
+                _log(parts, config, state, result, rate, evaluated)
+            if save:
+                _save(parts, config, state, evaluated)
+            if stop is not None and not last:
+                raise StoppedError(_stopped(parts.out, state.step, stop), stop)
+    return state
+
+
+def resume(parts: Parts, snapshot_parts: Mapping[str, Any]) -> TrainState:
+    """Bring everything to where a snapshot was taken; the state to go on with."""
+    restore(
+        snapshot_parts,
+        model=parts.model,
+        optimiser=parts.optimiser,
+        devices=parts.devices,
+        generators=parts.generators,
+    )
+    parts.data.load_state_dict(snapshot_parts["data"])
+    return TrainState(**snapshot_parts["state"])
+
+
+def _step(parts: Parts, config: TrainingConfig, state: TrainState) -> tuple[StepResult, float]:
+    rate = config.optimiser.learning_rate * rate_share(config.schedule, state.step, config.steps)
+    batches = []
+    for _ in range(config.accumulation):
+        batch = parts.data.next()
+        assert batch is not None, "the data have no end"
+        batches.append(batch)
+    try:
+        result = train_step(
+            parts.task,
+            parts.optimiser,
+            parts.devices,
+            batches,
+            step=state.step + 1,
+            learning_rate=rate,
+            max_grad_norm=config.optimiser.max_grad_norm,
+        )
+    except BadBatches as error:
+        raise _written_out(parts, error, state.step + 1) from error
+    return result, rate
+
+
+def _evaluate(parts: Parts, config: TrainingConfig, state: TrainState, save: bool) -> bool:
+    due = state.step % config.evaluate_every == 0 if config.evaluate_every else save
+    if parts.evaluate is None or not (due or state.step == config.steps):
+        return False
+    parts.task.module.eval()
+    state.held_out = dict(parts.evaluate())
+    parts.task.module.train()
+    return True
+
+
+def _log(
+    parts: Parts, config: TrainingConfig, state: TrainState, result: StepResult, rate: float, evaluated: bool
+) -> None:
+    since = state.since_log
+    speed = since["tokens"] / max(since["seconds"], 1e-9)
+    record = {
+        "step": state.step,
+        "steps": config.steps,
+        "loss": since["loss"] / max(1, since["steps"]),
+        **(state.held_out if evaluated else {}),
+        "learning_rate": rate,
+        "gradient_norm": result.gradient_norm,
+        "tokens": state.tokens,
+        "tokens_per_second": speed,
+        "seconds": state.seconds,
+        "memory_mib": memory_mib(parts.devices.device),
+        "peak_memory_mib": peak_memory_mib(parts.devices.device),
+        "language_tokens": parts.data.tokens,
+    }
+    state.since_log = {"steps": 0, "loss": 0.0, "tokens": 0, "seconds": 0.0}
+    if parts.devices.is_main:
+        parts.metrics.log(record)
+
+
+def _save(parts: Parts, config: TrainingConfig, state: TrainState, evaluated: bool) -> None:
+    root = parts.out / SNAPSHOTS
+    score = state.held_out.get(config.snapshots.metric) if evaluated else None
+    tree = capture(
+        model=parts.model, optimiser=parts.optimiser, devices=parts.devices, generators=parts.generators
+    )
+    tree |= {"data": parts.data.state_dict(), "state": asdict(state)}
+    if parts.devices.is_main:
+        try:
+            save_snapshot(root, state.step, tree, parts.identity, score=score)
+        except StorageError as error:
+            older = newest_snapshot(root)
+            stays = f"The snapshot {older.path} stays" if older else "There is no older snapshot"
+            raise StorageError(f"{error} {stays}; make room and go on with --resume.") from error
+        prune_snapshots(root, keep_last=config.snapshots.keep_last, keep_best=config.snapshots.keep_best)
+    parts.devices.wait()
+
+
+def _agreed(devices: Devices, received: int | None) -> int | None:
+    """The signal that any process got: all have to stop after the same step."""
+    (most,) = devices.total([float(received or 0)]) if devices.world_size > 1 else [float(received or 0)]
+    if not most:
+        return None
+    return received or 15
+
+
+def _stopped(out: Path, step: int, signum: int) -> str:
+    name = _SIGNAL_NAMES.get(signum, f"signal {signum}")
+    return f"stopped by {name} after step {step}, which is saved in {out / SNAPSHOTS}. Go on with --resume."
+
+
+def _written_out(parts: Parts, error: BadBatches, step: int) -> NonFiniteLossError:
+    """Write bad batches beside the run, and say where."""
+    path = parts.out / FAILED / f"step-{step}-process-{parts.devices.rank}.json"
+    older = newest_snapshot(parts.out / SNAPSHOTS)
+    stays = f"The snapshot {older.path} stays." if older else "There is no snapshot yet."
+    texts = [text_id for batch in error.batches for text_id in batch.text_ids]
+    dump = [
+        {"loss": str(loss) if not math.isfinite(loss) else loss, **batch.as_dict()}
+        for batch, loss in zip(error.batches, error.losses, strict=True)
+    ]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path, "w") as file:
+            json.dump({"step": step, "texts": {i: parts.locate(i) for i in texts}, "batches": dump}, file)
+        where = f"written to {path}"
+    except OSError as trouble:
+        where = f"not written ({trouble})"
+    return NonFiniteLossError(
+        f"{error}; they are {where}. {stays} Lower the learning rate, lengthen the warm-up, use fp32, or look at the "
+        "texts."
+    )

@@ -1,0 +1,204 @@
+"""One optimiser step: forward and backward over its batches, rows gathered, gradients clipped, weights updated."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from polycompress.training.batches import Batch
+from polycompress.training.devices import Devices
+from polycompress.training.errors import NonFiniteLossError, OutOfMemoryError, listed
+from polycompress.training.memory import free_cached_memory, is_out_of_memory
+from polycompress.training.optimisers import SplitAdamW
+from polycompress.training.rows import clip_gradients, gather_gradients_
+
+logger = logging.getLogger(__name__)
+
+
+class Inputs(Protocol):
+    """What a forward pass takes."""
+
+    @property
+    def inputs(self) -> Mapping[str, Tensor]:
+        """Arguments of the module."""
+
+    @property
+    def rows(self) -> Tensor | None:
+        """Rows of sparse tables that it reads; None where there are no such tables."""
+
+
+class Task(Protocol):
+    """What is trained: a module whose result is a mean loss, and how batches become its arguments."""
+
+    @property
+    def module(self) -> nn.Module:
+        """Called with ``prepare(batch).inputs``; the result is a scalar."""
+
+    def weight(self, batch: Batch) -> int:
+        """Over how many things (labelled positions, texts) the loss of a batch is a mean."""
+
+    def prepare(self, batch: Batch) -> Inputs:
+        """Arguments, on the module's device."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step measured."""
+
+    loss: float
+    """The mean over everything labelled in the step, on all processes."""
+    gradient_norm: float
+    """Before clipping."""
+    tokens: int
+    """On all processes, without padding."""
+
+
+class BadBatches(NonFiniteLossError):
+    """With the batches themselves, so that they can be written out."""
+
+    def __init__(self, message: str, batches: Sequence[Batch], losses: Sequence[float]) -> None:
+        super().__init__(message)
+        self.batches, self.losses = tuple(batches), tuple(losses)
+
+
+def train_step(
+    task: Task,
+    optimiser: SplitAdamW,
+    devices: Devices,
+    batches: Sequence[Batch],
+    *,
+    step: int,
+    learning_rate: float,
+    max_grad_norm: float,
+) -> StepResult:
+    """Train on some batches at once, as on one large one: the loss is the mean over all that is labelled in them.
+
+    Batches that do not fit into memory are tried once more in halves.
+
+    Args:
+        task: What is trained.
+        optimiser: Of its parameters.
+        devices: The processes.
+        batches: Of this process; at least one.
+        step: Number of the step, from 1, for messages.
+        learning_rate: Of this step.
+        max_grad_norm: Gradients are scaled down to it; 0: never.
+
+    Raises:
+        BadBatches: The loss or the gradient is not finite; weights and optimiser are as before.
+        OutOfMemoryError: The halves do not fit either.
+    """
+    labelled, tokens = devices.total(
+        [sum(task.weight(batch) for batch in batches), sum(batch.tokens for batch in batches)]
+    )
+    losses = _backward(task, optimiser, devices, batches, max(1.0, labelled))
+    if losses is None:
+        batches = _halved(devices, batches, step)
+        losses = _backward(task, optimiser, devices, batches, max(1.0, labelled))
+        if losses is None:
+            optimiser.zero_grad(set_to_none=True)
+            raise OutOfMemoryError(_too_large(batches, step, "in halves neither"))
+    gather_gradients_(optimiser.tables)
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    norm = float(clip_gradients(parameters, max_grad_norm or math.inf))
+    shares = [
+        loss * task.weight(batch) / max(1.0, labelled) for loss, batch in zip(losses, batches, strict=True)
+    ]
+    (loss,) = devices.total([sum(shares)])
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        optimiser.zero_grad(set_to_none=True)
+        raise _bad(batches, losses, step, loss, norm)
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    return StepResult(loss, norm, int(tokens))
+
+
+def _backward(
+    task: Task, optimiser: SplitAdamW, devices: Devices, batches: Sequence[Batch], labelled: float
+) -> list[float] | None:
+    """Gradients of the mean loss, in the parameters; the loss of each batch, or None where memory did not suffice."""
+    losses: list[Tensor] = []
+    try:
+        for number, batch in enumerate(batches, start=1):
+            prepared = task.prepare(batch)
+            if prepared.rows is not None:
+                optimiser.before_forward(prepared.rows)
+            with devices.computing(task.module, last=number == len(batches)):
+                loss = task.module(**prepared.inputs)
+                # Wrappers take the mean over processes; this makes it the mean over what is labelled.
+                share = task.weight(batch) * devices.world_size / labelled
+                (loss.float() * share).backward()
+            losses.append(loss.detach())
+        return [float(loss) for loss in losses]
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    # The traceback, which holds the forward pass's tensors, is gone by here.
+    losses.clear()
+    optimiser.zero_grad(set_to_none=True)
+    free_cached_memory(devices.device)
+    return None
+
+
+def _halved(devices: Devices, batches: Sequence[Batch], step: int) -> list[Batch]:
+    """Each batch in two, with a warning."""
+    halves = [half for batch in batches for half in batch.split()]
+    if len(halves) == len(batches):
+        raise OutOfMemoryError(_too_large(batches, step, "and one text alone cannot be split"))
+    if devices.world_size > 1:  # the others are waiting for this one's gradients already
+        raise OutOfMemoryError(
+            _too_large(batches, step, "and runs of several processes do not split batches")
+        )
+    logger.warning(
+        "step %d: out of memory; its batches are split in halves and accumulated. Lower the token budget if this "
+        "happens often",
+        step,
+    )
+    return halves
+
+
+def _too_large(batches: Sequence[Batch], step: int, why: str) -> str:
+    shape = max(
+        (tuple(batch.input_ids.shape) for batch in batches),
+        key=lambda rows_width: rows_width[0] * rows_width[1],
+    )
+    texts = [text_id for batch in batches for text_id in batch.text_ids]
+    return (
+        f"step {step}: out of memory with batches of up to {shape[0]} rows of {shape[1]} tokens, {why} (texts "
+        f"{listed(texts)}). Lower the token budget or the length, use bf16, or accumulate more and smaller batches."
+    )
+
+
+def _bad(
+    batches: Sequence[Batch], losses: Sequence[float], step: int, loss: float, norm: float
+) -> BadBatches:
+    pairs = [pair for pair in zip(batches, losses, strict=True) if not math.isfinite(pair[1])]
+    what = (
+        f"the loss is {loss}"
+        if not math.isfinite(loss)
+        else f"the loss is {loss:.4g}, but its gradient's norm {norm}"
+    )
+    pairs = pairs or list(zip(batches, losses, strict=True))
+    texts = [text_id for batch, _ in pairs for text_id in batch.text_ids]
+    return BadBatches(
+        f"step {step}: {what}. The texts of the batch are {listed(texts)}",
+        [batch for batch, _ in pairs],
+        [value for _, value in pairs],
+    )
+
+
+def no_gradient(task: Task, optimiser: SplitAdamW, devices: Devices, batch: Batch) -> float:
+    """The loss of a batch, nothing learnt from it."""
+    prepared: Any = task.prepare(batch)
+    if prepared.rows is not None:
+        optimiser.before_forward(prepared.rows)
+    with torch.no_grad(), devices.computing(task.module, last=True):
+        return float(task.module(**prepared.inputs))
