@@ -130,12 +130,41 @@ def check_views(device: str, impl: str) -> None:
     assert not torch.equal(table[1], before[1, 3:14])
 
 
+def check_caught_up_or_not(device: str, impl: str) -> None:
+    """A row ends with the same bits whether or not it was caught up before the update."""
+    for kind in (torch.float32, torch.bfloat16):
+        ends = []
+        rows = torch.tensor([0, 2], device=device)
+        for caught in (True, False):
+            table = values(3, 33).to(kind).to(device)
+            state = RowState.zeros(table)
+            if caught:
+                catch_up_(table, rows, state, -0.123, impl=impl)
+            rowwise_adamw_(
+                table,
+                rows,
+                values(2, 33, seed=1).float().to(device),
+                state,
+                lr=0.01,
+                weight_decay=0.1,
+                decay_sum=-0.123,
+                impl=impl,
+            )
+            ends.append((table, state.decayed))
+        assert torch.equal(ends[0][0], ends[1][0])
+        assert torch.equal(ends[0][1], ends[1][1])
+
+
 def body_all(device: str) -> None:
     check_all(device, "triton")
 
 
 def body_views(device: str) -> None:
     check_views(device, "triton")
+
+
+def body_caught_up_or_not(device: str) -> None:
+    check_caught_up_or_not(device, "triton")
 
 
 def body_many_touches(device: str) -> None:
@@ -157,12 +186,13 @@ def body_many_touches(device: str) -> None:
         assert int(state.touches[1]) == count
 
 
-BODIES = [body_all, body_views, body_many_touches]
+BODIES = [body_all, body_views, body_caught_up_or_not, body_many_touches]
 
 
 def test_reference_against_the_equations() -> None:
     check_all("cpu", "reference")
     check_views("cpu", "reference")
+    check_caught_up_or_not("cpu", "reference")
 
 
 @given(
@@ -205,7 +235,7 @@ def test_triton_on_a_gpu(body) -> None:  # noqa: ANN001
 def test_compiles_without_a_gpu(architecture: int, kind: str, per_row: bool) -> None:
     from polycompress.kernels.rowwise_adamw import kernel
 
-    numbers = ("lr", "beta1", "beta2", "rest1", "rest2", "log_beta1", "log_beta2", "eps")
+    numbers = ("lr", "beta1", "beta2", "rest1", "rest2", "log_beta1", "log_beta2", "eps", "shrink")
     decay = {"decay_high": "fp32", "decay_low": "fp32"}
     compile_kernel(
         kernel._rowwise_adamw_kernel,
@@ -223,6 +253,8 @@ def test_compiles_without_a_gpu(architecture: int, kind: str, per_row: bool) -> 
             "grads_stride_d": "i64",
             **dict.fromkeys(numbers, "fp32"),
             **decay,
+            "next_high": "fp32",
+            "next_low": "fp32",
         },
         {"PER_ROW": per_row, "COLUMNS": 1024},
         architecture,

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from polycompress.errors import InputError
 from polycompress.kernels.choosing import Impl
 from polycompress.kernels.embedding_gradient.op import embedding_gradient
+from polycompress.kernels.prepared import sparse_rows
 
 
 def sparse_embedding(
@@ -67,22 +68,6 @@ class _SparseLookup(torch.autograd.Function):  # type: ignore[misc]
             kept = rows != ctx.padding_idx
             rows, sums = rows[kept], sums[kept]
         return None, sparse_rows(rows, sums.to(ctx.table_dtype), ctx.table_shape), None, None
-
-
-def sparse_rows(rows: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A sparse COO gradient, marked coalesced.
-
-    Args:
-        rows: (R,) int64, increasing and distinct.
-        values: (R, d).
-        shape: (V, d), the table's.
-
-    Returns:
-        (V, d) sparse.
-    """
-    return torch.sparse_coo_tensor(
-        rows.unsqueeze(0), values, shape, is_coalesced=True, check_invariants=False
-    )
 
 
 class SparseEmbedding(nn.Embedding):  # type: ignore[misc]

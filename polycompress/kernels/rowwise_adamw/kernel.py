@@ -1,10 +1,10 @@
 """Triton: one program per touched row, everything in one pass over it.
 
-For a row with weights w, gradient g, moments m and v, n = its touches with this one, C the decay sum with this step:
+For a row with weights w, gradient g, moments m and v, n = its touches with this one, C the decay sum before this step:
 
     m <- beta1 * m + (1 - beta1) * g
     v <- beta2 * v + (1 - beta2) * g^2                  (one per row: the mean of g^2 over the row)
-    w <- exp(C - decayed) * w - lr / (1 - beta1^n) * m / (sqrt(v / (1 - beta2^n)) + eps)
+    w <- (1 - lr * weight_decay) * exp(C - decayed) * w - lr / (1 - beta1^n) * m / (sqrt(v / (1 - beta2^n)) + eps)
 
 Moments and weights are read once and written once. What depends on n and C is computed in float64, once per row: near
 1, a float32 has too few digits for 1 - beta2^n and C.
@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from polycompress.kernels.rowwise_adamw.state import RowState
+from polycompress.kernels.rowwise_adamw.state import RowState, next_decay_sum
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -43,8 +43,11 @@ def _rowwise_adamw_kernel(
     log_beta1: tl.tensor,
     log_beta2: tl.tensor,
     eps: tl.tensor,
+    shrink: tl.tensor,
     decay_high: tl.tensor,
     decay_low: tl.tensor,
+    next_high: tl.tensor,
+    next_low: tl.tensor,
     PER_ROW: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
@@ -76,10 +79,12 @@ def _rowwise_adamw_kernel(
         tl.store(second + row * width + columns, square, mask=inside)
 
     weights = tl.load(table + row * table_stride + columns, mask=inside, other=0.0).to(tl.float32)
-    weights = owed * weights - (lr / bias1) * moment / (tl.sqrt(square / bias2) + eps)
+    # First what catch_up_ does, rounding included: it must not matter whether a row was caught up before.
+    weights = (owed * weights).to(table.dtype.element_ty).to(tl.float32)
+    weights = shrink * weights - (lr / bias1) * moment / (tl.sqrt(square / bias2) + eps)
     tl.store(table + row * table_stride + columns, weights.to(table.dtype.element_ty), mask=inside)
     tl.store(touches + row, count)
-    tl.store(decayed + row, decay_sum)
+    tl.store(decayed + row, tl.full((), next_high, tl.float64) + tl.full((), next_low, tl.float64))
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -116,12 +121,12 @@ def rowwise_adamw_triton_(
     lr: float,
     betas: tuple[float, float],
     eps: float,
+    weight_decay: float,
     decay_sum: float,
 ) -> None:
     """One step for the given rows, R > 0; see ``rowwise_adamw_reference_``."""
     width = table.shape[1]
     columns = triton.next_power_of_2(width)
-    high, low = _split(decay_sum)
     _rowwise_adamw_kernel[(rows.numel(),)](
         table,
         rows,
@@ -142,8 +147,9 @@ def rowwise_adamw_triton_(
         _log(betas[0]),
         _log(betas[1]),
         float(eps),
-        high,
-        low,
+        1.0 - lr * weight_decay,
+        *_split(decay_sum),
+        *_split(next_decay_sum(decay_sum, lr, weight_decay)),
         PER_ROW=state.second.ndim == 1,
         COLUMNS=columns,
         num_warps=_warps(columns),
@@ -154,15 +160,13 @@ def catch_up_triton_(table: Tensor, rows: Tensor, state: RowState, *, decay_sum:
     """Apply the decay that the given rows are owed, R > 0; see ``catch_up_``."""
     width = table.shape[1]
     columns = triton.next_power_of_2(width)
-    high, low = _split(decay_sum)
     _catch_up_kernel[(rows.numel(),)](
         table,
         rows,
         state.decayed,
         width,
         table.stride(0),
-        high,
-        low,
+        *_split(decay_sum),
         COLUMNS=columns,
         num_warps=_warps(columns),
     )

@@ -28,8 +28,9 @@ def rowwise_adamw_(
 
     Each row has its own step count (bias correction by the global step lets a row that comes late overstep up to
     threefold), and its decoupled weight decay is exact for the steps that skipped it: it is multiplied by
-    exp(C - C at its last catch-up), C being the running sum of log(1 - lr * weight_decay) over all steps. The README
-    beside this file states where this differs from dense AdamW.
+    exp(C - C at its last catch-up), C being the running sum of log(1 - lr * weight_decay) over all steps before.
+    Whether a row was caught up before makes no difference, not by one bit. The README beside this file states where
+    this differs from dense AdamW.
 
     The caller keeps C: it passes C before this step, and afterwards goes on with
     ``next_decay_sum(decay_sum, lr, weight_decay)``. Rows must have been caught up (``catch_up_``) to C before they were
@@ -61,7 +62,7 @@ def rowwise_adamw_(
             f"table, got {tuple(grads.shape)} {grads.dtype}"
         )
     _check_numbers(lr=lr, eps=eps, beta1=betas[0], beta2=betas[1])
-    decay_sum = next_decay_sum(decay_sum, lr, weight_decay)
+    next_decay_sum(decay_sum, lr, weight_decay)  # refuses a product outside its range
     chosen = choose_impl(impl, "rowwise_adamw_", table, rows, grads, state.first)
     if grads.numel() == 0:
         return
@@ -69,7 +70,17 @@ def rowwise_adamw_(
         step = rowwise_adamw_reference_
         if chosen == "triton" and table.dtype is not torch.float64:
             from polycompress.kernels.rowwise_adamw.kernel import rowwise_adamw_triton_ as step
-        step(table.detach(), rows, grads, state, lr=lr, betas=betas, eps=eps, decay_sum=decay_sum)
+        step(
+            table.detach(),
+            rows,
+            grads,
+            state,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            decay_sum=decay_sum,
+        )
 
 
 def catch_up_(table: Tensor, rows: Tensor, state: RowState, decay_sum: float, *, impl: Impl = "auto") -> None:

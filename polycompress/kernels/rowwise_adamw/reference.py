@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from polycompress.kernels.rowwise_adamw.state import RowState
+from polycompress.kernels.rowwise_adamw.state import RowState, next_decay_sum
 
 
 def rowwise_adamw_reference_(
@@ -17,6 +17,7 @@ def rowwise_adamw_reference_(
     lr: float,
     betas: tuple[float, float],
     eps: float,
+    weight_decay: float,
     decay_sum: float,
 ) -> None:
     """One step for the given rows; see ``rowwise_adamw_``.
@@ -29,7 +30,8 @@ def rowwise_adamw_reference_(
         lr: Learning rate.
         betas: Decay of the two moments.
         eps: Added to the root of the second moment.
-        decay_sum: The running sum of log(1 - lr * weight_decay), this step included.
+        weight_decay: Decoupled weight decay.
+        decay_sum: The running sum of log(1 - lr * weight_decay) before this step.
     """
     beta1, beta2 = betas
     grads = grads.to(state.first.dtype)
@@ -45,20 +47,21 @@ def rowwise_adamw_reference_(
     else:
         second.add_(grads.square().mean(1), alpha=1 - beta2)
         denominator = (second.unsqueeze(1) / second_bias).sqrt_().add_(eps)  # (R, 1)
-    weights = table.index_select(0, rows).to(grads.dtype)
-    weights.mul_(_owed(state, rows, decay_sum).to(grads.dtype).unsqueeze(1))
-    weights.addcdiv_(first * -step_size, denominator)
+    # First what catch_up_ does, rounding included: it must not matter whether a row was caught up before.
+    owed = _owed(state, rows, decay_sum).to(grads.dtype).unsqueeze(1)
+    weights = (table.index_select(0, rows) * owed).to(table.dtype).to(grads.dtype)
+    weights.mul_(1 - lr * weight_decay).addcdiv_(first * -step_size, denominator)
     table.index_copy_(0, rows, weights.to(table.dtype))
     state.first.index_copy_(0, rows, first)
     state.second.index_copy_(0, rows, second)
     state.touches.index_copy_(0, rows, touches)
-    state.decayed.index_fill_(0, rows, decay_sum)
+    state.decayed.index_fill_(0, rows, next_decay_sum(decay_sum, lr, weight_decay))
 
 
 def catch_up_reference_(table: Tensor, rows: Tensor, state: RowState, *, decay_sum: float) -> None:
     """Apply the decay that the given rows are owed; see ``catch_up_``."""
-    factor = _owed(state, rows, decay_sum).to(state.first.dtype).unsqueeze(1)
-    weights = table.index_select(0, rows).to(factor.dtype).mul_(factor)
+    owed = _owed(state, rows, decay_sum).to(state.first.dtype).unsqueeze(1)
+    weights = table.index_select(0, rows) * owed
     table.index_copy_(0, rows, weights.to(table.dtype))
     state.decayed.index_fill_(0, rows, decay_sum)
 

@@ -64,7 +64,7 @@ class RowState:
         Raises:
             InputError: It belongs to a table of another shape.
         """
-        rows = compact["rows"].to(table.device)
+        rows = compact["rows"]
         width = compact["first"].shape[1]
         last = int(rows[-1]) if rows.numel() else -1
         if width != table.shape[1] or last >= table.shape[0]:
@@ -72,6 +72,7 @@ class RowState:
                 f"this optimiser state is of rows up to {last} and width {width}, the table is "
                 f"{tuple(table.shape)}: the snapshot is of another model"
             )
+        rows = rows.to(table.device)
         state = cls.zeros(table, "element" if compact["second"].ndim == 2 else "row")
         for field in fields(cls):
             whole = getattr(state, field.name)
