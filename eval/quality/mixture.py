@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from eval.speed.harness import data_directory, machine, versions
 from polycompress.languages import find_language
-from polycompress.pipelines.mixture import MixtureReport, infer_mixture
+from polycompress.pipelines.mixture import DEFAULT_MERGES, DEFAULT_SAMPLES, MixtureReport, infer_mixture
 
 SIZE = 8000
 SEED = 0
@@ -156,15 +156,15 @@ KINDS = {"byte-level": train_byte_level, "metaspace": train_metaspace, "sentence
 class Bench:
     """A directory with the halves that infer, and tokenizers made on demand."""
 
-    def __init__(self, data: Path, folder: Path) -> None:
-        self._data, self._folder = data, folder
+    def __init__(self, data: Path, folder: Path, training_bytes: int = TRAINING_BYTES) -> None:
+        self._data, self._folder, self._training_bytes = data, folder, training_bytes
         self._made: dict[tuple[str, str], tuple[Path, dict[str, float]]] = {}
 
     def tokenizer(self, kind: str, mixture: Mapping[str, float]) -> tuple[Path, dict[str, float]]:
         """A model directory with a tokenizer only, and the true shares."""
         key = (kind, json.dumps(mixture))
         if key not in self._made:
-            lines, shares = mix(self._data, mixture, TRAINING_BYTES)
+            lines, shares = mix(self._data, mixture, self._training_bytes)
             path = self._folder / f"model-{len(self._made)}"
             path.mkdir()
             (path / "config.json").write_text("{}")
@@ -172,7 +172,15 @@ class Bench:
             self._made[key] = (path, shares)
         return self._made[key]
 
-    def infer(self, model: Path, codes: Sequence[str], *, text: bool = True) -> tuple[MixtureReport, float]:
+    def infer(
+        self,
+        model: Path,
+        codes: Sequence[str],
+        *,
+        text: bool = True,
+        merges: int = DEFAULT_MERGES,
+        samples: int = DEFAULT_SAMPLES,
+    ) -> tuple[MixtureReport, float]:
         """What is inferred among some candidates, and in how many seconds."""
         corpus = []
         for code in codes if text else ():
@@ -181,7 +189,9 @@ class Bench:
                 file.write_text("\n".join(half(self._data, code, 1)), encoding="utf-8")
             corpus.append(f"{code}={file}")
         began = time.perf_counter()
-        report = infer_mixture(model, langs=list(codes), corpus=corpus, seed=SEED)
+        report = infer_mixture(
+            model, langs=list(codes), corpus=corpus, seed=SEED, merges=merges, samples=samples
+        )
         return report, time.perf_counter() - began
 
 
