@@ -8,26 +8,27 @@ line is tokenised once: its token counts, times the count, add up to the counts 
 from __future__ import annotations
 
 import itertools
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polycompress.errors import InputError, PolycompressError
-from polycompress.vocab.splitting import WordRule, all_plain, not_plain, word_rule
+from polycompress.vocab.encoding import (
+    LINES_PER_BATCH,
+    TokenCounter,
+    batched,
+    encode_ids,
+    segmenting,
+)
+from polycompress.vocab.splitting import WordRule, word_rule
+from polycompress.vocab.word_counter import JOINED_LINES_PER_BATCH, WORDS_PER_LINE, WordCounter, joined
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Tokenizer
 
-WORDS_PER_LINE: Final = 256
-LINES_PER_BATCH: Final = 1024
-JOINED_LINES_PER_BATCH: Final = 128
-MAX_DISTINCT_WORDS: Final = 1_000_000
-SELF_CHECK_LINES: Final = 64
+__all__ = ["Tally", "count_texts", "count_weighted", "encode_ids", "segmenting"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +41,8 @@ class Tally:
     characters: int
     bytes: int
     """UTF-8 bytes of the texts, line ends not included."""
+    tokenised: int
+    """UTF-8 bytes that were given to the tokenizer: distinct words, and lines that could not be cut or did not pay."""
     rule: WordRule
     """How lines were cut into words."""
 
@@ -64,6 +67,9 @@ def count_texts(
 ) -> Tally:
     """Count the tokens of texts.
 
+    The memory it takes does not grow with the texts: a batch of lines, at most ``word_counter.MAX_DISTINCT_WORDS``
+    words, and a few arrays over the vocabulary.
+
     Args:
         tokenizer: Made from ``document``, truncation and padding off.
         document: The ``tokenizer.json`` state, which decides how lines may be cut.
@@ -73,20 +79,32 @@ def count_texts(
 
     Returns:
         The tally; its counts equal those of tokenising every line on its own.
+
+    Raises:
+        InputError: The tokenizer cannot segment one of the texts.
+        PolycompressError: It panics.
     """
-    counter = _WordCounter(tokenizer, word_rule(document), vocab_size)
+    totals = np.zeros(vocab_size, dtype=np.int64)
     texts_seen = characters = size = 0
-    for batch in batched(texts, LINES_PER_BATCH):
-        counter.add(batch)
-        together = "".join(batch)
-        batch_bytes = len(together.encode())
-        texts_seen += len(batch)
-        characters += len(together)
-        size += batch_bytes
-        if progress is not None:
-            progress(batch_bytes)
+    with TokenCounter(tokenizer, totals) as tokens:
+        counter = WordCounter(tokenizer, word_rule(document), tokens)
+        for batch in batched(texts, LINES_PER_BATCH):
+            counter.add(batch)
+            together = "".join(batch)
+            batch_bytes = len(together.encode())
+            texts_seen += len(batch)
+            characters += len(together)
+            size += batch_bytes
+            if progress is not None:
+                progress(batch_bytes)
+        counter.finish()
     return Tally(
-        counts=counter.finish(), texts=texts_seen, characters=characters, bytes=size, rule=counter.rule
+        counts=totals,
+        texts=texts_seen,
+        characters=characters,
+        bytes=size,
+        tokenised=counter.tokenised,
+        rule=counter.rule,
     )
 
 
@@ -113,170 +131,11 @@ def count_weighted(
     lead, per_line = (rule.lead, WORDS_PER_LINE) if rule.independent else ("", 1)
     totals = np.zeros(vocab_size, dtype=np.float64)
     lines = (
-        (weight, line) for weight, words in groups.items() for line in _lines(words, lead, per_line, rule)
+        (weight, line) for weight, words in groups.items() for line in joined(words, lead, per_line, rule)
     )
-    _add_weighted(tokenizer, lines, totals, progress)
+    with TokenCounter(tokenizer, totals) as tokens:
+        while batch := list(itertools.islice(lines, JOINED_LINES_PER_BATCH)):
+            tokens.add([line for _, line in batch], [weight for weight, _ in batch])
+            if progress is not None:
+                progress(sum(line.count(" ") + 1 for _, line in batch))
     return totals
-
-
-def encode_ids(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[list[int]]:
-    """Token ids of every text, without special tokens, a batch at a time on all cores."""
-    for batch in batched(texts, LINES_PER_BATCH):
-        for encoding in _encode(tokenizer, batch):
-            yield encoding.ids
-
-
-@contextmanager
-def segmenting() -> Iterator[None]:
-    """Turn what the tokenizers library raises while it segments text into errors of ours.
-
-    Raises:
-        InputError: It refuses: the tokenizer has no token for something in the text and none for the unknown.
-        PolycompressError: It panics.
-    """
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit, MemoryError):
-        raise
-    except Exception as error:
-        raise InputError(
-            f"tokenizer.json: the tokenizers library cannot segment text with it: {error}. Check the tokenizer with "
-            "some text of your own; a model that names its unknown token can segment any"
-        ) from error
-    except BaseException as error:  # a panic of the library is no Exception
-        raise PolycompressError(
-            f"tokenizer.json: the tokenizers library panicked while segmenting text with it: {error}. The file is "
-            "damaged, or this is a bug of that library; fetch the file again, or try another version of tokenizers"
-        ) from error
-
-
-def batched(items: Iterable[str], size: int) -> Iterator[list[str]]:
-    """Lists of at most ``size`` items (``itertools.batched`` is of Python 3.12)."""
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch
-
-
-class _WordCounter:
-    """Counts of words so far, turned into token counts whenever they fill the memory they may use."""
-
-    def __init__(self, tokenizer: Tokenizer, rule: WordRule, vocab_size: int) -> None:
-        self.rule = rule
-        self._tokenizer = tokenizer
-        self._totals = np.zeros(vocab_size, dtype=np.int64)
-        self._first: Counter[str] = Counter()
-        self._later: Counter[str] = Counter()
-        self._checked = 0
-
-    def add(self, lines: list[str]) -> None:
-        whole = lines
-        if self.rule.independent:
-            plain, whole = self._sort_out(lines)
-            if not self._holds(plain):
-                whole = lines
-                plain = []
-            self._count_words(plain)
-        if whole:
-            encodings = _encode(self._tokenizer, whole)
-            self._totals += _bincount(encodings, len(self._totals))
-
-    def finish(self) -> NDArray[np.int64]:
-        self._flush()
-        return self._totals
-
-    def _sort_out(self, lines: list[str]) -> tuple[list[str], list[str]]:
-        """Lines that may be cut into words, and lines that must be tokenised whole."""
-        together = "\n".join(lines)
-        finder = self.rule.whole if self.rule.whole is not None and self.rule.whole.search(together) else None
-        if finder is None and all_plain(together):
-            return lines, []
-        plain: list[str] = []
-        whole: list[str] = []
-        for line in lines:
-            cut = not (not_plain(line) or (finder is not None and finder.search(line)))
-            (plain if cut else whole).append(line)
-        return plain, whole
-
-    def _count_words(self, plain: list[str]) -> None:
-        if not self.rule.first_differs:
-            self._later.update(" ".join(plain).split(" ") if plain else ())
-        else:
-            for line in plain:
-                words = line.split(" ")
-                self._first[words[0]] += 1
-                self._later.update(words[1:])
-        if len(self._first) + len(self._later) > MAX_DISTINCT_WORDS:
-            self._flush()
-
-    def _holds(self, plain: list[str]) -> bool:
-        """Check the rule on the first lines met; a tokenizer that breaks it is counted line by line from there on."""
-        sample = plain[: SELF_CHECK_LINES - self._checked]
-        self._checked += len(sample)
-        words = [
-            word if i == 0 else self.rule.lead + word
-            for line in sample
-            for i, word in enumerate(line.split(" "))
-        ]
-        if _join(_encode(self._tokenizer, sample)).tolist() != (
-            _join(_encode(self._tokenizer, words)).tolist()
-        ):
-            self.rule = WordRule(
-                independent=False, reason="on the corpus itself, words did not tokenise independently"
-            )
-        return self.rule.independent
-
-    def _flush(self) -> None:
-        first_line = WORDS_PER_LINE if not self.rule.first_differs else 1
-        groups = ((self._first, "", first_line), (self._later, self.rule.lead, WORDS_PER_LINE))
-        for words, lead, per_line in groups:
-            by_count: defaultdict[int, list[str]] = defaultdict(list)
-            for word, count in words.items():
-                by_count[count].append(word)
-            lines = (
-                (count, line)
-                for count, group in by_count.items()
-                for line in _lines(group, lead, per_line, self.rule)
-            )
-            _add_weighted(self._tokenizer, lines, self._totals)
-            words.clear()
-
-
-def _lines(words: Iterable[str], lead: str, per_line: int, rule: WordRule) -> Iterator[str]:
-    """Words joined to lines, but not where the line would hold a token that spans words."""
-    for chunk in batched(words, per_line):
-        line = " ".join(chunk)
-        if rule.across is not None and rule.across.search(line):
-            yield from (lead + word for word in chunk)
-        else:
-            yield lead + line
-
-
-def _add_weighted(
-    tokenizer: Tokenizer,
-    lines: Iterable[tuple[float, str]],
-    totals: NDArray[Any],
-    progress: Callable[[int], None] | None = None,
-) -> None:
-    """Add the token counts of lines, each times its weight (exact for whole numbers below 2 ** 53)."""
-    iterator = iter(lines)
-    while batch := list(itertools.islice(iterator, JOINED_LINES_PER_BATCH)):
-        ids = [encoding.ids for encoding in _encode(tokenizer, [line for _, line in batch])]
-        flat = np.fromiter(itertools.chain.from_iterable(ids), dtype=np.int64)
-        weights = np.repeat([weight for weight, _ in batch], list(map(len, ids)))
-        totals += np.bincount(flat, weights, minlength=len(totals)).astype(totals.dtype)
-        if progress is not None:
-            progress(sum(line.count(" ") + 1 for _, line in batch))
-
-
-def _encode(tokenizer: Tokenizer, lines: list[str]) -> list[Encoding]:
-    with segmenting():
-        encodings: list[Encoding] = tokenizer.encode_batch_fast(lines, add_special_tokens=False)
-    return encodings
-
-
-def _bincount(encodings: Iterable[Encoding], vocab_size: int) -> NDArray[np.int64]:
-    return np.bincount(_join(encodings), minlength=vocab_size)
-
-
-def _join(encodings: Iterable[Encoding]) -> NDArray[np.int64]:
-    return np.fromiter(itertools.chain.from_iterable(encoding.ids for encoding in encodings), dtype=np.int64)

@@ -24,6 +24,8 @@ import regex
 _BOUNDARY = "\u2581"
 MAX_SPANNING: Final = 1000
 """With more pieces than this that span words, too many lines would hold one."""
+FEW_TEXTS: Final = 32
+"""Up to so many texts are looked for one by one."""
 
 # Regular expressions of published tokenizers; all keep "non-space, single space, non-space" apart at the space.
 INDEPENDENT_PATTERNS = frozenset(
@@ -125,6 +127,36 @@ def all_plain(lines: str) -> bool:
     harmful = {character for character in strangers if _HARMFUL.match(character)}
     _HARMLESS.update(strangers - harmful)  # few characters make up a text: most batches end here
     return not harmful or _NOT_ALL_PLAIN.search(lines) is None
+
+
+def harmful_words(words: Iterable[str], rule: WordRule) -> set[str]:
+    """Those words, of lines cut at spaces, that make their line be tokenised whole.
+
+    They hold one of the rule's texts, or make a line not plain (see ``not_plain``).
+
+    Args:
+        words: Without spaces; a line feed in front of one is no part of it. Empty ones are not looked at.
+        rule: How the lines are to be cut.
+    """
+    together = "\n".join(words).lstrip("\n")
+    while "\n\n" in together:
+        together = together.replace("\n\n", "\n")
+    found: set[str] = set()
+    patterns = [] if all_plain(together) else [_NOT_ALL_PLAIN]
+    if rule.whole is not None and _holds_any(together, rule.whole):
+        patterns.append(rule.whole)
+    for pattern in patterns:
+        for match in pattern.finditer(together):
+            begin = together.rfind("\n", 0, match.start()) + 1
+            end = together.find("\n", match.start())
+            found.add(together[begin : end if end >= 0 else None])
+    return found
+
+
+def _holds_any(text: str, finder: regex.Pattern[str]) -> bool:
+    """Whether a text holds any of those that a pattern of ``_finder`` finds; for few of them faster than the pattern."""
+    texts: frozenset[str] = finder.named_lists["texts"]
+    return any(one in text for one in texts) if len(texts) <= FEW_TEXTS else finder.search(text) is not None
 
 
 def _finder(texts: Iterable[str]) -> regex.Pattern[str] | None:

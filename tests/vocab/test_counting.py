@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers
 
-from polycompress.vocab import counting
+from polycompress.vocab import counting, word_counter
 from polycompress.vocab.counting import count_texts, count_weighted
 from polycompress.vocab.splitting import WordRule, word_rule
 from tests.vocab.test_splitting import KINDS, TEXT, TOKENIZERS
@@ -47,7 +47,7 @@ def test_memory_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
     tokenizer = TOKENIZERS["unigram"]
     state = json.loads(tokenizer.to_str())
     once = count_texts(tokenizer, state, TEXT * 3, tokenizer.get_vocab_size())
-    monkeypatch.setattr(counting, "MAX_DISTINCT_WORDS", 3)
+    monkeypatch.setattr(word_counter, "MAX_DISTINCT_WORDS", 3)
     monkeypatch.setattr(counting, "LINES_PER_BATCH", 2)
     again = count_texts(tokenizer, state, TEXT * 3, tokenizer.get_vocab_size())
     assert np.array_equal(once.counts, again.counts)
