@@ -31,7 +31,8 @@ def peak_memory_mib(device: torch.device) -> float:
     """The most memory in use so far, of the same kind as ``memory_mib``."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device)) / MIB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return max(peak, memory_mib(device)) if _STATM.exists() else peak
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -36,10 +36,14 @@ def check_run(out: Path, *, resume: bool) -> None:
             f"{out}: already exists. Go on with the run in it with --resume, or choose another directory."
         )
     if names and CONFIG not in names:
-        raise InputError(f"{out}: has no {CONFIG}, so it is no run that could be resumed. Choose another directory.")
+        raise InputError(
+            f"{out}: has no {CONFIG}, so it is no run that could be resumed. Choose another directory."
+        )
 
 
-def open_run(out: Path, record: Mapping[str, Any], identity: Mapping[str, Any], *, resume: bool) -> Snapshot | None:
+def open_run(
+    out: Path, record: Mapping[str, Any], identity: Mapping[str, Any], *, resume: bool
+) -> Snapshot | None:
     """Begin a run, or find where one has to be taken up.
 
     Args:

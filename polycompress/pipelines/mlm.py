@@ -1,0 +1,286 @@
+"""Continued pretraining: masked language modelling of encoders, causal language modelling of decoders."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import polycompress
+from polycompress.corpora import CorpusSpec, Reading, parse_corpora
+from polycompress.errors import InputError, MissingExtraError
+from polycompress.languages import Language
+from polycompress.modeldir.atomic import check_apart
+from polycompress.modeldir.checkpoint import Checkpoint, open_checkpoint
+from polycompress.modeldir.convert import ensure_tokenizer_json
+from polycompress.modeldir.directory import file_sha256, read_bytes, read_json
+from polycompress.modeldir.manifest import read_manifest
+from polycompress.modeldir.sources import ModelSource, resolve_model
+from polycompress.modeldir.tokenizer_config import remap_tokenizer_config
+from polycompress.pipelines.loading import asked_languages
+from polycompress.training.batching import Batching
+from polycompress.training.config import TrainingConfig, read_config
+from polycompress.training.errors import ConfigError
+from polycompress.training.masking import Masking
+from polycompress.training.runs import FINAL, check_run
+from polycompress.training.shares import Mixing
+from polycompress.vocab.document import MAX_DOCUMENT_BYTES, parse_document
+
+if TYPE_CHECKING:
+    from polycompress.training.metrics import Record
+
+logger = logging.getLogger(__name__)
+
+SAMPLED_ABOVE: Final = 65_536
+"""Rows of the table above which ``--loss auto`` samples: below, the whole softmax costs less than the layers."""
+_WITHOUT_EFFECT: Final = ("log_every", "snapshots")
+"""Fields that decide nothing about the weights, and may change when a run is taken up again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MlmConfig:
+    """Everything that a continued pretraining can be told besides the model and its text."""
+
+    training: TrainingConfig
+    batching: Batching = field(default_factory=lambda: Batching(token_budget=2048))
+    masking: Masking = field(default_factory=Masking)
+    """Of encoders."""
+    mixing: Mixing = field(default_factory=Mixing)
+    max_length: int = 128
+    """Tokens of a text at most; longer ones become several."""
+    loss: Literal["auto", "full", "sampled"] = "auto"
+    """Softmax over the whole vocabulary, or over the batch's own tokens and shared negatives."""
+    negatives: int = 8192
+    """Of a sampled loss, drawn anew for each batch."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    device: Literal["auto", "cpu"] = "auto"
+
+    def __post_init__(self) -> None:
+        """Check the values; raises ``ConfigError`` with all faults."""
+        faults = []
+        if self.max_length < 4:
+            faults.append(f"max_length is {self.max_length}: give at least 4")
+        if self.negatives < 1:
+            faults.append(f"negatives is {self.negatives}: give at least 1")
+        width = self.batching.packed_length or self.max_length
+        if self.batching.token_budget < width:
+            faults.append(
+                f"batching.token_budget is {self.batching.token_budget}, less than one row of {width} tokens "
+                "(max_length): give more, or cut the texts shorter"
+            )
+        if self.batching.packed_length is not None and self.batching.packed_length < self.max_length:
+            faults.append(
+                f"batching.packed_length is {self.batching.packed_length}, less than max_length, {self.max_length}"
+            )
+        if faults:
+            raise ConfigError(faults, "MlmConfig")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MlmInputs:
+    """A model and its text, found and checked, nothing loaded yet."""
+
+    source: ModelSource
+    config: Mapping[str, Any]
+    checkpoint: Checkpoint
+    tokenizer_json: str
+    tokenizer_config: Mapping[str, Any]
+    notes: tuple[str, ...]
+    languages: tuple[Language, ...]
+    corpora: tuple[CorpusSpec, ...]
+    held_out: tuple[CorpusSpec, ...]
+    reading: Reading
+    hashes: Mapping[str, str]
+    """SHA-256 of the model's files."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MlmResult:
+    """A finished run."""
+
+    out: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def final(self) -> Path:
+        """The trained model's directory."""
+        return self.out / FINAL
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {"out": str(self.out), "final": str(self.final), "training": self.manifest.get("training")}
+
+
+def mlm(
+    model: str | os.PathLike[str],
+    *,
+    langs: str | Sequence[str],
+    corpus: str | Sequence[str],
+    out: str | os.PathLike[str],
+    settings: Mapping[str, Any],
+    held_out: str | Sequence[str] = (),
+    reading: Reading | None = None,
+    resume: bool = False,
+    tensorboard: bool = False,
+    progress: Callable[[Record], None] | None = None,
+    tell: Callable[[str, int, int | None], None] | None = None,
+    command: Sequence[str] | None = None,
+) -> MlmResult:
+    """Go on pretraining a model on text.
+
+    Global generators (fresh heads, dropout) are taken as they are: whoever calls this seeds them.
+
+    Args:
+        model: A directory, the word ``demo``, or ``owner/name[@revision]`` on the Hugging Face hub.
+        langs: Languages of the text: codes or names, as a list or joined by commas.
+        corpus: ``[LANG=]PATTERN`` of text files.
+        out: The run's directory: ``config.json``, ``metrics.jsonl``, ``snapshots/``, ``final/``.
+        settings: Fields of ``MlmConfig``, as nested plain values; at least ``training.steps``.
+        held_out: ``[LANG=]PATTERN`` of text to measure the loss on, and to choose the best snapshot by.
+        reading: How files become texts.
+        resume: Go on from the newest whole snapshot of a run that ended before its time.
+        tensorboard: Also write event files (extra ``tensorboard``).
+        progress: Told each record of ``metrics.jsonl``.
+        tell: Told what is being prepared: what, how much more, how much in all.
+        command: What to record as the command.
+
+    Returns:
+        The run and the manifest of the trained model.
+
+    Raises:
+        InputError: The model, the text or the settings are wrong; of settings every fault is named.
+        PolycompressError: The run ended before its time; see ``polycompress.training.loop.train``.
+    """
+    config = read_config(MlmConfig, settings, "The configuration of mlm")
+    _check_extras(tensorboard)
+    where = Path(out)
+    check_run(where, resume=resume)
+    inputs = find_inputs(model, langs, corpus, held_out, reading or Reading(), where)
+    if resume and (where / FINAL).is_dir():
+        logger.warning("%s: the run is finished; nothing is left to do", where)
+        return MlmResult(out=where, manifest=read_manifest(where / FINAL) or {})
+    from polycompress.pipelines.mlm_run import run_mlm
+
+    record = {
+        "tool": {"name": "polycompress", "version": polycompress.__version__},
+        "command": list(command or ()),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "source": {
+            "spec": inputs.source.spec,
+            "name": inputs.source.name,
+            "revision": inputs.source.revision,
+        },
+        "languages": [{"code": language.code, "name": language.name} for language in inputs.languages],
+    }
+    manifest = run_mlm(
+        inputs,
+        config,
+        where,
+        record=record,
+        identity=identity_of(inputs, config),
+        resume=resume,
+        tensorboard=tensorboard,
+        progress=progress,
+        tell=tell,
+    )
+    return MlmResult(out=where, manifest=manifest)
+
+
+def find_inputs(
+    model: str | os.PathLike[str],
+    langs: str | Sequence[str],
+    corpus: str | Sequence[str],
+    held_out: str | Sequence[str],
+    reading: Reading,
+    out: Path,
+) -> MlmInputs:
+    """Find the model and the text; neither is loaded.
+
+    Raises:
+        InputError: Something is missing or wrong.
+    """
+    languages = asked_languages(langs)
+    specs = parse_corpora([corpus] if isinstance(corpus, str) else corpus, languages)
+    without = [language.name for language in languages if all(spec.language != language for spec in specs)]
+    if without:
+        raise InputError(
+            f"There is no text of {', '.join(without)}: give some with --corpus, or leave it out of --langs."
+        )
+    source = resolve_model(model)
+    check_apart(out, source.path)
+    config = read_json(source.path, "config.json")
+    assert config is not None
+    checkpoint = open_checkpoint(source.path)
+    path = ensure_tokenizer_json(source.path)
+    raw = read_bytes(source.path, path.name, max_bytes=MAX_DOCUMENT_BYTES)
+    tokenizer_config, notes = remap_tokenizer_config(
+        read_json(source.path, "tokenizer_config.json", required=False),
+        parse_document(raw, str(path)),
+        model_config=config,
+        special_tokens_map=read_json(source.path, "special_tokens_map.json", required=False),
+    )
+    names = ["config.json", path.name, *checkpoint.files]
+    return MlmInputs(
+        source=source,
+        config=config,
+        checkpoint=checkpoint,
+        tokenizer_json=raw.decode("utf-8"),
+        tokenizer_config=tokenizer_config,
+        notes=tuple(notes),
+        languages=languages,
+        corpora=specs,
+        held_out=parse_corpora(
+            [held_out] if isinstance(held_out, str) else held_out, languages, option="--held-out"
+        ),
+        reading=reading,
+        hashes={name: file_sha256(source.path, name) for name in names},
+    )
+
+
+def identity_of(inputs: MlmInputs, config: MlmConfig) -> dict[str, Any]:
+    """What decides the weights that come out, for the snapshots: another value of any, another run."""
+    settings = asdict(config)
+    for name in _WITHOUT_EFFECT:
+        settings["training"].pop(name)
+    settings.pop("device")
+    return {
+        "model": dict(inputs.hashes),
+        "languages": [language.code for language in inputs.languages],
+        "corpora": {
+            language.code: [
+                [file.name, file.stat().st_size]
+                for spec in inputs.corpora
+                if spec.language == language
+                for file in spec.files
+            ]
+            for language in inputs.languages
+        },
+        "held_out": [
+            [spec.language.code, file.name, file.stat().st_size]
+            for spec in inputs.held_out
+            for file in spec.files
+        ],
+        "reading": inputs.reading.as_dict(),
+        **json.loads(json.dumps(settings)),
+    }
+
+
+def _check_extras(tensorboard: bool) -> None:
+    """Refuse what cannot be done before anything is read."""
+    wanted = [
+        ("training", "torch", "train"),
+        ("training", "transformers", "train"),
+        ("training", "accelerate", "train"),
+    ]
+    wanted += [("--tensorboard", "torch.utils.tensorboard", "tensorboard")] if tensorboard else []
+    for feature, package, extra in wanted:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise MissingExtraError(feature, extra) from error
