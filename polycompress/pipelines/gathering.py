@@ -31,7 +31,7 @@ from polycompress.vocab.frequencies import (
     weighted_forms,
     word_buckets,
 )
-from polycompress.vocab.splitting import word_rule
+from polycompress.vocab.splitting import WordRule, word_rule
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +210,7 @@ def count_words(
     report = (lambda amount: progress(label, amount, made.forms)) if progress is not None else None
     totals = count_weighted(
         vocabulary.tokenizer,
-        word_rule(vocabulary.document),
+        _list_rule(vocabulary, language),
         {10 ** (-centibels / 100): group for centibels, group in made.groups.items()},
         vocabulary.size,
         progress=report,
@@ -283,6 +283,14 @@ def gather_language(
     return Evidence(
         language=language, shares=shares, corpus=corpus, words=words, texts=texts, texts_from=texts_from
     )
+
+
+def _list_rule(vocabulary: Vocabulary, language: Language) -> WordRule:
+    """How a list's words stand in text: a space before each, but none in a language that is written without."""
+    rule = word_rule(vocabulary.document)
+    if language.spaced or not rule.first_differs:
+        return rule
+    return WordRule(independent=False, reason="words of this language have no space before them")
 
 
 def _counted(lines: Iterable[str], held_out: _Sample) -> Iterator[str]:

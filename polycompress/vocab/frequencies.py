@@ -24,7 +24,7 @@ from polycompress.errors import InputError
 from polycompress.languages import Language
 from polycompress.resources import data_path
 
-FORMS_VERSION: Final = 3
+FORMS_VERSION: Final = 4
 """Part of the key of cached counts: raise it whenever the same list would give other forms or weights."""
 HELD_OUT_ONE_IN: Final = 50
 """One word in so many, of those past ``HELD_OUT_AFTER``, is never counted, so that the result can be judged on it."""

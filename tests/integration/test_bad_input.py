@@ -68,7 +68,7 @@ def test_the_source_itself_is_fine(source: Path, desk: Path, capsys: pytest.Capt
             r"no built-in word frequencies for Swahili \(swh-Latn\)\. Give text instead: --corpus swh-Latn='FILES'",
         ),
         ("de,yo", r"no built-in word frequencies for Yoruba \(yor-Latn\)"),
-        ("", r"No language in ''\. Give codes or names with commas between"),
+        ("", "no language was given; name some with --langs"),
         (" , ", r"No language in ' , '"),
         ("x" * 5000, r"^Unknown language 'x{60}\.\.\.'\. Give"),
         ("\x00", r"Unknown language '\\x00'"),

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from polycompress import trim
+from polycompress.languages import find_language
 from polycompress.pipelines import gathering
+from polycompress.pipelines.gathering import count_words
+from polycompress.pipelines.loading import open_model
 from tests.tiny_models import make_tiny
 
 
@@ -104,3 +107,15 @@ def test_no_home_is_no_error(
 
 def _no_home() -> Path:
     raise RuntimeError("Could not determine home directory.")
+
+
+def test_words_of_languages_without_spaces_have_none_before_them(cache: Path, tmp_path: Path) -> None:
+    model = make_tiny("gpt2", "clm", tmp_path / "gpt2", vocab_size=400)
+    vocabulary = open_model(model).vocabulary
+    space = vocabulary.tokenizer.encode("a b", add_special_tokens=False).ids[1:]
+    assert vocabulary.texts[space[0]].startswith(" ")  # type: ignore[union-attr]
+    spaced = [text is not None and text.startswith(" ") for text in vocabulary.texts]
+    chinese = count_words(vocabulary, find_language("zh"), 2_000).dense(vocabulary.size)
+    german = count_words(vocabulary, find_language("de"), 2_000).dense(vocabulary.size)
+    assert chinese[spaced].sum() < 0.2 * chinese.sum()
+    assert german[spaced].sum() > 0.2 * german.sum()
