@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import fields
+from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
@@ -416,6 +418,21 @@ def test_rows_not_named_are_not_read_or_written() -> None:
     assert table[2].isfinite().all()
     assert table[[0, 1, 3, 4]].isnan().all()
     assert state.touches.tolist() == [0, 0, 1, 0, 0]
+
+
+def test_state_takes_memory_when_touched() -> None:
+    def resident_mib() -> float:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    before = resident_mib()
+    table = torch.zeros(1, 1).expand(200_000, 256)  # what would be 195 MiB, and 391 MiB of state
+    state = RowState.zeros(table)
+    assert resident_mib() - before < 40
+    assert float(state.first[::1000].abs().sum()) == 0
+    state.first.index_fill_(0, torch.arange(0, 200_000, 2000), 1.0)
+    assert resident_mib() - before < 40
+    assert float(state.first[::2000].min()) == 1
 
 
 @pytest.mark.parametrize("second", ["element", "row"])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+import mmap
 from dataclasses import dataclass, fields
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -94,7 +94,10 @@ def next_decay_sum(decay_sum: float, lr: float, weight_decay: float) -> float:
 
 
 def _zeros(shape: tuple[int, ...], kind: torch.dtype, device: torch.device) -> Tensor:
-    if device.type != "cpu":
+    amount = math.prod(shape)
+    if device.type != "cpu" or amount == 0:
         return torch.zeros(shape, dtype=kind, device=device)
-    # numpy asks the operating system for zeroed pages, which cost nothing until they are written; torch writes zeros.
-    return torch.from_numpy(np.zeros(shape, dtype=str(kind).removeprefix("torch.")))
+    # Pages straight from the operating system read as zero and cost nothing until they are written. torch writes all
+    # zeros, numpy asks for huge pages, of which one row wakes two megabytes.
+    pages = mmap.mmap(-1, amount * kind.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(pages, dtype=kind).view(shape)
