@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import os
 import random
 import sys
 import tempfile
@@ -19,6 +20,7 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -283,7 +285,8 @@ def main() -> None:
         "other_candidates": others,
         "seed": SEED,
         "machine": machine(),
-        "versions": versions(),
+        "versions": versions() | {name: version(name) for name in ("scipy", "sentencepiece")},
+        "load_average_at_the_end": round(os.getloadavg()[0], 1),
         "date": datetime.now(UTC).date().isoformat(),
     }
     if asked.out is not None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 MISSING_UNEXPLAINED: Final = 0.05
-"""From this share of unexplained merges on a candidate is surely missing: 0.00 to 0.01 where none is, 0.1 to 0.3 where
-a language of a tenth of the text or more is (eval/results/mixture.json)."""
+"""From this share of unexplained merges on a candidate is surely missing: at most 0.011 where none is, 0.06 to 0.22
+where a language of 15 % of the text or more is (eval/results/mixture.json)."""
 MISSING_VIOLATION: Final = 0.1
-"""The same for the violation: 0.02 to 0.04 where no candidate is missing, 0.1 to 0.35 where a large one is."""
+"""The same for the violation: at most 0.06 where no candidate is missing, 0.11 to 0.35 where such a language is."""
 HINT_UNEXPLAINED: Final = 0.02
 WIDE: Final = 0.05
 """Half an interval of more than five points is wide."""
