@@ -29,6 +29,17 @@ from numpy.typing import NDArray
 
 from polycompress.errors import InputError
 from polycompress.modeldir.atomic import atomic_file
+from polycompress.vocab.merging import check_counts, merge_counts
+
+__all__ = [
+    "Counts",
+    "LanguageCounts",
+    "check_counts",
+    "load_counts",
+    "merge_counts",
+    "pack_counts",
+    "save_counts",
+]
 
 SCHEMA: Final = 1
 MAX_FILE_BYTES: Final = 1 << 31
@@ -80,6 +91,13 @@ class Counts:
 
 def save_counts(counts: Counts, path: Path) -> None:
     """Write a counts file, whole or not at all."""
+    packed = pack_counts(counts)
+    with atomic_file(path) as file:
+        file.write(packed)
+
+
+def pack_counts(counts: Counts) -> bytes:
+    """The bytes of a counts file."""
     meta: dict[str, Any] = {
         "schema": SCHEMA,
         "tokenizer_sha256": counts.tokenizer_sha256,
@@ -103,8 +121,7 @@ def save_counts(counts: Counts, path: Path) -> None:
             arrays[f"{code}/held_texts"] = _bytes("\n".join(language.held_out_texts))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, meta=_bytes(json.dumps(meta, ensure_ascii=False)), **arrays)  # type: ignore[arg-type]
-    with atomic_file(path) as file:
-        file.write(buffer.getbuffer())
+    return buffer.getvalue()
 
 
 def load_counts(path: Path) -> Counts:

@@ -154,7 +154,7 @@ def harmful_words(words: Iterable[str], rule: WordRule) -> set[str]:
 
 
 def _holds_any(text: str, finder: regex.Pattern[str]) -> bool:
-    """Whether a text holds any of those that a pattern of ``_finder`` finds; for few of them faster than the pattern."""
+    """Whether a text holds any of those that a pattern of ``_finder`` finds; faster for few of them."""
     texts: frozenset[str] = finder.named_lists["texts"]
     return any(one in text for one in texts) if len(texts) <= FEW_TEXTS else finder.search(text) is not None
 
