@@ -22,7 +22,7 @@ from polycompress.kernels.products import (
     working_dtype,
 )
 
-_TILE_BYTES = {"cpu": 1 << 27, "cuda": 3 << 29}
+_TILE_BYTES = {"cpu": 1 << 28, "cuda": 3 << 29}
 _FEWEST_TILES = 2
 Rows = Callable[[Tensor, Tensor, "Tensor | None", "Tensor | None"], Tensor]
 
@@ -72,7 +72,7 @@ def linear_distillation(
         ignore_index: Label of positions that do not count.
         student_bias: [V] or None.
         teacher_bias: [V] or None.
-        token_tile: Tokens in a tile; None: as many as fit 128 MiB (CUDA: 1.5 GiB), and at most half of them.
+        token_tile: Tokens in a tile; None: as many as fit 256 MiB (CUDA: 1.5 GiB), and at most half of them.
         impl: Which implementation; see ``polycompress.kernels.choosing``. The plain torch one works in tiles too.
 
     Returns:
@@ -159,7 +159,8 @@ def _forward(
     slopes_tile = student_tile
     if student_tile.dtype is not hidden.dtype and any(wanted):
         slopes_tile = torch.empty_like(student_tile, dtype=hidden.dtype)
-    tile_rows = _rows_function(chosen, objective, sums)
+    excluded = any(head.bias is not None and bool(head.bias.isneginf().any()) for head in (student, teacher))
+    tile_rows = _rows_function(chosen, objective, sums, excluded)
     for first in range(0, count, tokens):
         part = slice(first, min(first + tokens, count))
         amount = part.stop - first
@@ -194,7 +195,7 @@ def _tokens_at_once(count: int, student: _Head, teacher: _Head) -> int:
     return int(tokens - tokens % 64 if tokens > 64 else max(1, tokens))
 
 
-def _rows_function(chosen: str, objective: Objective, sums: torch.dtype) -> Rows:
+def _rows_function(chosen: str, objective: Objective, sums: torch.dtype, excluded: bool) -> Rows:
     if chosen == "triton" and sums is torch.float32:
         from polycompress.kernels.linear_distillation.kernel import distillation_rows_triton
 
@@ -202,7 +203,7 @@ def _rows_function(chosen: str, objective: Objective, sums: torch.dtype) -> Rows
             student, teacher, labels, slopes, objective
         )
     return lambda student, teacher, labels, slopes: distillation_rows(
-        student, teacher, labels, slopes, objective, sums
+        student, teacher, labels, slopes, objective, sums, excluded
     )
 
 
