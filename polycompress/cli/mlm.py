@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -166,6 +167,8 @@ def mlm(
             tell=tell,
             command=["polycompress", *sys.argv[1:]],
         )
+    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
+        return
     if json:
         console.print_json(result.as_dict())
     else:

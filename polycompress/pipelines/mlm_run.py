@@ -43,8 +43,8 @@ from polycompress.training.model import (
 from polycompress.training.objective import LanguageModelling, LanguageTask, Loss
 from polycompress.training.optimisers import SplitAdamW, param_groups
 from polycompress.training.rows import find_tables
-from polycompress.training.runs import open_run
-from polycompress.training.snapshots import load_snapshot
+from polycompress.training.runs import SNAPSHOTS, open_run
+from polycompress.training.snapshots import find_snapshot, load_snapshot
 from polycompress.training.step import no_gradient
 from polycompress.training.tokenising import Cutting, prepare_examples
 
@@ -86,12 +86,10 @@ def run_mlm(
         PolycompressError: See ``mlm``.
     """
     devices = Devices(precision=config.training.precision, parallel=config.parallel, device=config.device)
-    snapshot = None
-    if devices.is_main:
-        snapshot = open_run(out, record, identity, resume=resume)
-    devices.wait()
-    if not devices.is_main:
-        snapshot = open_run(out, record, identity, resume=True)
+    snapshot = open_run(out, record, identity, resume=resume) if devices.is_main else None
+    (step,) = devices.total([float(snapshot.step if snapshot is not None else -1) if devices.is_main else 0.0])
+    if not devices.is_main and step >= 0:
+        snapshot = find_snapshot(out / SNAPSHOTS, int(step))
     if tell is not None:
         tell("loading the model", 0, None)
     loaded = load_language_model(inputs.source.path, inputs.config)

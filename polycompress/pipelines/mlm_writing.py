@@ -47,7 +47,7 @@ def write_final(
     Raises:
         StorageError: The disk refused.
     """
-    weights = _as_saved(optimiser.exported_state(loaded.model), loaded.dtype)
+    weights = _as_saved(optimiser.exported_state(loaded.model), loaded.model, loaded.dtype)
     notes = _notes(inputs, loaded)
     manifest = {
         **record,
@@ -92,16 +92,17 @@ def write_final(
     return manifest
 
 
-def _as_saved(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+def _as_saved(state: Mapping[str, Tensor], model: Any, dtype: torch.dtype) -> dict[str, Tensor]:
     """Whole tensors on the CPU in the checkpoint's type; tied names go on sharing one."""
+    owners = {name: id(parameter) for name, parameter in model.named_parameters(remove_duplicate=False)}
     known: dict[int, Tensor] = {}
     weights = {}
     for name, tensor in state.items():
-        key = id(tensor) if hasattr(tensor, "full_tensor") else tensor.data_ptr()
-        if key not in known or known[key].shape != tensor.shape:
+        owner = owners.get(name, id(tensor))
+        if owner not in known:
             plain = whole(tensor.detach()).cpu()
-            known[key] = plain.to(dtype) if plain.is_floating_point() else plain
-        weights[name] = known[key]
+            known[owner] = plain.to(dtype) if plain.is_floating_point() else plain
+        weights[name] = known[owner]
     return weights
 
 

@@ -119,6 +119,12 @@ class Devices:
             else:
                 yield
 
+    def settle(self, module: nn.Module) -> None:
+        """Cut parameters into pieces again that FSDP left whole after a forward pass without a backward one."""
+        for part in module.modules():
+            if hasattr(part, "set_requires_gradient_sync"):
+                part.reshard()
+
     def total(self, values: Sequence[float]) -> list[float]:
         """The sum of each value over all processes."""
         if self.world_size == 1:

@@ -182,6 +182,7 @@ def _evaluate(parts: Parts, config: TrainingConfig, state: TrainState, save: boo
     parts.task.module.eval()
     state.held_out = dict(parts.evaluate())
     parts.task.module.train()
+    parts.devices.settle(parts.task.module)
     return True
 
 

@@ -117,6 +117,11 @@ def newest_snapshot(root: Path) -> Snapshot | None:
     return None
 
 
+def find_snapshot(root: Path, step: int) -> Snapshot | None:
+    """The snapshot of a step, its files not looked at."""
+    return next((each for each, fault in _found(root) if each.step == step and fault is None), None)
+
+
 def damage(snapshot: Snapshot) -> str | None:
     """What is wrong with a snapshot's files, or None."""
     for name, (size, digest) in snapshot.files.items():

@@ -120,7 +120,7 @@ def _restore_generators(
     if devices.rank >= ranks:
         return
     for name, states in saved.items():
-        state = states[devices.rank]
+        state = states[devices.rank].clone()  # torch reads a generator's state from the beginning of its storage
         if name == "torch":
             torch.set_rng_state(state)
         elif name == "cuda":
