@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
+from polycompress.kernels.embedding_gradient import SparseEmbedding
 from polycompress.training.optimisers import SplitAdamW, clip_gradients, param_groups
-from polycompress.training.rows import make_input_sparse_
 
 LARGE, SMALL = 250_037, 25_000
 TEXTS, LENGTH = 8, 32
@@ -94,7 +94,7 @@ def _step(rows: int, *, sparse: bool) -> Step:
         add_pooling_layer=False,
     ).train()
     if sparse:
-        make_input_sparse_(model)
+        model.set_input_embeddings(SparseEmbedding.sharing(model.get_input_embeddings()))
         optimiser: Any = SplitAdamW(param_groups(model, 0.01), lr=1e-4)
     else:
         optimiser = torch.optim.AdamW(param_groups(model, 0.01), lr=1e-4, fused=True)

@@ -11,7 +11,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from polycompress.errors import InputError
 from polycompress.kernels.choosing import Impl
-from polycompress.kernels.embedding_gradient import SparseEmbedding, embedding_gradient, merge_rows
+from polycompress.kernels.embedding_gradient import embedding_gradient, merge_rows
 from polycompress.kernels.prepared import sparse_rows
 
 
@@ -34,21 +34,6 @@ def find_tables(model: nn.Module) -> tuple[nn.Parameter, ...]:
         if table.requires_grad
     }
     return tuple(tables)
-
-
-def make_input_sparse_(model: nn.Module) -> SparseEmbedding:
-    """Exchange a Hugging Face model's input embedding for its sparse twin, which shares the weight.
-
-    Only for models that do not read the whole table otherwise: a tied output head makes its gradient dense.
-
-    Returns:
-        The new module (the present one if it is sparse already).
-    """
-    module = model.get_input_embeddings()
-    if not isinstance(module, SparseEmbedding):
-        module = SparseEmbedding.sharing(module)
-        model.set_input_embeddings(module)
-    return module
 
 
 def clip_gradients(parameters: Iterable[Tensor], max_norm: float, *, impl: Impl = "auto") -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from polycompress.errors import InputError
 from polycompress.kernels.embedding_gradient import SparseEmbedding
 from polycompress.training.optimisers import SplitAdamW, clip_gradients, param_groups
-from polycompress.training.rows import find_tables, gather_gradients_, gather_rows, make_input_sparse_
+from polycompress.training.rows import find_tables, gather_gradients_, gather_rows
 
 ROWS, WIDTH = 40, 6
 
@@ -354,8 +354,8 @@ def test_transformers_model_becomes_sparse() -> None:
     )
     model = transformers.BertModel(config)
     keys = list(model.state_dict())
-    module = make_input_sparse_(model)
-    assert make_input_sparse_(model) is module
+    module = SparseEmbedding.sharing(model.get_input_embeddings())
+    model.set_input_embeddings(module)
     assert list(model.state_dict()) == keys
     optimiser = make(model)
     assert len(optimiser.tables) == 1
