@@ -211,6 +211,6 @@ def merges_by_language(history: PairHistory, counts: Floats, shares: Floats) -> 
         (L,) merges.
     """
     own = own_counts(history, counts) * shares
-    return np.count_nonzero((own > 0) & (own >= 0.5 * own.sum(axis=1, keepdims=True)), axis=0).astype(
-        np.int64
-    )
+    mostly = (own > 0) & (own >= 0.5 * own.sum(axis=1, keepdims=True))
+    merges: Ints = mostly.sum(axis=0, dtype=np.int64)
+    return merges
