@@ -121,9 +121,9 @@ class MixtureReport:
 
 def infer_mixture(
     model: str | os.PathLike[str],
-    *,
     langs: str | Sequence[str],
     corpus: str | Sequence[str] = (),
+    *,
     samples: int = DEFAULT_SAMPLES,
     seed: int = 0,
     merges: int = DEFAULT_MERGES,
