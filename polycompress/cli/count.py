@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +13,18 @@ from polycompress.cli.options import Json, Model, Overwrite
 
 if TYPE_CHECKING:
     from polycompress.pipelines.counting import CountResult
+
+
+_FIGURES = {
+    "texts": "texts",
+    "tokens": "tokens",
+    "characters": "characters",
+    "bytes": "bytes",
+    "distinct": "distinct_tokens",
+    "seen once": "seen_once",
+    "unseen": "unseen_share",
+    "texts held out": "held_out_texts",
+}
 
 
 def count(
@@ -104,29 +117,16 @@ def count(
 
 
 def _show(result: CountResult) -> None:
-    rows = []
-    for code, figures in result.as_dict()["languages"].items():
-        unseen = figures["unseen_share"]
-        rows.append(
-            (
-                code,
-                *(
-                    console.number(figures[name])
-                    for name in (
-                        "texts",
-                        "tokens",
-                        "characters",
-                        "bytes",
-                        "distinct_tokens",
-                        "seen_once",
-                        "held_out_texts",
-                    )
-                ),
-                "-" if unseen is None else console.percent(unseen, 3),
-            )
+    figures = result.as_dict()["languages"]
+    if len(figures) == 1:
+        ((code, own),) = figures.items()
+        console.print_facts([(name, _cell(own, key)) for name, key in _FIGURES.items()], code)
+    else:
+        names = [name for name in _FIGURES if name not in ("characters", "texts held out")]
+        console.print_facts(
+            [(code, *(_cell(own, _FIGURES[name]) for name in names)) for code, own in figures.items()],
+            header=("language", *names),
         )
-    header = ("language", "texts", "tokens", "characters", "bytes", "distinct", "seen once", "held out")
-    console.print_facts(rows, header=(*header, "unseen (Good-Turing)"))
     for damage in result.damaged:
         console.print_line(f"left out: {damage.describe()}")
     if result.dropped:
@@ -138,3 +138,13 @@ def _show(result: CountResult) -> None:
     console.print_line(
         f"{console.megabytes(result.bytes_counted)} of text counted{pace}{kept}; written to {result.out}"
     )
+    console.print_line(
+        "unseen: share of new text's tokens that are expected never to have occurred (Good-Turing)"
+    )
+
+
+def _cell(figures: Mapping[str, Any], key: str) -> str:
+    value = figures[key]
+    if value is None:
+        return "-"
+    return console.percent(value, 3) if key == "unseen_share" else console.number(value)

@@ -131,6 +131,7 @@ class CoresEngine:
         self._file = file
         self._pool: ProcessPoolExecutor | None = None
         self._others: set[int | None] = set()
+        self._busy = False
 
     def run(self, jobs: Iterable[Job], report: Report | None) -> Iterator[Outcome]:
         """As workers become free; ``report`` is called only for a single job, which is done in this process."""
@@ -146,6 +147,7 @@ class CoresEngine:
             while True:
                 while len(waiting) < AHEAD * self.workers and (job := next(left, None)) is not None:
                     waiting.add(pool.submit(_work, job))
+                self._busy = bool(waiting)
                 if not waiting:
                     return
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -157,17 +159,21 @@ class CoresEngine:
                 "fewer --workers: what is finished is kept."
             ) from error
 
-    def map(self, function: Callable[[_T], _R], items: Iterable[_T], /) -> Iterable[_R]:
+    def map(self, function: Callable[[_T], _R], items: Iterable[_T], /) -> Iterator[_R]:
         """See ``Engine``."""
-        return self._started().map(function, items)
+        self._busy = True
+        yield from self._started().map(function, items)
+        self._busy = False
 
     def close(self) -> None:
         """End the workers, whatever they are at."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            for child in multiprocessing.active_children():
-                if child.pid not in self._others:
-                    child.terminate()
+        if self._pool is None:
+            return
+        for child in multiprocessing.active_children():
+            if self._busy and child.pid not in self._others:
+                child.terminate()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool = None
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import polycompress
 from polycompress.errors import InputError, MissingExtraError, PolycompressError
 from polycompress.pipelines.counting_units import (
     Job,
@@ -35,6 +39,14 @@ ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
 ray.shutdown()
 """
 
+_QUIET: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""What Ray would otherwise send, write to stderr, or warn of."""
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -49,8 +61,8 @@ class RayEngine:
             MissingExtraError: Ray is not installed.
             InputError: The address does not answer.
         """
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
         ray = _import_ray()
         self._file = file
         self._started = False
@@ -70,25 +82,21 @@ class RayEngine:
         numbered = list(jobs)
         if not numbered:
             return
+        references = [ray.put(job) for job in numbered]
+        rows = ray.data.from_items(
+            [{"row": row} for row in range(len(numbered))], override_num_blocks=len(numbered)
+        )
+        counted = rows.map(
+            RayCounter,
+            fn_constructor_args=(ray.put(self._file), references),
+            compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(numbered))),
+            num_cpus=1,
+        )
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         try:
-            references = [ray.put(job) for job in numbered]
-            rows = ray.data.from_items(
-                [{"row": row} for row in range(len(numbered))], override_num_blocks=len(numbered)
-            )
-            counted = rows.map(
-                RayCounter,
-                fn_constructor_args=(ray.put(self._file), references),
-                compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(numbered))),
-                num_cpus=1,
-            )
-            for row in counted.iter_rows():
-                yield Outcome(
-                    number=int(row["number"]),
-                    packed=bytes(row["packed"]),
-                    bytes=int(row["bytes"]),
-                    failure=str(row["failure"]),
-                    failure_is_input=bool(row["failure_is_input"]),
-                )
+            with contextlib.redirect_stdout(sys.stderr):  # Ray reports what went wrong on stdout
+                for row in counted.iter_rows():
+                    yield _outcome(row)
         except ray.exceptions.RayError as error:
             raise PolycompressError(
                 f"Ray failed: {_first_line(error)} What is finished is kept: run the same command again."
@@ -108,6 +116,7 @@ class RayEngine:
             "num_cpus": workers,
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
+            "runtime_env": {"env_vars": {"PYTHONPATH": _python_path()}},
         }
         try:
             _import_ray().init(
@@ -136,6 +145,16 @@ class RayCounter:
         """Count one job."""
         job = _import_ray().get(self._jobs[int(row["row"])])
         return dataclasses.asdict(do_job(self._opened, job))
+
+
+def _outcome(row: Mapping[str, Any]) -> Outcome:
+    return Outcome(
+        number=int(row["number"]),
+        packed=bytes(row["packed"]),
+        bytes=int(row["bytes"]),
+        failure=str(row["failure"]),
+        failure_is_input=bool(row["failure_is_input"]),
+    )
 
 
 def check_address(address: str) -> None:
@@ -186,6 +205,12 @@ def _import_ray() -> Any:
         raise MissingExtraError("Counting on Ray", "ray") from None
 
 
+def _python_path() -> str:
+    """Where workers on this machine find this package, installed or not."""
+    root = str(Path(polycompress.__file__).resolve().parent.parent)
+    return os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
+
+
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
+    lines = _COLOURS.sub("", str(error)).strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:300]
