@@ -28,7 +28,7 @@ from polycompress.training.batching import Batching
 from polycompress.training.config import TrainingConfig, read_config
 from polycompress.training.errors import ConfigError
 from polycompress.training.masking import Masking
-from polycompress.training.runs import FINAL, check_run
+from polycompress.training.run_files import FINAL, check_run
 from polycompress.training.shares import Mixing
 from polycompress.vocab.document import MAX_DOCUMENT_BYTES, parse_document
 

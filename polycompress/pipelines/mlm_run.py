@@ -43,7 +43,8 @@ from polycompress.training.model import (
 from polycompress.training.objective import LanguageModelling, LanguageTask, Loss
 from polycompress.training.optimisers import SplitAdamW, param_groups
 from polycompress.training.rows import find_tables
-from polycompress.training.runs import SNAPSHOTS, open_run
+from polycompress.training.run_files import SNAPSHOTS
+from polycompress.training.runs import open_run
 from polycompress.training.snapshots import find_snapshot, load_snapshot
 from polycompress.training.step import no_gradient
 from polycompress.training.tokenising import Cutting, prepare_examples
@@ -87,7 +88,9 @@ def run_mlm(
     """
     devices = Devices(precision=config.training.precision, parallel=config.parallel, device=config.device)
     snapshot = open_run(out, record, identity, resume=resume) if devices.is_main else None
-    (step,) = devices.total([float(snapshot.step if snapshot is not None else -1) if devices.is_main else 0.0])
+    (step,) = devices.total(
+        [float(snapshot.step if snapshot is not None else -1) if devices.is_main else 0.0]
+    )
     if not devices.is_main and step >= 0:
         snapshot = find_snapshot(out / SNAPSHOTS, int(step))
     if tell is not None:

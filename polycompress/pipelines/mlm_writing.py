@@ -23,7 +23,7 @@ from polycompress.pipelines.trim_writing import _license as source_licence
 from polycompress.training.devices import Devices, whole
 from polycompress.training.model import LoadedModel, quiet_transformers
 from polycompress.training.optimisers import SplitAdamW
-from polycompress.training.runs import FINAL
+from polycompress.training.run_files import FINAL
 
 
 def write_final(

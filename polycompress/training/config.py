@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 import math
 import types
 import typing
@@ -180,7 +179,7 @@ def _read(cls: type[T], values: Mapping[str, Any], prefix: str, faults: list[str
             hint = f" Did you mean {prefix}{near[0]}?" if near else f" There are {', '.join(known)}."
             faults.append(f"{prefix}{name} is no field.{hint}")
     given: dict[str, Any] = {}
-    types_of = _types(cls)
+    types_of = get_type_hints(cls)
     for name, field in known.items():
         if name in values:
             value = _value(types_of[name], values[name], prefix + name, faults)
@@ -210,11 +209,6 @@ def _complete(known: Mapping[str, dataclasses.Field[Any]], given: Mapping[str, A
 
 
 _WRONG = object()
-
-
-@functools.cache
-def _types(cls: type[Any]) -> dict[str, Any]:
-    return get_type_hints(cls)
 
 
 def _value(kind: Any, value: Any, name: str, faults: list[str]) -> Any:

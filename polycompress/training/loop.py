@@ -22,7 +22,7 @@ from polycompress.training.errors import NonFiniteLossError, StoppedError
 from polycompress.training.memory import memory_mib, peak_memory_mib
 from polycompress.training.metrics import MetricSink
 from polycompress.training.optimisers import SplitAdamW
-from polycompress.training.runs import SNAPSHOTS
+from polycompress.training.run_files import SNAPSHOTS
 from polycompress.training.schedules import rate_share
 from polycompress.training.signals import StopSignals
 from polycompress.training.snapshots import newest_snapshot, prune_snapshots, save_snapshot

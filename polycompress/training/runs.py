@@ -1,4 +1,4 @@
-"""A run's directory: ``config.json``, ``metrics.jsonl``, ``snapshots/`` and, at the end, ``final/``."""
+"""Begin a run in its directory, or find the snapshot to go on from."""
 
 from __future__ import annotations
 
@@ -6,39 +6,13 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from polycompress.errors import InputError
 from polycompress.modeldir.atomic import atomic_file, storage_error
-from polycompress.modeldir.paths import read_json
+from polycompress.training.run_files import CONFIG, SNAPSHOTS, check_run, read_run
 from polycompress.training.snapshots import Snapshot, check_identity, newest_snapshot, refuse_difference
 
 logger = logging.getLogger(__name__)
-
-CONFIG: Final = "config.json"
-FINAL: Final = "final"
-SNAPSHOTS: Final = "snapshots"
-
-
-def check_run(out: Path, *, resume: bool) -> None:
-    """Refuse a directory that a run must not be started or taken up in, before any work is done.
-
-    Raises:
-        InputError: It holds something already and is not to be resumed, or is no directory or no run.
-    """
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise InputError(f"{out}: is a file. Give a directory for the run.")
-    names = {entry.name for entry in out.iterdir() if not entry.name.startswith(".")}
-    if names and not resume:
-        raise InputError(
-            f"{out}: already exists. Go on with the run in it with --resume, or choose another directory."
-        )
-    if names and CONFIG not in names:
-        raise InputError(
-            f"{out}: has no {CONFIG}, so it is no run that could be resumed. Choose another directory."
-        )
 
 
 def open_run(
@@ -80,17 +54,3 @@ def open_run(
     refuse_difference(out, read_run(out)["settings"], identity)
     logger.warning("%s: has no whole snapshot, so the run begins at the beginning", out)
     return None
-
-
-def read_run(out: Path) -> dict[str, Any]:
-    """The ``config.json`` of a run.
-
-    Raises:
-        InputError: There is none, or it is none of a run.
-    """
-    if not out.is_dir():
-        raise InputError(f"{out}: no such directory. Give the directory of a run, as --out named it.")
-    config = read_json(out, CONFIG)
-    if not isinstance(config, dict) or not isinstance(config.get("settings"), dict):
-        raise InputError(f"{out / CONFIG}: is not that of a training run. Give the directory of a run.")
-    return config
