@@ -77,6 +77,7 @@ class JsonLines:
             with suppress(OSError):  # a full disk was reported when the line was written
                 self._file.flush()
                 os.fsync(self._file.fileno())
+            with suppress(OSError):
                 self._file.close()
             self._file = None
 
