@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Corpus, CountsFiles, Json, Model, NoFrequencies
+from polycompress.cli.options import Corpus, CountsFiles, Field, Json, Model, NoFrequencies
 
 
 def inspect(
@@ -22,6 +22,7 @@ def inspect(
         ),
     ] = "",
     corpus: Corpus = [],  # noqa: B006  typer reads the default, nothing changes it
+    field: Field = None,
     counts: CountsFiles = [],  # noqa: B006
     no_frequencies: NoFrequencies = False,
     mixture: Annotated[
@@ -56,6 +57,7 @@ def inspect(
             model,
             langs=langs,
             corpus=corpus,
+            field=field,
             counts=counts,
             frequencies=not no_frequencies,
             mixture=mixture,

@@ -17,6 +17,7 @@ import typer
 import polycompress
 from polycompress.cli import console
 from polycompress.cli.convert_tokenizer import convert_tokenizer
+from polycompress.cli.count import count
 from polycompress.cli.demo_model import demo_model
 from polycompress.cli.inspect import inspect
 from polycompress.cli.languages import languages
@@ -67,6 +68,7 @@ for _name, _command in (
     ("plan", plan),
     ("trim", trim),
     ("verify", verify),
+    ("count", count),
     ("convert-tokenizer", convert_tokenizer),
 ):
     app.command(_name, help=_help(_command))(_command)

@@ -25,7 +25,16 @@ Corpus = Annotated[
     typer.Option(
         "--corpus",
         metavar="[LANG=]PATTERN",
-        help="Text files, one text a line, plain or .gz .zst .bz2 .xz; quote the pattern. May be repeated.",
+        help="Text files, one text a line, or .jsonl, .csv, .tsv, .parquet; plain or .gz .zst .bz2 .xz; quote the "
+        "pattern. May be repeated.",
+    ),
+]
+Field = Annotated[
+    str | None,
+    typer.Option(
+        "--field",
+        metavar="NAME",
+        help="Column of the text in .jsonl, .csv, .tsv and .parquet. [default: text]",
     ),
 ]
 CountsFiles = Annotated[

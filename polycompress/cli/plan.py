@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Corpus, CountsFiles, Json, Langs, Model, NoFrequencies
+from polycompress.cli.options import Corpus, CountsFiles, Field, Json, Langs, Model, NoFrequencies
 
 if TYPE_CHECKING:
     from polycompress.pipelines.plan import BudgetPlan, Cost
@@ -22,6 +22,7 @@ def plan(
         typer.Option("--budget", metavar="SIZE", help="`60MB` of weights files, or `20M` parameters in all."),
     ],
     corpus: Corpus = [],  # noqa: B006  typer reads the default, nothing changes it
+    field: Field = None,
     counts: CountsFiles = [],  # noqa: B006
     no_frequencies: NoFrequencies = False,
     pad_to_multiple_of: Annotated[
@@ -47,6 +48,7 @@ def plan(
             langs=langs,
             budget=budget,
             corpus=corpus,
+            field=field,
             counts=counts,
             frequencies=not no_frequencies,
             pad_to_multiple_of=pad_to_multiple_of,

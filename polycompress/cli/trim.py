@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Corpus, CountsFiles, Full, Json, Langs, Model, NoFrequencies, Overwrite
+from polycompress.cli.options import (
+    Corpus,
+    CountsFiles,
+    Field,
+    Full,
+    Json,
+    Langs,
+    Model,
+    NoFrequencies,
+    Overwrite,
+)
 from polycompress.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,6 +47,7 @@ def trim(
         ),
     ] = None,
     corpus: Corpus = [],  # noqa: B006  typer reads the default, nothing changes it
+    field: Field = None,
     counts: CountsFiles = [],  # noqa: B006
     coverage: Annotated[
         float | None,
@@ -88,6 +99,7 @@ def trim(
             langs=langs,
             out=out,
             corpus=corpus,
+            field=field,
             counts=counts,
             settings=TrimSettings(
                 limit=choose_limit(coverage, size, min_count),
@@ -114,6 +126,7 @@ def trim(
             langs=langs,
             out=out,
             corpus=corpus,
+            field=field,
             counts=counts,
             coverage=coverage,
             size=size,

@@ -189,8 +189,10 @@ def read_shard(shard: Shard, reading: Reading, skip: NDArray[np.int64] | None = 
 
 
 def read_texts(source: CorpusSpec | Iterable[Path]) -> Iterator[str]:
-    """The lines of files; see ``TextReader``."""
-    return iter(TextReader(source.files if isinstance(source, CorpusSpec) else source))
+    """The texts of files, or of a corpus as it is to be read; see ``TextReader``."""
+    if isinstance(source, CorpusSpec):
+        return iter(TextReader(source.files, source.reading))
+    return iter(TextReader(source))
 
 
 class TextReader:

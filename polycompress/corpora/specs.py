@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from polycompress.corpora.files import exists, find_files
 from polycompress.corpora.hub_datasets import SCHEME, DatasetSpec, parse_dataset
+from polycompress.corpora.reading import Reading
 from polycompress.errors import InputError
 from polycompress.languages import Language, find_language
 
@@ -23,6 +24,7 @@ class CorpusSpec:
     files: tuple[Path, ...]
     """Sorted; at least one, but none where there is a data set."""
     dataset: DatasetSpec | None = None
+    reading: Reading = field(default_factory=Reading)
 
 
 def parse_corpora(
@@ -31,6 +33,7 @@ def parse_corpora(
     *,
     option: str = "--corpus",
     datasets: bool = False,
+    reading: Reading | None = None,
 ) -> tuple[CorpusSpec, ...]:
     """Read ``[LANG=]PATTERN`` arguments and find their files.
 
@@ -41,12 +44,14 @@ def parse_corpora(
         languages: The languages asked for; a pattern without ``LANG=`` is legal only where it is one.
         option: What the user wrote them after, for messages.
         datasets: Whether the caller can read data sets.
+        reading: How the files become texts, where that was said.
 
     Raises:
         InputError: An unknown language or one not asked for, no language where it is needed, no such file, or
             nothing in the files; a data set where only files are read.
     """
     found = []
+    how = reading or Reading()
     taken: set[tuple[str, Path | DatasetSpec]] = set()
     for spec in specs:
         language, pattern = _split_spec(spec, languages, option)
@@ -58,13 +63,13 @@ def parse_corpora(
                 )
             dataset = parse_dataset(pattern, option)
             if (language.code, dataset) not in taken:
-                found.append(CorpusSpec(language, pattern, (), dataset))
+                found.append(CorpusSpec(language, pattern, (), dataset, how))
             taken.add((language.code, dataset))
             continue
         new = [file for file in find_files(pattern, option) if (language.code, file.absolute()) not in taken]
         taken.update((language.code, file.absolute()) for file in new)
         if new:
-            found.append(CorpusSpec(language, pattern, tuple(new)))
+            found.append(CorpusSpec(language, pattern, tuple(new), reading=how))
     return tuple(found)
 
 

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import heapq
 import importlib.metadata
 import logging
 import os
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from polycompress.corpora import CorpusSpec, TextReader, is_held_out
+from polycompress.corpora import CorpusSpec, Reading, TextReader
 from polycompress.errors import InputError, PolycompressError
 from polycompress.languages import Language, find_language
 from polycompress.modeldir.cache import cache_directory
+from polycompress.pipelines.counting_units import OpenTokenizer, count_batches, language_counts
 from polycompress.pipelines.loading import Vocabulary
-from polycompress.vocab.counting import count_texts, count_weighted
-from polycompress.vocab.counts import Counts, LanguageCounts, load_counts, save_counts
+from polycompress.vocab.counting import count_weighted
+from polycompress.vocab.counts import (
+    Counts,
+    LanguageCounts,
+    check_counts,
+    load_counts,
+    merge_counts,
+    save_counts,
+)
 from polycompress.vocab.evidence import Distribution, expected_shares
 from polycompress.vocab.frequencies import (
     BACKGROUND_FORMS,
@@ -31,17 +37,13 @@ from polycompress.vocab.frequencies import (
     weighted_forms,
     word_buckets,
 )
+from polycompress.vocab.held_out import HELD_OUT_TEXTS
 from polycompress.vocab.splitting import WordRule, word_rule
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int | None], None]
 """Called with what is being done, how much more of it is done, and how much there is in all where that is known."""
-
-HELD_OUT_SHARE: Final = 0.05
-"""Of a corpus; never counted."""
-HELD_OUT_TEXTS: Final = 2000
-"""At most so many held-out texts per language are kept for the certificate, those with the smallest hashes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,10 +145,6 @@ def counts_from_files(
     Raises:
         InputError: A file cannot be read, is of another tokenizer, or has none of the languages.
     """
-    if not paths:
-        return {}
-    from polycompress.vocab.counts import check_counts, merge_counts
-
     found: dict[str, list[LanguageCounts]] = {}
     asked = {language.code for language in languages}
     for path in map(Path, paths):
@@ -169,32 +167,24 @@ def count_background(vocabulary: Vocabulary, progress: Progress | None = None) -
 
 
 def count_corpus(
-    vocabulary: Vocabulary, files: Sequence[Path], progress: Progress | None = None
+    vocabulary: Vocabulary,
+    files: Sequence[Path],
+    progress: Progress | None = None,
+    reading: Reading | None = None,
 ) -> LanguageCounts:
     """Count the tokens of files, keeping a share of the lines out."""
-    reader = TextReader(files)
-    held_out = _Sample(HELD_OUT_TEXTS)
+    reader = TextReader(files, reading or Reading())
     label = f"counting {files[0].name}" + (f" and {len(files) - 1} more" if len(files) > 1 else "")
     report = (lambda amount: progress(label, amount, None)) if progress is not None else None
-    tally = count_texts(
-        vocabulary.tokenizer,
-        vocabulary.document,
-        _counted(reader, held_out),
-        vocabulary.size,
-        progress=report,
+    opened = OpenTokenizer(
+        tokenizer=vocabulary.tokenizer,
+        document=vocabulary.document,
+        sha256=vocabulary.sha256,
+        size=vocabulary.size,
     )
-    ids = np.flatnonzero(tally.counts)
-    texts = held_out.texts()
-    return LanguageCounts(
-        ids=ids,
-        counts=tally.counts[ids],
-        texts=tally.texts,
-        characters=tally.characters,
-        bytes=tally.bytes,
-        seen_once=tally.seen_once,
-        source={"kind": "corpus", "files": reader.provenance(), "counting": tally.rule.reason},
-        held_out_texts=texts,
-    )
+    tally, texts = count_batches(opened, reader.batches(), report)
+    source = {"kind": "corpus", "files": reader.provenance(), "counting": tally.rule.reason}
+    return language_counts(tally, texts, source)
 
 
 def count_words(
@@ -254,15 +244,12 @@ def gather_language(
     Raises:
         InputError: A corpus cannot be read.
     """
-    files = [file for spec in corpora if spec.language == language for file in spec.files]
+    own = [spec for spec in corpora if spec.language == language]
+    files = [file for spec in own for file in spec.files]
     parts = [counts[language.code]] if language.code in counts else []
     if files:
-        parts.append(count_corpus(vocabulary, files, progress))
-    corpus = parts[0] if parts else None
-    if len(parts) > 1:
-        from polycompress.vocab.counts import merge_counts
-
-        corpus = merge_counts(parts)
+        parts.append(count_corpus(vocabulary, files, progress, own[0].reading))
+    corpus = merge_counts(parts) if parts else None
     words = None
     if background is not None and language.wordfreq is not None:
         words = count_words(vocabulary, language, FORMS, progress)
@@ -291,32 +278,6 @@ def _list_rule(vocabulary: Vocabulary, language: Language) -> WordRule:
     if language.spaced or not rule.first_differs:
         return rule
     return WordRule(independent=False, reason="words of this language have no space before them")
-
-
-def _counted(lines: Iterable[str], held_out: _Sample) -> Iterator[str]:
-    for line in lines:
-        if is_held_out(line, HELD_OUT_SHARE):
-            held_out.add(line)
-        else:
-            yield line
-
-
-class _Sample:
-    """The texts with the smallest hashes: the same ones in whatever order they come."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._heap: list[tuple[int, str]] = []
-
-    def add(self, text: str) -> None:
-        entry = (-zlib.crc32(text.encode()), text)
-        if len(self._heap) < self._size:
-            heapq.heappush(self._heap, entry)
-        else:
-            heapq.heappushpop(self._heap, entry)
-
-    def texts(self) -> tuple[str, ...]:
-        return tuple(text for _, text in sorted(self._heap, reverse=True))
 
 
 def _cache_path(vocabulary: Vocabulary, language: Language, forms: int) -> Path | None:

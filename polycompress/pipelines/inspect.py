@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from polycompress.corpora import parse_corpora
+from polycompress.corpora import Reading, parse_corpora
 from polycompress.corpora.files import exists
 from polycompress.errors import InputError
 from polycompress.languages import Language, find_language
@@ -101,6 +101,7 @@ def inspect(
     *,
     langs: str | Sequence[str] = (),
     corpus: str | Sequence[str] = (),
+    field: str | None = None,
     counts: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     frequencies: bool = True,
     mixture: str | Sequence[str] = (),
@@ -114,6 +115,7 @@ def inspect(
         model: A directory, the word ``demo``, or ``owner/name[@revision]``.
         langs: Languages to look at. Those that a corpus names come after them; without any, those of the counts.
         corpus: ``[LANG=]PATTERN`` of text files.
+        field: Column of the text in JSON lines, CSV, TSV and Parquet; by default ``text``.
         counts: Files that ``polycompress count`` wrote with this tokenizer, instead of text.
         frequencies: Use the built-in word frequencies too.
         mixture: Languages among which to find those that a BPE tokenizer was trained on.
@@ -133,7 +135,8 @@ def inspect(
     candidates = asked_languages(mixture) if mixture else ()
     asked = (*(asked_languages(langs) if langs else ()), *_named_by(specs, candidates))
     languages = tuple(dict.fromkeys(asked))
-    corpora = parse_corpora([spec for spec in specs if _language_of(spec) in (None, *languages)], languages)
+    named = [spec for spec in specs if _language_of(spec) in (None, *languages)]
+    corpora = parse_corpora(named, languages, reading=Reading(field=field))
     paths = [counts] if isinstance(counts, str | os.PathLike) else list(counts)
     pictures = [Path(picture) for picture in (plot, plot_overlap) if picture is not None]
     if pictures:

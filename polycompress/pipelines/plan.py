@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from polycompress.corpora import parse_corpora
+from polycompress.corpora import Reading, parse_corpora
 from polycompress.errors import InputError
 from polycompress.languages import Language
 from polycompress.modeldir.header import TensorInfo, encode_header
@@ -129,6 +129,7 @@ def plan(
     langs: str | Sequence[str],
     budget: str,
     corpus: str | Sequence[str] = (),
+    field: str | None = None,
     counts: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     frequencies: bool = True,
     pad_to_multiple_of: int = 1,
@@ -141,6 +142,7 @@ def plan(
         langs: Languages to keep: codes or names, as a list or joined by commas.
         budget: ``60MB``: bytes of the weights files, at their present types; ``20M``: parameters of the whole model.
         corpus: ``[LANG=]PATTERN`` of text files.
+        field: Column of the text in JSON lines, CSV, TSV and Parquet; by default ``text``.
         counts: Files that ``polycompress count`` wrote with this tokenizer, instead of a corpus.
         frequencies: Use the built-in word frequencies, alone or beside a corpus.
         pad_to_multiple_of: The tables will be padded to a multiple of so many rows.
@@ -161,7 +163,7 @@ def plan(
     settings = TrimSettings(frequencies=frequencies, pad_to_multiple_of=pad_to_multiple_of)
     files = [counts] if isinstance(counts, str | os.PathLike) else list(counts)
     patterns = [corpus] if isinstance(corpus, str) else list(corpus)
-    corpora = parse_corpora(patterns, languages)
+    corpora = parse_corpora(patterns, languages, reading=Reading(field=field))
     opened = open_model(model)
     least = least_tokens(opened, languages)
     size = fitting_size(opened, allowed, least, pad_to_multiple_of)
@@ -170,7 +172,7 @@ def plan(
         opened.vocabulary, languages, corpora, counts=counted, frequencies=frequencies, progress=progress
     )
     limit = Limit(by="size", value=size)
-    config = request_config(languages, patterns, files, settings)
+    config = request_config(languages, patterns, files, settings, field)
     planned, default = (
         plan_trim(opened, evidence, limit, named={}, pad_to_multiple_of=pad_to_multiple_of)
         for limit in (limit, settings.limit)

@@ -6,17 +6,18 @@ Trimming" (Findings of EMNLP 2023), on files instead of models, for any tokenize
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polycompress.corpora import parse_corpora
+from polycompress.corpora import Reading, parse_corpora
 from polycompress.errors import InputError
 from polycompress.languages import Language
 from polycompress.modeldir.atomic import check_apart, check_output
@@ -85,7 +86,7 @@ class TrimPlan:
 class TrimSettings:
     """What a trim can be told besides the model, its languages and their text."""
 
-    limit: Limit = field(default_factory=lambda: Limit(by="coverage", value=DEFAULT_COVERAGE))
+    limit: Limit = dataclasses.field(default_factory=lambda: Limit(by="coverage", value=DEFAULT_COVERAGE))
     keep: str | os.PathLike[str] | None = None
     """A file of tokens to keep whatever their use."""
     keep_regex: tuple[str, ...] = ()
@@ -139,6 +140,7 @@ def trim(
     langs: str | Sequence[str],
     out: str | os.PathLike[str] | None = None,
     corpus: str | Sequence[str] = (),
+    field: str | None = None,
     counts: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     coverage: float | None = None,
     size: int | None = None,
@@ -161,6 +163,7 @@ def trim(
         langs: Languages to keep: codes or names, as a list or joined by commas.
         out: The directory to write; not needed for a dry run.
         corpus: ``[LANG=]PATTERN`` of text files, one text a line. Without any, word frequencies decide.
+        field: Column of the text in JSON lines, CSV, TSV and Parquet; by default ``text``.
         counts: Counts files of ``polycompress count``, instead of a corpus or beside it.
         coverage: Share of every language's expected tokens to keep, in (0, 1]; by default ``DEFAULT_COVERAGE``.
         size: Tokens to keep in all, instead.
@@ -202,7 +205,7 @@ def trim(
         check_output(place, overwrite=overwrite)
     specs = [corpus] if isinstance(corpus, str) else list(corpus)
     files = [counts] if isinstance(counts, str | os.PathLike) else list(counts)
-    corpora = parse_corpora(specs, languages)
+    corpora = parse_corpora(specs, languages, reading=Reading(field=field))
     opened = open_model(model)
     if place is not None:
         check_apart(place, opened.source.path)
@@ -215,7 +218,7 @@ def trim(
         frequencies=frequencies,
         progress=progress,
     )
-    config = request_config(languages, specs, files, settings)
+    config = request_config(languages, specs, files, settings, field)
     line = list(command) if command else command_line(model, place, config, settings.limit)
     return trim_opened(
         opened,
@@ -281,11 +284,13 @@ def request_config(
     corpus: Sequence[str],
     counts: Sequence[str | os.PathLike[str]],
     settings: TrimSettings,
+    field: str | None = None,
 ) -> dict[str, Any]:
     """The whole request, for the manifest."""
     return {
         "langs": [language.code for language in languages],
         "corpus": list(corpus),
+        "field": field,
         "counts": [os.fspath(path) for path in counts],
         **settings.as_dict(),
     }
@@ -396,6 +401,8 @@ def command_line(
     words = ["polycompress", "trim", str(model), "--langs", ",".join(config["langs"])]
     for entry in config["corpus"]:
         words += ["--corpus", entry]
+    if config["field"]:
+        words += ["--field", config["field"]]
     for path in config["counts"]:
         words += ["--counts", path]
     value = f"{limit.value:g}" if limit.by == "coverage" else str(int(limit.value))

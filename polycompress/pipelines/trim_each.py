@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from polycompress.corpora import parse_corpora
+from polycompress.corpora import Reading, parse_corpora
 from polycompress.errors import InputError, PolycompressError
 from polycompress.languages import Language, find_language, select_languages
 from polycompress.modeldir.atomic import check_apart
@@ -71,6 +71,7 @@ def trim_each(
     out: str | os.PathLike[str] | None = None,
     langs: str | Sequence[str] = (),
     corpus: str | Sequence[str] = (),
+    field: str | None = None,
     counts: Sequence[str | os.PathLike[str]] = (),
     settings: TrimSettings | None = None,
     dry_run: bool = False,
@@ -89,6 +90,7 @@ def trim_each(
         out: Pattern of the directories, with ``{code}`` or ``{iso}`` in it; not needed for a dry run.
         langs: Languages that every model keeps too.
         corpus: ``[LANG=]PATTERN`` of text files.
+        field: Column of the text in JSON lines, CSV, TSV and Parquet; by default ``text``.
         counts: Counts files.
         settings: What else a trim can be told.
         dry_run: Plan only.
@@ -107,7 +109,7 @@ def trim_each(
     shared = asked_languages(langs) if langs else ()
     specs = [corpus] if isinstance(corpus, str) else list(corpus)
     asked = tuple(dict.fromkeys((*languages, *shared)))
-    corpora = parse_corpora(specs, asked)
+    corpora = parse_corpora(specs, asked, reading=Reading(field=field))
     places = _places(out, languages, dry_run=dry_run)
     opened = open_model(model)
     for place in places.values():
@@ -139,7 +141,7 @@ def trim_each(
                 language=language, status="failed" if language in named else "no source", message=str(error)
             )
         kept = {language: beside.get(language) or gather(language)} | beside
-        config = request_config(tuple(kept), specs, counts, settings)
+        config = request_config(tuple(kept), specs, counts, settings, field)
         line = list(command) if command else command_line(model, place, config, settings.limit)
         try:
             result = trim_opened(

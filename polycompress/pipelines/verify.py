@@ -18,10 +18,11 @@ from polycompress.modeldir.sources import resolve_model
 from polycompress.modeldir.tensors import RowSlice, open_checkpoint
 from polycompress.pipelines.certificate import Certificate, certify_rows, certify_texts, kept_only, unknown_id
 from polycompress.pipelines.cuts import vocab_slices
-from polycompress.pipelines.gathering import HELD_OUT_TEXTS, Progress
+from polycompress.pipelines.gathering import Progress
 from polycompress.pipelines.loading import OpenModel, Vocabulary, asked_languages, open_model, open_vocabulary
 from polycompress.vocab.document import pieces
 from polycompress.vocab.frequencies import held_out_words
+from polycompress.vocab.held_out import HELD_OUT_TEXTS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -229,3 +229,16 @@ def test_full_certificates_hold_for_every_kind_of_model(
     assert result.certificate.full.hidden_max_abs == 0.0
     assert result.certificate.full.logits_max_abs is not None
     assert result.certificate.full.texts > 0
+
+
+def test_text_in_columns(source: Path, corpus: str, tmp_path: Path) -> None:
+    plain = Path(corpus.removeprefix("de="))
+    lines = plain.read_text(encoding="utf-8").splitlines()
+    records = tmp_path / "de.jsonl"
+    records.write_text("".join(json.dumps({"body": line}) + "\n" for line in lines), encoding="utf-8")
+    asked: dict[str, Any] = {"langs": "de", "frequencies": False, "coverage": 1.0, "dry_run": True}
+    from_lines = trim(source, corpus=corpus, **asked)
+    from_records = trim(source, corpus=f"de={records}", field="body", **asked)
+    assert np.array_equal(from_lines.plan.keep_ids, from_records.plan.keep_ids)
+    with pytest.raises(InputError, match="body"):
+        trim(source, corpus=f"de={records}", field="text", **asked)
