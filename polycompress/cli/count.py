@@ -37,8 +37,8 @@ def count(
         typer.Option(
             "--corpus",
             metavar="[LANG=]PATTERN",
-            help="Text, .jsonl, .csv, .tsv or .parquet, also .gz .zst .bz2 .xz; quote the pattern. Or a data set: "
-            "hf://owner/name@revision[:config][#split]. May be repeated.",
+            help="Text, .jsonl, .csv, .tsv or .parquet, also .gz .zst .bz2 .xz; quote the pattern. Or a data set of the "
+            "Hugging Face hub: hf://owner/name@COMMIT, with :config and #split behind it. May be repeated.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The counts file to write (.npz).")],
@@ -48,7 +48,9 @@ def count(
     engine: Annotated[
         Literal["process", "cores", "ray"],
         typer.Option(
-            "--engine", help="This process, all cores, or Ray (extra `ray`); the counts are the same."
+            "--engine",
+            metavar="ENGINE",
+            help="`process`, `cores` or `ray` (extra `ray`); the counts are the same.",
         ),
     ] = "cores",
     workers: Annotated[
@@ -59,7 +61,7 @@ def count(
         typer.Option("--address", metavar="HOST:PORT", help="Of a Ray cluster. [default: a local Ray]"),
     ] = None,
     clean: Annotated[
-        str, typer.Option("--clean", metavar="RULES", help="Of nfc, control, ...; joined by commas.")
+        str, typer.Option("--clean", metavar="RULES", help="Of nfc, control, collapse; joined by commas.")
     ] = "",
     sample: Annotated[
         float, typer.Option("--sample", metavar="SHARE", help="Read this share of the texts, chosen by hash.")
