@@ -37,8 +37,8 @@ def count(
         typer.Option(
             "--corpus",
             metavar="[LANG=]PATTERN",
-            help="Text, .jsonl, .csv, .tsv or .parquet, also .gz .zst .bz2 .xz; quote the pattern. Or a data set of the "
-            "Hugging Face hub: hf://owner/name@COMMIT, with :config and #split behind it. May be repeated.",
+            help="Text, .jsonl, .csv, .tsv or .parquet, also .gz .zst .bz2 .xz; quote the pattern. Or a data set of "
+            "the Hugging Face hub: hf://owner/name@COMMIT, with :config and #split behind it. May be repeated.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The counts file to write (.npz).")],
