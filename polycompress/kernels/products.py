@@ -38,6 +38,13 @@ def tile_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "cuda" and dtype in _HALVES else dtype
 
 
+def new_tile(tokens: int, columns: int, dtype: torch.dtype, device: torch.device, *, aligned: bool) -> Tensor:
+    """Memory for a tile, [tokens, columns]; aligned: each row begins at a multiple of 64 elements, for wide loads."""
+    if not aligned:
+        return torch.empty((tokens, columns), dtype=dtype, device=device)
+    return torch.empty((tokens, -(-columns // 64) * 64), dtype=dtype, device=device)[:, :columns]
+
+
 def logits_into(out: Tensor, hidden: Tensor, table: Tensor, bias: Tensor | None = None) -> Tensor:
     """``out[:] = hidden @ table.T + bias``.
 
@@ -62,19 +69,27 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     return torch.mm(left, right).to(sum_dtype(left.dtype))
 
 
-def add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """``total += left.T @ right``.
+def plus_product(total: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
+    """``total + left.T @ right``, in total's place; None stands for zeros, which are then never written.
 
     Args:
-        total: [m, d] of the dtype of sums.
+        total: [m, d] of the dtype of sums, or None.
         left: [t, m].
         right: [t, d] of left's dtype.
     """
-    if total.dtype is left.dtype:
-        total.addmm_(left.T, right)
-    elif total.device.type == "cuda":
-        torch.addmm(total, left.T, right, out_dtype=total.dtype, out=total)
-    else:
-        for first in range(0, len(total), _ROWS_AT_ONCE):
-            rows = slice(first, first + _ROWS_AT_ONCE)
-            total[rows] += torch.mm(left[:, rows].T, right)
+    sums = sum_dtype(left.dtype)
+    if left.dtype is sums:
+        return torch.mm(left.T, right) if total is None else total.addmm_(left.T, right)
+    if left.device.type == "cuda":
+        if total is None:
+            return product(left.T, right)
+        return torch.addmm(total, left.T, right, out_dtype=sums, out=total)
+    fresh = total is None
+    result = torch.empty((left.shape[1], right.shape[1]), dtype=sums) if total is None else total
+    for first in range(
+        0, len(result), _ROWS_AT_ONCE
+    ):  # the product is rounded before it is added: keep it small
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        part = torch.mm(left[:, rows].T, right)
+        result[rows] = part if fresh else result[rows] + part
+    return result

@@ -399,7 +399,7 @@ def test_a_frozen_table_is_not_multiplied_for(monkeypatch: pytest.MonkeyPatch) -
 
     inputs = make(9, 30, 5, 4, kind=torch.float32)
     inputs["student_table"] = inputs["student_table"].detach()
-    monkeypatch.setattr(op, "add_product_", None)
+    monkeypatch.setattr(op, "plus_product", None)
     linear_distillation(**inputs).backward()
     monkeypatch.setattr(op, "product", None)
     with torch.no_grad():

@@ -14,8 +14,9 @@ from polycompress.kernels.linear_distillation.objective import Divergence, Objec
 from polycompress.kernels.linear_distillation.rows import distillation_rows
 from polycompress.kernels.prepared import wants_gradient, with_gradients
 from polycompress.kernels.products import (
-    add_product_,
     logits_into,
+    new_tile,
+    plus_product,
     product,
     sum_dtype,
     tile_dtype,
@@ -130,10 +131,6 @@ class _Head:
         bias = None if self.bias is None else self.bias.to(tile_dtype(dtype, self.hidden.device))
         return _Head(self.hidden.to(dtype), self.table.to(dtype), bias)
 
-    def tile(self, tokens: int) -> Tensor:
-        dtype = tile_dtype(self.hidden.dtype, self.hidden.device)
-        return torch.empty((tokens, len(self.table)), dtype=dtype, device=self.hidden.device)
-
 
 def _forward(
     student: _Head,
@@ -150,15 +147,17 @@ def _forward(
     sums = sum_dtype(hidden.dtype)
     want_hidden, want_table, want_bias = wanted
     loss = torch.zeros((), dtype=sums, device=hidden.device)
-    by_hidden = torch.zeros_like(hidden, dtype=sums) if want_hidden else None
-    by_table = torch.zeros_like(table, dtype=sums) if want_table else None
+    by_hidden = torch.empty_like(hidden, dtype=sums) if want_hidden else None
+    by_table = None
     by_bias = loss.new_zeros(len(table)) if want_bias else None
     count = len(hidden)
     tokens = token_tile or _tokens_at_once(count, student, teacher)
-    student_tile, teacher_tile = student.tile(min(tokens, count)), teacher.tile(min(tokens, count))
-    slopes_tile = student_tile
-    if student_tile.dtype is not hidden.dtype and any(wanted):
-        slopes_tile = torch.empty_like(student_tile, dtype=hidden.dtype)
+    types = [tile_dtype(head.hidden.dtype, hidden.device) for head in (student, teacher)]
+    if any(wanted) and types[0] is not hidden.dtype:
+        types.append(hidden.dtype)  # the gradient gets a tile of its own, in the dtype of the products
+    size, aligned = (min(tokens, count), len(table)), chosen == "triton"
+    tiles = [new_tile(*size, dtype, hidden.device, aligned=aligned) for dtype in types]
+    student_tile, teacher_tile, slopes_tile = tiles[0], tiles[1], tiles[2 if len(tiles) == 3 else 0]
     excluded = any(head.bias is not None and bool(head.bias.isneginf().any()) for head in (student, teacher))
     tile_rows = _rows_function(chosen, objective, sums, excluded)
     for first in range(0, count, tokens):
@@ -173,10 +172,12 @@ def _forward(
             continue
         if by_hidden is not None:
             by_hidden[part] = product(slopes, table)
-        if by_table is not None:
-            add_product_(by_table, slopes, hidden[part])
+        if want_table:
+            by_table = plus_product(by_table, slopes, hidden[part])
         if by_bias is not None:
             by_bias += slopes.sum(0, dtype=sums)
+    if want_table and by_table is None:
+        by_table = torch.zeros_like(table, dtype=sums)
     scale = 1.0 / max(1, count)
     for gradient in (by_hidden, by_table, by_bias):
         if gradient is not None:

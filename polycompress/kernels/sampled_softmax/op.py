@@ -11,8 +11,9 @@ from polycompress.errors import InputError
 from polycompress.kernels.choosing import Impl, choose_impl
 from polycompress.kernels.prepared import sparse_rows, wants_gradient, with_gradients
 from polycompress.kernels.products import (
-    add_product_,
     logits_into,
+    new_tile,
+    plus_product,
     product,
     sum_dtype,
     tile_dtype,
@@ -108,13 +109,15 @@ def _forward(
     (count, _), columns = hidden.shape, len(rows)
     want_hidden, want_table, want_bias = wanted
     loss = correction.new_zeros(())
-    by_hidden = torch.zeros_like(hidden, dtype=sums) if want_hidden else None
-    by_rows = torch.zeros_like(rows, dtype=sums) if want_table else None
+    by_hidden = torch.empty_like(hidden, dtype=sums) if want_hidden else None
+    by_rows = None
     by_bias = torch.zeros_like(correction) if want_bias else None
     tokens = max(1, _TILE_ELEMENTS.get(hidden.device.type, 1 << 23) // max(1, columns))
     logits_dtype = tile_dtype(dtype, hidden.device)
-    buffer = hidden.new_empty((min(tokens, count), columns), dtype=logits_dtype)
-    slopes_buffer = buffer if logits_dtype is dtype else torch.empty_like(buffer, dtype=dtype)
+    size, device, aligned = (min(tokens, count), columns), hidden.device, chosen == "triton"
+    buffer = slopes_buffer = new_tile(*size, logits_dtype, device, aligned=aligned)
+    if logits_dtype is not dtype:
+        slopes_buffer = new_tile(*size, dtype, device, aligned=aligned)
     tile_rows = _rows_function(chosen, sums)
     for first in range(0, count, tokens):
         part = slice(first, min(first + tokens, count))
@@ -124,10 +127,12 @@ def _forward(
         loss += losses.sum()
         if by_hidden is not None:
             by_hidden[part] = product(slopes, rows)
-        if by_rows is not None:
-            add_product_(by_rows, slopes, hidden[part])
+        if want_table:
+            by_rows = plus_product(by_rows, slopes, hidden[part])
         if by_bias is not None:
             by_bias += slopes.sum(0, dtype=sums)
+    if want_table and by_rows is None:
+        by_rows = torch.zeros_like(rows, dtype=sums)
     scale = 1.0 / max(1, count)
     for gradient in (by_hidden, by_rows, by_bias):
         if gradient is not None:
