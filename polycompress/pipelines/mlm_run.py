@@ -36,9 +36,9 @@ from polycompress.training.mixing import LanguageMixer, Stage
 from polycompress.training.model import (
     LoadedModel,
     first_position,
+    keeps_texts_apart,
     load_language_model,
     longest_text,
-    takes_positions,
 )
 from polycompress.training.objective import LanguageModelling, LanguageTask, Loss
 from polycompress.training.optimisers import SplitAdamW, param_groups
@@ -146,9 +146,10 @@ def check_model(loaded: LoadedModel, config: MlmConfig) -> None:
         raise InputError(
             f"max_length is {config.max_length}, but the model has positions for {limit} tokens: give at most {limit}."
         )
-    if config.batching.packed_length is not None and not takes_positions(loaded.model):
+    if config.batching.packed_length is not None and not keeps_texts_apart(loaded.model, loaded.kind):
         raise InputError(
-            f"{type(loaded.model).__name__} takes no positions, so texts cannot be packed into rows: leave packing out."
+            f"{type(loaded.model).__name__} cannot keep texts apart that are packed into one row: leave out packing "
+            "(--pack)."
         )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from polycompress.errors import InputError, MissingExtraError
 from polycompress.kernels.embedding_gradient import SparseEmbedding
+from polycompress.training.packing import additive_mask, block_mask
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ _ENDINGS: Final[tuple[tuple[str, Kind], ...]] = (
     ("CausalLM", "causal"),
     ("LMHeadModel", "causal"),
 )
+_PACKING_TOLERANCE: Final = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +186,36 @@ def attention_is_additive(model: Any) -> bool:
     return getattr(model.config, "_attn_implementation", None) == "eager"
 
 
-def takes_positions(model: Any) -> bool:
-    """Whether positions can be given, as packed rows need it."""
-    return "position_ids" in inspect.signature(model.base_model.forward).parameters
+def keeps_texts_apart(model: Any, kind: Kind) -> bool:
+    """Whether a row of two packed texts gives what each gives alone; tried, since not every family takes such masks."""
+    if "position_ids" not in inspect.signature(model.base_model.forward).parameters:
+        return False
+    device = model.get_input_embeddings().weight.device
+    sizes = (3, 4)
+    # Padding has no position in some families.
+    padding = getattr(model.config, "pad_token_id", None)
+    ids = torch.tensor(
+        [[each for each in range(sum(sizes) + 1) if each != padding][: sum(sizes)]], device=device
+    )
+    documents = torch.tensor([[1] * sizes[0] + [2] * sizes[1]], device=device)
+    positions = torch.cat([torch.arange(size, device=device) for size in sizes]).unsqueeze(0)
+    mask = block_mask(documents, causal=kind == "causal")
+    if attention_is_additive(model):
+        mask = additive_mask(mask, torch.float32)
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            together = model(
+                input_ids=ids, attention_mask=mask, position_ids=positions + first_position(model)
+            ).logits
+            apart = [model(input_ids=part).logits for part in ids.split(sizes, dim=1)]
+    except (RuntimeError, TypeError, ValueError, IndexError):
+        return False
+    finally:
+        model.train(training)
+    gap = (together - torch.cat(apart, dim=1)).abs().max()
+    return bool(gap <= _PACKING_TOLERANCE * together.abs().max())
 
 
 class _ScaledSparseEmbedding(SparseEmbedding):

@@ -120,7 +120,8 @@ def _restore_generators(
     if devices.rank >= ranks:
         return
     for name, states in saved.items():
-        state = states[devices.rank].clone()  # torch reads a generator's state from the beginning of its storage
+        # torch reads a generator's state from the beginning of its storage.
+        state = states[devices.rank].clone()
         if name == "torch":
             torch.set_rng_state(state)
         elif name == "cuda":
