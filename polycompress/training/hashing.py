@@ -83,14 +83,14 @@ def shuffled(positions: NDArray[np.int64], size: int, *key: int) -> NDArray[np.i
     half = max(_SMALLEST_HALF, ((size - 1).bit_length() + 1) // 2)
     result = positions.astype(np.uint64)
     outside = np.ones(len(result), dtype=bool)
-    keys = [hashed(*key, turn) for turn in range(_ROUNDS)]
+    keys = hashed(*key, np.arange(_ROUNDS))
     while outside.any():  # walking on from outside stays on the cycle, so no two positions can meet
         result[outside] = _network(result[outside], half, keys)
         outside = result >= np.uint64(size)
     return result.astype(np.int64)
 
 
-def _network(values: NDArray[np.uint64], half: int, keys: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+def _network(values: NDArray[np.uint64], half: int, keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """A permutation of the numbers of twice ``half`` bits."""
     bits, low = np.uint64(half), np.uint64(2**half - 1)
     left, right = values >> bits, values & low

@@ -154,7 +154,7 @@ def test_ninety_to_ten_in_tokens_though_texts_differ_in_length() -> None:
 
 @given(corpora, st.integers(0, 2**32))
 def test_each_epoch_of_a_language_is_a_shuffle_of_all_of_it(sizes: Sizes, seed: int) -> None:
-    draws = list(LanguageMixer(sizes, seed=seed, max_epochs=3))
+    draws = take(LanguageMixer(sizes, seed=seed, max_epochs=3), 1000)
     for number, count in enumerate(sizes.counts):
         of_language = [draw for draw in draws if draw.language == number]
         for epoch in range(3):
@@ -162,7 +162,7 @@ def test_each_epoch_of_a_language_is_a_shuffle_of_all_of_it(sizes: Sizes, seed: 
             assert {draw.epoch for draw in part} == {epoch}
             assert sorted(draw.index for draw in part) == list(range(count))
     assert len(draws) == 3 * sum(sizes.counts)
-    assert draws == list(LanguageMixer(sizes, seed=seed, max_epochs=3))
+    assert draws == take(LanguageMixer(sizes, seed=seed, max_epochs=3), 1000)
 
 
 def test_epochs_and_seeds_are_shuffled_differently() -> None:
@@ -194,7 +194,7 @@ def test_a_stage_whose_languages_are_used_up_ends_early() -> None:
         Stage(Mixing(strategy="fixed", shares=only[0]), 1000),
         Stage(Mixing(strategy="fixed", shares=only[1])),
     ]
-    draws = list(LanguageMixer(sizes, stages, max_epochs=1))
+    draws = take(LanguageMixer(sizes, stages, max_epochs=1), 100)
     assert [draw.language for draw in draws] == [0] * 4 + [1] * 4
 
 
@@ -235,10 +235,10 @@ def test_a_shuffle_of_a_huge_range_needs_no_memory() -> None:
 
 def test_every_place_of_a_shuffle_is_as_likely() -> None:
     hits = np.zeros((5, 5))
-    for key in range(4000):
+    for key in range(2000):
         hits[np.arange(5), shuffled(np.arange(5), 5, key)] += 1
-    # 800 expected, standard deviation 25
-    assert np.abs(hits - 800).max() < 130
+    # 400 expected, standard deviation 18
+    assert np.abs(hits - 400).max() < 90
 
 
 def test_hashes_are_even_and_unrelated() -> None:
