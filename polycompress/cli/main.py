@@ -21,7 +21,9 @@ from polycompress.cli.count import count
 from polycompress.cli.demo_model import demo_model
 from polycompress.cli.inspect import inspect
 from polycompress.cli.languages import languages
+from polycompress.cli.mlm import mlm
 from polycompress.cli.plan import plan
+from polycompress.cli.report import report
 from polycompress.cli.trim import trim
 from polycompress.cli.verify import verify
 from polycompress.errors import PolycompressError
@@ -69,6 +71,8 @@ for _name, _command in (
     ("trim", trim),
     ("verify", verify),
     ("count", count),
+    ("mlm", mlm),
+    ("report", report),
     ("convert-tokenizer", convert_tokenizer),
 ):
     app.command(_name, help=_help(_command))(_command)

@@ -23,7 +23,18 @@ from polycompress.pipelines.trim import DEFAULT_COVERAGE
 from tests.command_line import PROGRAM, environment, invoke, shell
 from tests.tiny_models import make_tiny
 
-COMMANDS = ("convert-tokenizer", "count", "demo-model", "inspect", "languages", "plan", "trim", "verify")
+COMMANDS = (
+    "convert-tokenizer",
+    "count",
+    "demo-model",
+    "inspect",
+    "languages",
+    "mlm",
+    "plan",
+    "report",
+    "trim",
+    "verify",
+)
 
 
 @pytest.fixture(scope="module")
