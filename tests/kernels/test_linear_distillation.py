@@ -177,7 +177,24 @@ def body_ugly(device: str) -> None:
     check_ugly(device, "triton")
 
 
-BODIES = [body_shapes, body_ugly]
+def body_training(device: str) -> None:
+    """A student learns the same with and without the kernel."""
+    curves = []
+    for impl in ("triton", "reference"):
+        inputs = make(6, 30, 5, 4, kind=torch.float32, device=device)
+        optimiser = torch.optim.Adam(learners(inputs), lr=0.05)
+        curves.append([])
+        for _ in range(8):
+            optimiser.zero_grad()
+            loss = linear_distillation(**inputs, temperature=2.0, hard_weight=0.2, impl=impl)
+            loss.backward()
+            optimiser.step()
+            curves[-1].append(float(loss.detach()))
+    assert curves[0][-1] < 0.9 * curves[0][0]
+    torch.testing.assert_close(torch.tensor(curves[0]), torch.tensor(curves[1]), rtol=1e-4, atol=0)
+
+
+BODIES = [body_shapes, body_ugly, body_training]
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])

@@ -94,12 +94,14 @@ def linear_distillation(
     present = [*student.tensors(), *teacher.tensors(), *(() if labels is None else (labels,))]
     chosen = choose_impl(impl, "linear_distillation", *present)
     wanted = [wants_gradient(tensor) for tensor in (student_hidden, student_table, student_bias)]
-    with torch.no_grad():
+    dtypes = [working_dtype(head.hidden, head.table) for head in (student, teacher)]
+    with torch.no_grad(), torch.autocast(student_hidden.device.type, enabled=False):
         kept = None if labels is None else (labels != ignore_index).nonzero().squeeze(1)
         if labels is not None and kept is not None:
             labels = labels.index_select(0, kept).to(torch.int64)
             _check_labels(labels, kept, len(student_table))
             student, teacher = student.at(kept), teacher.at(kept)
+        student, teacher = student.ready(dtypes[0]), teacher.ready(dtypes[1])
         loss, by_hidden, by_table, by_bias = _forward(
             student, teacher, labels, objective, token_tile, wanted, chosen
         )
@@ -125,9 +127,8 @@ class _Head:
             return self
         return _Head(self.hidden.index_select(0, positions), self.table, self.bias)
 
-    def ready(self) -> _Head:
+    def ready(self, dtype: torch.dtype) -> _Head:
         """The same in the dtype of the products, the bias in the tile's."""
-        dtype = working_dtype(self.hidden, self.table)
         bias = None if self.bias is None else self.bias.to(tile_dtype(dtype, self.hidden.device))
         return _Head(self.hidden.to(dtype), self.table.to(dtype), bias)
 
@@ -142,7 +143,6 @@ def _forward(
     chosen: str,
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """Loss, and its gradients by the student's hidden states, table and bias, where wanted."""
-    student, teacher = student.ready(), teacher.ready()
     hidden, table = student.hidden, student.table
     sums = sum_dtype(hidden.dtype)
     want_hidden, want_table, want_bias = wanted

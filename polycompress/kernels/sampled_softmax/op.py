@@ -73,11 +73,12 @@ def sampled_softmax(
     tensors = (hidden, table, labels, negatives, log_inclusion, *(() if bias is None else (bias,)))
     chosen = choose_impl(impl, "sampled_softmax", *tensors)
     wanted = (wants_gradient(hidden), wants_gradient(table), wants_gradient(bias))
-    with torch.no_grad():
+    dtype = working_dtype(hidden, table)
+    with torch.no_grad(), torch.autocast(hidden.device.type, enabled=False):
         kept = (labels != ignore_index).nonzero().squeeze(1)
         candidates = join_candidates(labels[kept], negatives, log_inclusion, len(table))
         loss, slopes, rows, bias_slopes = _forward(
-            hidden.index_select(0, kept), table, bias, candidates, wanted, chosen
+            hidden.index_select(0, kept).to(dtype), table, bias, candidates, wanted, chosen
         )
         by_hidden = by_table = by_bias = None
         if slopes is not None:
@@ -98,10 +99,12 @@ def _forward(
     wanted: tuple[bool, bool, bool],
     chosen: str,
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """Loss, and its gradients by hidden [N, d], by the candidates' rows [C, d] and by their biases [C]."""
-    dtype = working_dtype(hidden, table)
+    """Loss, and its gradients by hidden [N, d], by the candidates' rows [C, d] and by their biases [C].
+
+    Products are made in hidden's dtype.
+    """
+    dtype = hidden.dtype
     sums = sum_dtype(dtype)
-    hidden = hidden.to(dtype)
     rows = table.index_select(0, candidates.ids).to(dtype)
     correction = candidates.correction.to(sums)
     if bias is not None:
