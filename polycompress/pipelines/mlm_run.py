@@ -161,13 +161,9 @@ def choose_loss(loaded: LoadedModel, config: MlmConfig) -> Loss:
 
 
 def _make(loaded: LoadedModel, config: MlmConfig, devices: Devices) -> _Trained:
-    loss = choose_loss(loaded, config)
-    try:
-        objective = LanguageModelling(loaded.model, loaded.kind, loss)
-    except InputError:
-        if config.loss != "auto":
-            raise
-        objective = LanguageModelling(loaded.model, loaded.kind, "full")
+    objective = LanguageModelling(
+        loaded.model, loaded.kind, choose_loss(loaded, config), or_full=config.loss == "auto"
+    )
     blocks = [
         module
         for module in loaded.model.modules()

@@ -76,9 +76,9 @@ def write_final(
     }
     if devices.is_main:
         with atomic_directory(out / FINAL) as building:
-            loaded.model.config.dtype = loaded.dtype
             with quiet_transformers():
                 loaded.model.save_pretrained(building, state_dict=weights)
+            _name_type(building / "config.json", loaded.dtype)
             (building / "tokenizer.json").write_bytes(inputs.tokenizer_json.encode("utf-8"))
             text = json.dumps(inputs.tokenizer_config, indent=2, ensure_ascii=False) + "\n"
             (building / "tokenizer_config.json").write_bytes(text.encode("utf-8", "backslashreplace"))
@@ -104,6 +104,13 @@ def _as_saved(state: Mapping[str, Tensor], model: Any, dtype: torch.dtype) -> di
             known[owner] = plain.to(dtype) if plain.is_floating_point() else plain
         weights[name] = known[owner]
     return weights
+
+
+def _name_type(path: Path, dtype: torch.dtype) -> None:
+    """Let the configuration name the weights' type: the library wrote that of the model in memory."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["dtype"] = str(dtype).removeprefix("torch.")
+    path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _notes(inputs: MlmInputs, loaded: LoadedModel) -> list[str]:

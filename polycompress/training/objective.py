@@ -38,38 +38,39 @@ class Prepared:
 class LanguageModelling(nn.Module):  # type: ignore[misc]
     """A language model and its loss as one module, so that what wraps modules (DDP, FSDP) wraps the whole."""
 
-    def __init__(self, model: Any, kind: Kind, loss: Loss) -> None:
+    def __init__(self, model: Any, kind: Kind, loss: Loss, *, or_full: bool = False) -> None:
         """Take over a model; its parameters stay the same objects under the same names.
 
         Args:
             model: Of transformers, with a head.
             kind: Which.
             loss: ``sampled`` makes the tables' gradients sparse.
+            or_full: Whether to take the full loss where the model's cannot be sampled.
 
         Raises:
             InputError: A sampled loss is asked for, and the model's logits are more than a product with its table.
         """
         super().__init__()
-        self.model, self.kind, self.loss = model, kind, loss
+        self.model, self.kind = model, kind
+        self.loss: Loss = loss
         self._places: Tensor | None = None
         self.is_sparse = False
         self.head = _HeadInput.in_place_of(model)
         model.base_model.register_forward_hook(self._keep_labelled)
         self.is_plain = self.head is not None and self._probe()
-        if loss == "sampled":
-            if not self.is_plain:
-                raise InputError(
-                    f"{type(model).__name__}: its logits are more than a product of hidden states and a table, so the "
-                    "softmax cannot be sampled. Use --loss full."
-                )
-            self._make_sparse()
-        elif not self.is_tied:
+        trouble = self._make_sparse() if loss == "sampled" else None
+        if trouble is not None and not or_full:
+            raise InputError(f"{type(model).__name__}: {trouble}. Use --loss full.")
+        if trouble is not None:
+            self.loss = "full"
+        if self.loss == "full" and not self.is_tied:
             self.is_sparse = make_table_sparse(model)
 
     @property
     def is_tied(self) -> bool:
         """Whether the head's table is the input table."""
-        return self.head is not None and self.head.weight is self.model.get_input_embeddings().weight
+        head = self.model.get_output_embeddings()
+        return head is not None and head.weight is self.model.get_input_embeddings().weight
 
     @property
     def vocabulary(self) -> int:
@@ -163,16 +164,16 @@ class LanguageModelling(nn.Module):  # type: ignore[misc]
         scale = float(theirs.abs().max())
         return bool((ours - theirs).abs().max() <= _PROBE_TOLERANCE * max(scale, 1e-6))
 
-    def _make_sparse(self) -> None:
-        assert self.head is not None
+    def _make_sparse(self) -> str | None:
+        """Make the tables' gradients sparse; why they cannot be, or None."""
+        if self.head is None or not self.is_plain:
+            return "its logits are more than a product of hidden states and a table, so the softmax cannot be sampled"
         if not make_table_sparse(self.model):
             table = type(self.model.get_input_embeddings()).__name__
-            raise InputError(
-                f"{type(self.model).__name__}: its table is a {table}, whose gradient cannot be kept sparse. "
-                "Use --loss full."
-            )
+            return f"its table is a {table}, whose gradient cannot be kept sparse"
         self.is_sparse = True
         self.head.has_sparse_gradient = True
+        return None
 
 
 class LanguageTask:
