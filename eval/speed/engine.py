@@ -21,6 +21,7 @@ from eval.speed.harness import arguments, finish
 def main() -> None:
     """Measure and report."""
     asked = arguments(__doc__ or "", rounds=15)
+    load = os.getloadavg()[0]
     ratios, medians = step_ratios(asked.rounds)
     finish(
         "engine-speed",
@@ -29,6 +30,7 @@ def main() -> None:
         asked.out,
         unit="milliseconds of processor time, one thread",
         rounds=asked.rounds,
+        load_average_at_start=load,
         step_medians=medians,
     )
 
