@@ -166,11 +166,36 @@ def trim_speed() -> str:
 def count_speed() -> str:
     """Counting against tokenising every line."""
     found = load("count-speed")
-    rows = [["text and tokenizer", "distinct share of the bytes", "MB/s", "times faster than tokenising every line"]]
+    rows = [
+        [
+            "text and tokenizer",
+            "distinct share of the bytes",
+            "MB/s",
+            "times faster than tokenising every line",
+        ]
+    ]
     rows += [
         [name, f"{job['distinct_share']:.2f}", f"{job['mb_per_second']:.1f}", f"{job['ratio']:.1f}"]
         for name, job in found["jobs"].items()
     ]
+    return markdown(rows)
+
+
+def training_speed() -> str:
+    """What was wanted of the engine, and what was found."""
+    rows = [["what", "found", "wanted"]]
+    for name in ("engine-speed", "engine-bf16", "batching-speed"):
+        path = RESULTS / f"{name}.json"
+        found = load(name) if path.exists() else {"wanted": {}, "ratios": {}}
+        for what, bound in found["wanted"].items():
+            value = found["ratios"].get(what)
+            rows.append(
+                [
+                    what,
+                    "not measured" if value is None else f"{value:.2f}",
+                    bound.replace("<=", "at most").replace(">=", "at least"),
+                ]
+            )
     return markdown(rows)
 
 
@@ -180,6 +205,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "defaults": defaults,
     "trim speed": trim_speed,
     "count speed": count_speed,
+    "training speed": training_speed,
 }
 
 
