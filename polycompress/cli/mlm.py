@@ -199,6 +199,7 @@ def parse_shares(text: str) -> dict[str, float] | None:
 
 def _show(result: MlmResult) -> None:
     facts: dict[str, Any] = dict(result.manifest.get("training") or {})
+    console.print_line(f"{facts.get('kind')} language modelling, {facts.get('loss')} softmax")
     console.print_facts(
         [
             ("steps", console.number(facts.get("steps", 0))),
@@ -213,7 +214,6 @@ def _show(result: MlmResult) -> None:
                 if "held_out_loss" in facts
                 else []
             ),
-        ],
-        f"{result.out}: {facts.get('kind', '')} language modelling, {facts.get('loss', '')} softmax",
+        ]
     )
     console.print_line(f"written to {result.final}")

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 SAMPLED_ABOVE: Final = 65_536
 """Rows of the table above which ``--loss auto`` samples: below, the whole softmax costs less than the layers."""
-_WITHOUT_EFFECT: Final = ("log_every", "snapshots")
+_WITHOUT_EFFECT: Final = ("log_every", "evaluate_every", "snapshots")
 """Fields that decide nothing about the weights, and may change when a run is taken up again."""
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -149,6 +150,28 @@ class SplitAdamW(torch.optim.Optimizer):  # type: ignore[misc]
                 self._decay_sums[table],
                 impl=self._impl,
             )
+
+    @contextmanager
+    def caught_up_within(self, ids: Tensor) -> Iterator[None]:
+        """Rows caught up inside of a block only: measuring must not change, by a rounding, what training goes on from.
+
+        Args:
+            ids: As of ``before_forward``.
+        """
+        rows = torch.unique(ids.long())
+        kept = []
+        for table in self.tables:
+            if self._decay_sums.get(table):
+                here, state = rows.to(table.device), self._state_of(table)
+                kept.append((table.detach(), here, table.detach()[here], state.decayed, state.decayed[here]))
+        self.before_forward(rows)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for values, here, old_values, decayed, old_decayed in kept:
+                    values.index_copy_(0, here, old_values)
+                    decayed.index_copy_(0, here, old_decayed)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update everything that has a gradient.

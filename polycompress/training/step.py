@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -197,8 +198,7 @@ def _bad(
 
 def no_gradient(task: Task, optimiser: SplitAdamW, devices: Devices, batch: Batch) -> float:
     """The loss of a batch, nothing learnt from it."""
-    prepared: Any = task.prepare(batch)
-    if prepared.rows is not None:
-        optimiser.before_forward(prepared.rows)
-    with torch.no_grad(), devices.computing(task.module, last=True):
+    prepared = task.prepare(batch)
+    rows = optimiser.caught_up_within(prepared.rows) if prepared.rows is not None else nullcontext()
+    with rows, torch.no_grad(), devices.computing(task.module, last=True):
         return float(task.module(**prepared.inputs))
