@@ -10,6 +10,7 @@ import dataclasses
 import importlib.metadata
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,9 +27,9 @@ from polycompress.errors import InputError, PolycompressError
 from polycompress.languages import Language
 from polycompress.modeldir.sources import resolve_model
 from polycompress.pipelines.counting_engines import Engine, EngineName, choose_engine
-from polycompress.pipelines.counting_parts import Parts
-from polycompress.pipelines.counting_plan import Plan, cut, plan_units
-from polycompress.pipelines.counting_units import Damage, Unit, read_tokenizer
+from polycompress.pipelines.counting_parts import Part, Parts
+from polycompress.pipelines.counting_plan import Plan, cut, make_plan, unit_bytes
+from polycompress.pipelines.counting_units import Damage, read_tokenizer
 from polycompress.pipelines.loading import asked_languages
 from polycompress.vocab.counts import Counts, LanguageCounts, save_counts
 
@@ -152,7 +153,6 @@ def count_files(
         )
         for language in languages
     }
-    shards = {language.code: cut(specs, language, readings[language.code]) for language in languages}
     parts = Parts(
         Path(f"{out}.parts"),
         {
@@ -163,20 +163,38 @@ def count_files(
             "deduplicate": deduplicate,
             "readings": {code: each.as_dict() for code, each in readings.items()},
         },
+        unit_bytes(specs, readings),
     )
     with (
         closing(choose_engine(engine, tokenizer, workers=workers, address=address)) as chosen,
         parts.opened(),
     ):
-        plan = plan_units(shards, readings, parts.path if deduplicate else None, chosen)
-        todo = [unit for unit in plan.units if not parts.has(unit)]
+        plan = make_plan(
+            {
+                language.code: cut(specs, language, readings[language.code], parts.unit_bytes)
+                for language in languages
+            },
+            readings,
+            parts.unit_bytes,
+            parts.finished(),
+            engine=chosen,
+            work=parts.path if deduplicate else None,
+        )
         started = time.perf_counter()
-        counted = _run(chosen, plan, todo, parts, progress)
+        done, counted = _run(chosen, plan, parts, progress)
         seconds = time.perf_counter() - started
-        merged = parts.merge(plan.units)
-        if parts.damaged and not skip_bad:
-            raise PolycompressError(_what_is_damaged(parts))
-        _check_texts(merged, parts, corpus)
+        damaged = tuple(damage for part in done for damage in part.damaged)
+        if damaged and not skip_bad:
+            raise PolycompressError(_what_is_damaged(damaged, parts.path))
+        merged = parts.merge(done)
+        dropped = Counter[str]()
+        for counts in merged.values():
+            dropped.update(counts.source.get("dropped", {}))
+        if empty := [
+            code for code, counts in merged.items() if not counts.texts and not counts.held_out_texts
+        ]:
+            parts.remove()
+            raise InputError(_what_is_empty(empty, corpus, dropped, damaged))
         save_counts(
             Counts(tokenizer_sha256=tokenizer.sha256, vocab_size=tokenizer.size, languages=merged), out
         )
@@ -184,46 +202,44 @@ def count_files(
     return CountResult(
         out=out,
         languages=merged,
-        damaged=parts.damaged,
-        dropped=parts.dropped,
+        damaged=damaged,
+        dropped=dict(sorted(dropped.items())),
         engine=engine,
         workers=chosen.workers,
-        units=len(plan.units),
-        units_kept=len(plan.units) - len(todo),
+        units=len(done),
+        units_kept=len(plan.parts),
         bytes_counted=counted,
         seconds=seconds,
     )
 
 
-def _run(engine: Engine, plan: Plan, todo: Sequence[Unit], parts: Parts, progress: Progress | None) -> int:
-    """Count units and keep their counts; the bytes of text counted.
+def _run(engine: Engine, plan: Plan, parts: Parts, progress: Progress | None) -> tuple[list[Part], int]:
+    """Count units and keep their counts; all parts, and the bytes of text counted.
 
     Raises:
         InputError: The first failure that comes up: a file is missing, binary, or has not the field.
         PolycompressError: The first failure of another kind.
     """
-    total = sum(unit.size for unit in plan.units) or None
-    label = "counting"
-    if progress is not None:
-        progress(label, sum(unit.size for unit in plan.units) - sum(unit.size for unit in todo), total)
-    counted = ahead = 0
+    total = plan.size or None
+    done, counted, ahead = list(plan.parts), 0, 0
 
     def report(amount: int) -> None:
         nonlocal ahead
         if progress is not None:
-            progress(label, amount, total)
+            progress("counting", amount, total)
         ahead += amount
 
-    for outcome in engine.run(plan.jobs(todo), report):
+    report(plan.size - sum(unit.size for unit in plan.units))
+    ahead = 0
+    for outcome in engine.run(plan.jobs(), report):
         if outcome.failure:
             raise (InputError if outcome.failure_is_input else PolycompressError)(outcome.failure)
-        unit = todo[outcome.number]
-        parts.put(unit, outcome.packed)
+        unit = plan.units[outcome.number]
+        done.append(parts.put(unit, outcome.packed))
         counted += outcome.bytes
-        if progress is not None:
-            progress(label, unit.size - ahead, total)
+        report(unit.size - ahead)
         ahead = 0
-    return counted
+    return done, counted
 
 
 def _check_covered(languages: Sequence[Language], specs: Sequence[CorpusSpec]) -> None:
@@ -235,26 +251,24 @@ def _check_covered(languages: Sequence[Language], specs: Sequence[CorpusSpec]) -
             )
 
 
-def _check_texts(merged: Mapping[str, LanguageCounts], parts: Parts, corpus: Sequence[str]) -> None:
-    """Refuse to write counts of nothing."""
-    for code, counts in merged.items():
-        if counts.texts == 0 and not counts.held_out_texts:
-            reasons = [f"{reason} {count:,}" for reason, count in parts.dropped.items()]
-            reasons += [f"damaged shards {len(parts.damaged)}"] if parts.damaged else []
-            raise InputError(
-                f"{code}: no text in {', '.join(corpus)}"
-                + (f" (left out: {', '.join(reasons)})" if reasons else "")
-                + ". Give files with one text a line, or leave out less."
-            )
-
-
-def _what_is_damaged(parts: Parts) -> str:
-    lost = [damage.describe() for damage in parts.damaged]
-    shown = "\n".join(lost[:SHOWN]) + (f"\nand {len(lost) - SHOWN} more" if len(lost) > SHOWN else "")
+def _what_is_empty(
+    codes: Sequence[str], corpus: Sequence[str], dropped: Mapping[str, int], damaged: Sequence[Damage]
+) -> str:
+    reasons = [f"{reason} {count:,}" for reason, count in dropped.items()]
+    reasons += [f"damaged shards {len(damaged)}"] if damaged else []
     return (
-        f"{len(lost)} damaged:\n{shown}\n"
-        f"The counts of everything else are kept in {parts.path}: mend or remove what is damaged and run the same "
-        "command again, or add --skip-bad to do without."
+        f"{', '.join(codes)}: no text in {', '.join(corpus)}"
+        + (f" (left out: {', '.join(reasons)})" if reasons else "")
+        + ". Give files with one text a line, or leave out less."
+    )
+
+
+def _what_is_damaged(damaged: Sequence[Damage], kept: Path) -> str:
+    shown = "\n".join(damage.describe() for damage in damaged[:SHOWN])
+    more = f"\nand {len(damaged) - SHOWN} more" if len(damaged) > SHOWN else ""
+    return (
+        f"{len(damaged)} damaged:\n{shown}{more}\nThe counts of everything else are kept in {kept}: mend or remove "
+        "what is damaged and run the same command again, or add --skip-bad to do without."
     )
 
 

@@ -11,35 +11,45 @@ import dataclasses
 import json
 import logging
 import shutil
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from polycompress.errors import InputError
 from polycompress.modeldir.atomic import atomic_file, storage_error
-from polycompress.pipelines.counting_units import DAMAGED, Damage, Unit
-from polycompress.vocab.counts import LanguageCounts, load_counts, merge_counts
+from polycompress.pipelines.counting_units import UNIT, Damage, Unit
+from polycompress.vocab.counts import LanguageCounts, check_counts, load_counts, merge_counts
 
 logger = logging.getLogger(__name__)
 
 _JOB: Final = "job.json"
+_SIZE: Final = "unit_bytes"
 _MAX_JOB_BYTES: Final = 1 << 24
 _TOGETHER: Final = 16
 """Parts that are in memory at a time."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """A finished unit."""
+
+    path: Path
+    code: str
+    shards: Mapping[str, str]
+    """Keys of the shards that were counted, each with a digest of the numbers of the texts that were left out."""
+    damaged: tuple[Damage, ...]
+
+
 class Parts:
     """The directory of one job."""
 
-    def __init__(self, path: Path, job: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, job: Mapping[str, Any], unit_bytes: int) -> None:
         self.path = path
+        self.unit_bytes = unit_bytes
+        """How large units are; where the job was begun before, as large as they were then."""
         self._job = json.loads(json.dumps(job))
-        self.damaged: tuple[Damage, ...] = ()
-        """Of the units merged last."""
-        self.dropped: Mapping[str, int] = {}
-        """Of the units merged last: lines left out, by the reason."""
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -55,7 +65,7 @@ class Parts:
             except OSError as error:
                 raise storage_error(error, self.path) from error
             with atomic_file(self.path / _JOB, "w") as file:
-                json.dump(self._job, file, indent=2)
+                json.dump({**self._job, _SIZE: self.unit_bytes}, file, indent=2)
         else:
             self._check()
         try:
@@ -72,63 +82,63 @@ class Parts:
                 f"{self.path}: is there, but was not left by an interrupted count (no {_JOB} that can be read). "
                 "Remove it, or choose another --out."
             )
-        differences = list(_differences(found, self._job))
+        size = found.pop(_SIZE, None)
+        if isinstance(size, int) and size > 0:
+            self.unit_bytes = size
+        differences = _differences(found, self._job)
         if differences:
             raise InputError(
                 f"{self.path}: holds what an interrupted count of another kind has finished: {'; '.join(differences)}. "
                 "Run that command again, or remove the directory, or choose another --out."
             )
 
-    def has(self, unit: Unit) -> bool:
-        """Whether a unit is finished; what cannot be read is removed."""
-        path = self._part(unit)
-        if not path.is_file():
-            return False
-        try:
-            counts = load_counts(path)
-            if (
-                list(counts.languages) == [unit.code]
-                and counts.tokenizer_sha256 == self._job["tokenizer_sha256"]
-            ):
-                return True
-        except InputError as error:
-            logger.warning("%s", error)
-        path.unlink(missing_ok=True)
-        return False
+    def finished(self) -> Iterator[Part]:
+        """What is there; what cannot be read is removed."""
+        for path in sorted(self.path.glob("*.npz")):
+            try:
+                yield self._read(path)[0]
+            except InputError as error:
+                logger.warning("%s", error)
+                path.unlink(missing_ok=True)
 
-    def put(self, unit: Unit, packed: bytes) -> None:
+    def put(self, unit: Unit, packed: bytes) -> Part:
         """Keep a unit's counts file."""
-        with atomic_file(self._part(unit)) as file:
+        path = self.path / f"{unit.code}-{unit.key}.npz"
+        with atomic_file(path) as file:
             file.write(packed)
+        return self._read(path)[0]
 
-    def merge(self, units: Sequence[Unit]) -> dict[str, LanguageCounts]:
-        """Add up the units, which are all finished, by language."""
-        merged: dict[str, LanguageCounts] = {}
-        damaged: list[Damage] = []
-        dropped: Counter[str] = Counter()
-        by_code: dict[str, list[Unit]] = {}
-        for unit in units:
-            by_code.setdefault(unit.code, []).append(unit)
-        for code, own in by_code.items():
-            gathered: list[LanguageCounts] = []
-            for unit in own:
-                counts = load_counts(self._part(unit)).languages[code]
-                source = dict(counts.source)
-                damaged += (Damage(**entry) for entry in source.pop(DAMAGED, ()))
-                dropped.update(source.get("dropped", {}))
-                gathered.append(dataclasses.replace(counts, source=source))
-                if len(gathered) == _TOGETHER:
-                    gathered = [merge_counts(gathered)]
-            merged[code] = merge_counts(gathered)
-        self.damaged, self.dropped = tuple(damaged), dict(sorted(dropped.items()))
-        return merged
+    def merge(self, parts: Iterable[Part]) -> dict[str, LanguageCounts]:
+        """Add parts up, by language."""
+        gathered: dict[str, list[LanguageCounts]] = {}
+        for part in parts:
+            own = gathered.setdefault(part.code, [])
+            own.append(self._read(part.path)[1])
+            if len(own) == _TOGETHER:
+                own[:] = [merge_counts(own)]
+        return {code: merge_counts(own) for code, own in gathered.items()}
 
     def remove(self) -> None:
         """The output is whole: nothing of this is needed any more."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _part(self, unit: Unit) -> Path:
-        return self.path / f"{unit.code}-{unit.key}.npz"
+    def _read(self, path: Path) -> tuple[Part, LanguageCounts]:
+        """A part, and its counts without what only a part has.
+
+        Raises:
+            InputError: It cannot be read, or is no part of this job.
+        """
+        loaded = load_counts(path)
+        check_counts(loaded, path, self._job["tokenizer_sha256"], self._job["vocab_size"])
+        try:
+            ((code, counts),) = loaded.languages.items()
+            source = dict(counts.source)
+            record = source.pop(UNIT)
+            damaged = tuple(Damage(**entry) for entry in record["damaged"])
+            part = Part(path=path, code=code, shards=dict(record["shards"]), damaged=damaged)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: no part of a count; it is counted again") from error
+        return part, dataclasses.replace(counts, source=source)
 
     def _found_job(self) -> dict[str, Any] | None:
         path = self.path / _JOB

@@ -28,8 +28,8 @@ from polycompress.pipelines.counting_units import (
 
 logger = logging.getLogger(__name__)
 
-CONNECT_SECONDS: Final = 5.0
-ANSWER_SECONDS: Final = 20.0
+CONNECT_SECONDS: Final = 4.0
+ANSWER_SECONDS: Final = 16.0
 """An address that accepts connections must also join us to a cluster in so many seconds."""
 OBJECT_STORE_BYTES: Final = 1 << 29
 """Of a local Ray: outcomes are a few megabytes each."""

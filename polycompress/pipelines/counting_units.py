@@ -27,8 +27,8 @@ from polycompress.vocab.held_out import HELD_OUT_SHARE, Sample
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-DAMAGED: Final = "damaged"
-"""Entry of a unit's ``source`` that tells which of its shards were left out."""
+UNIT: Final = "unit"
+"""Entry of the ``source`` of a unit's counts that says which shards they are of, and which were left out."""
 
 Report = Callable[[int], None]
 """Called with bytes of text counted since the last call."""
@@ -62,8 +62,8 @@ class Unit:
     code: str
     shards: tuple[Shard, ...]
     reading: Reading
-    skipped: str = ""
-    """Digest of the numbers of the texts to leave out, where there are any."""
+    skipped: tuple[str, ...]
+    """For each shard a digest of the numbers of the texts to leave out, or nothing."""
 
     @property
     def size(self) -> int:
@@ -105,6 +105,7 @@ class Outcome:
 class Damage:
     """A shard that could not be read to its end, and what is lost with it."""
 
+    key: str
     shard: str
     message: str
     position: str
@@ -116,6 +117,7 @@ class Damage:
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain values."""
         return {
+            "key": self.key,
             "shard": self.shard,
             "message": self.message,
             "position": self.position,
@@ -200,22 +202,26 @@ def count_unit(opened: OpenTokenizer, job: Job, report: Report | None = None) ->
         InputError: A file is missing, has changed, is binary, or has not the field.
         PolycompressError: The tokenizer or the system fails.
     """
-    pairs = list(zip(job.unit.shards, job.skip, strict=True))
-    try:
-        return _count_shards(opened, pairs, job.unit.reading, report)
-    except DamagedShardError:
-        pass
-    # Which texts came before the damage cannot be told from the sums: one by one, then.
+    unit = job.unit
+    pairs = list(zip(unit.shards, job.skip, strict=True))
     counted, damaged = [], []
-    for pair in pairs:
-        try:
-            counted.append(_count_shards(opened, [pair], job.unit.reading, None))
-        except DamagedShardError as error:
-            damaged.append(_damage(pair[0], error).as_dict())
-    if not counted:
-        counted.append(_count_shards(opened, [], job.unit.reading, None))
-    merged = merge_counts(counted)
-    return dataclasses.replace(merged, source={**merged.source, DAMAGED: damaged})
+    try:
+        counted = [_count_shards(opened, pairs, unit.reading, report)]
+    except DamagedShardError:
+        # Which texts came before the damage cannot be told from the sums: one by one, then.
+        for pair in pairs:
+            try:
+                counted.append(_count_shards(opened, [pair], unit.reading, None))
+            except DamagedShardError as error:
+                damaged.append(_damage(pair[0], error))
+    merged = merge_counts(counted or [_count_shards(opened, [], unit.reading, None)])
+    lost = {damage.key for damage in damaged}
+    shards = zip(unit.shards, unit.skipped, strict=True)
+    record = {
+        "shards": {shard.key(): digest for shard, digest in shards if shard.key() not in lost},
+        "damaged": [damage.as_dict() for damage in damaged],
+    }
+    return dataclasses.replace(merged, source={**merged.source, UNIT: record})
 
 
 def do_job(opened: OpenTokenizer, job: Job, report: Report | None = None) -> Outcome:
@@ -272,6 +278,7 @@ def _source(readers: Sequence[ShardReader], reading: Reading, tally: Tally) -> d
 
 def _damage(shard: Shard, error: DamagedShardError) -> Damage:
     return Damage(
+        key=shard.key(),
         shard=shard.name,
         message=str(error),
         position=error.position,
