@@ -31,6 +31,10 @@ def inspect(
             "--mixture", metavar="CODES", help="Which of these languages was this BPE tokenizer trained on?"
         ),
     ] = "",
+    merges: Annotated[
+        int | None,
+        typer.Option("--merges", metavar="N", help="Merges that --mixture looks at. [default: 3000]"),
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the frontier (.png, .svg, .pdf).")
     ] = None,
@@ -61,6 +65,7 @@ def inspect(
             counts=counts,
             frequencies=not no_frequencies,
             mixture=mixture,
+            merges=merges,
             plot=plot,
             plot_overlap=plot_overlap,
             progress=progress,

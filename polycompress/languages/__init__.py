@@ -1,6 +1,6 @@
 """The typed view of ``languages/``: codes, names, families, scripts and the characters that a script needs."""
 
-from polycompress.languages.filters import covered_by, in_script
+from polycompress.languages.filters import covered_by, in_script, where_text_is
 from polycompress.languages.finding import find_language, find_languages
 from polycompress.languages.groups import (
     PRESETS,
@@ -30,4 +30,5 @@ __all__ = [
     "is_script_character",
     "script_mask",
     "select_languages",
+    "where_text_is",
 ]

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from polycompress.errors import InputError
 from polycompress.languages.finding import shortened
 from polycompress.languages.table import COVERAGE, Language, all_languages
+
+_TEXT_SOURCES: Final = {
+    "flores": "FLORES-200",
+    "sib200": "SIB-200",
+    "wikiann": "WikiANN",
+    "masakhaner": "MasakhaNER",
+    "americasnli": "AmericasNLI",
+    "xnli": "XNLI",
+}
 
 
 def in_script(languages: Sequence[Language], script: str) -> tuple[Language, ...]:
@@ -47,3 +57,9 @@ def _pick(key: str, known: Sequence[str], complaint: str) -> str:
     near = difflib.get_close_matches(shortened(key), known, n=1, cutoff=0.5)
     guess = f" Did you mean {near[0]}?" if near else ""
     raise InputError(f"{complaint}{guess} Known are {', '.join(known)}.")
+
+
+def where_text_is(language: Language) -> str:
+    """The data sets that hold text of a language, for messages: ``; there is text of it in A, B``, or nothing."""
+    held = [name for key, name in _TEXT_SOURCES.items() if key in language.covered]
+    return f"; there is text of it in {', '.join(held)}" if held else ""

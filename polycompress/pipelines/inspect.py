@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from polycompress.corpora import Reading, parse_corpora
 from polycompress.corpora.files import exists
 from polycompress.errors import InputError
-from polycompress.languages import Language, find_language
+from polycompress.languages import Language, find_language, where_text_is
 from polycompress.modeldir.axes import parameter_parts
 from polycompress.modeldir.directory import stale_files
 from polycompress.pipelines.frontier import Frontier, measure_frontiers
@@ -24,16 +24,6 @@ from polycompress.vocab.splitting import word_rule
 
 if TYPE_CHECKING:
     from polycompress.pipelines.mixture import MixtureReport
-
-TEXT_SOURCES: Final = {
-    "flores": "FLORES-200",
-    "sib200": "SIB-200",
-    "wikiann": "WikiANN",
-    "masakhaner": "MasakhaNER",
-    "americasnli": "AmericasNLI",
-    "xnli": "XNLI",
-}
-"""Data sets that hold text of a language, by the name that the registry has for them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +95,7 @@ def inspect(
     counts: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     frequencies: bool = True,
     mixture: str | Sequence[str] = (),
+    merges: int | None = None,
     plot: str | os.PathLike[str] | None = None,
     plot_overlap: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
@@ -119,6 +110,7 @@ def inspect(
         counts: Files that ``polycompress count`` wrote with this tokenizer, instead of text.
         frequencies: Use the built-in word frequencies too.
         mixture: Languages among which to find those that a BPE tokenizer was trained on.
+        merges: How many of the tokenizer's first merges that is judged by; by default as many as take about a minute.
         plot: Also draw the frontier into this file (.png, .svg or .pdf; extra ``report``).
         plot_overlap: Also draw what the languages share of the vocabulary into this one.
         progress: Called as work goes on.
@@ -152,7 +144,7 @@ def inspect(
         raise InputError(
             f"--plot-overlap compares languages and needs two at least, not {len(languages)}; add some to --langs"
         )
-    mixed = _infer(model, candidates, specs, progress) if candidates else None
+    mixed = _infer(model, candidates, specs, merges, progress) if candidates else None
     counted = counts_from_files(paths, opened.vocabulary, languages) if paths else {}
     covered = {spec.language for spec in corpora}
     known = [
@@ -240,11 +232,9 @@ def _gap(language: Language) -> str:
     missing = (
         "no built-in word frequencies" if language.wordfreq is None else "word frequencies are switched off"
     )
-    held = [name for key, name in TEXT_SOURCES.items() if key in language.covered]
-    where = f"; there is text of it in {', '.join(held)}" if held else ""
     return (
         f"{language.name} ({language.code}): {missing} and no corpus; give --corpus {language.code}='FILES', or count "
-        f"text once with polycompress count and give --counts FILE{where}"
+        f"text once with polycompress count and give --counts FILE{where_text_is(language)}"
     )
 
 
@@ -252,6 +242,7 @@ def _infer(
     model: str | os.PathLike[str],
     candidates: Sequence[Language],
     specs: Sequence[str],
+    merges: int | None,
     progress: Progress | None,
 ) -> MixtureReport:
     from polycompress.pipelines.mixture import infer_mixture
@@ -260,6 +251,7 @@ def _infer(
         model,
         langs=[language.code for language in candidates],
         corpus=[spec for spec in specs if _language_of(spec) in candidates],
+        merges=merges,
         progress=progress,
     )
 

@@ -126,7 +126,7 @@ def infer_mixture(
     *,
     samples: int = DEFAULT_SAMPLES,
     seed: int = 0,
-    merges: int = DEFAULT_MERGES,
+    merges: int | None = None,
     reading: Reading | None = None,
     progress: Progress | None = None,
 ) -> MixtureReport:
@@ -138,7 +138,7 @@ def infer_mixture(
         corpus: ``[LANG=]PATTERN`` of text; a candidate without is stood for by its built-in word frequencies.
         samples: Bootstrap samples behind the intervals; at least 2.
         seed: Of the bootstrap.
-        merges: At most so many merges are looked at; at least ``MIN_MERGES``.
+        merges: At most so many merges are looked at, at least ``MIN_MERGES``; None: ``DEFAULT_MERGES``.
         reading: How files become texts; None: every file is plain text.
         progress: Called as work goes on.
 
@@ -154,6 +154,7 @@ def infer_mixture(
         Hayase et al., "Data Mixture Inference", 2024 (https://arxiv.org/abs/2407.16607).
     """
     languages = asked_languages(langs)
+    merges = DEFAULT_MERGES if merges is None else merges
     _check_request(languages, samples, merges)
     specs = parse_corpora([corpus] if isinstance(corpus, str) else corpus, languages, datasets=True)
     for language in languages:

@@ -21,7 +21,7 @@ from typing import Final
 import regex
 
 from polycompress.errors import InputError
-from polycompress.languages import Language
+from polycompress.languages import Language, where_text_is
 from polycompress.resources import data_path
 
 FORMS_VERSION: Final = 4
@@ -93,7 +93,7 @@ def word_buckets(language: Language) -> list[list[str]]:
     if language.wordfreq is None or language.wordfreq not in available_lists():
         raise InputError(
             f"There are no built-in word frequencies for {language.name} ({language.code}). "
-            f"Give text instead: --corpus {language.code}='FILES'"
+            f"Give text instead: --corpus {language.code}='FILES'{where_text_is(language)}"
         )
     import wordfreq
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
+from itertools import islice
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from polycompress.cli import console
 from polycompress.pipelines import gathering, profile
 from tests.command_line import invoke, refused
 from tests.tiny_models import make_tiny
@@ -86,21 +87,31 @@ def test_many_languages_share_a_picture_not_a_table(source: Path, capsys: pytest
     assert "what 13 languages share of the vocabulary: see --plot-overlap FILE or --json" in outcome.out
 
 
-def test_the_mixture_is_shown(
-    source: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    report = SimpleNamespace(as_dict=lambda: {"shares": {"deu-Latn": 0.5}})
-    modules = {
-        "polycompress.pipelines.mixture": {"infer_mixture": lambda *_, **__: report},
-        "polycompress.cli.mixture_view": {"show_mixture": lambda _: console.print_line("half German")},
-    }
-    for name, contents in modules.items():
-        module = ModuleType(name)
-        module.__dict__.update(contents)
-        monkeypatch.setitem(sys.modules, name, module)
-    assert "half German" in invoke(capsys, "inspect", source, "--mixture", "de,en").out
-    found = json.loads(invoke(capsys, "inspect", source, "--mixture", "de,en", "--json").out)
-    assert found["mixture"] == {"shares": {"deu-Latn": 0.5}}
+def test_the_mixture_is_shown(data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = {}
+    for code, count in (("de", 3000), ("sw", 1000)):
+        with gzip.open(data_dir / "text" / f"{code}.txt.gz", "rt", encoding="utf-8") as file:
+            lines[code] = list(islice(file, count + 3000))
+        (tmp_path / f"{code}.txt").write_text("".join(lines[code][count:]), encoding="utf-8")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=1500, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator(lines["de"][:3000] + lines["sw"][:1000], trainer)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text('{"model_type": "gpt2", "vocab_size": 1500}')
+    tokenizer.save(str(model / "tokenizer.json"))
+    save_file({"transformer.wte.weight": np.zeros((1500, 16), np.float32)}, model / "model.safetensors")
+    asked = ["inspect", model, "--mixture", "de,sw", "--merges", "400"]
+    asked += [word for code in ("de", "sw") for word in ("--corpus", f"{code}={tmp_path / code}.txt")]
+    outcome = invoke(capsys, *asked)
+    assert outcome.code == 0, outcome.err
+    assert "German" in outcome.out
+    mixture = json.loads(invoke(capsys, *asked, "--json").out)["mixture"]
+    sizes = {code: len("".join(lines[code][:count]).encode()) for code, count in (("de", 3000), ("sw", 1000))}
+    assert mixture["shares"]["deu-Latn"]["share"] == pytest.approx(sizes["de"] / sum(sizes.values()), abs=0.1)
 
 
 def test_wrong_requests_are_refused(source: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
