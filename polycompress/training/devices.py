@@ -37,17 +37,19 @@ class Devices:
         """
         try:
             from accelerate import Accelerator
-            from accelerate.state import AcceleratorState
         except ImportError as error:
             raise MissingExtraError("training", "train") from error
-        AcceleratorState._reset_state()  # what an earlier run in this process asked for is no business of this one
         cpu = device == "cpu" or not torch.cuda.is_available()
+        if precision == "bf16" and not cpu and not torch.cuda.is_bf16_supported():
+            raise InputError("precision is 'bf16', which this GPU cannot compute in: use fp32.")
         try:
-            self.accelerator: Any = Accelerator(
-                mixed_precision="bf16" if precision == "bf16" else "no", cpu=cpu
-            )
-        except ValueError as error:
-            raise InputError(f"precision is {precision!r}, which this device cannot do: {error}") from error
+            self.accelerator: Any = Accelerator(cpu=cpu)
+        except ValueError as error:  # Accelerate keeps one device for a process
+            raise InputError(
+                f"device is {device!r}, but another run in this process has taken another device: {error}"
+            ) from error
+        # Accelerate's own setting is one for the whole process; two runs side by side may differ.
+        self.precision = precision
         self.parallel = parallel
 
     @property
@@ -104,7 +106,7 @@ class Devices:
     @contextmanager
     def computing(self, module: nn.Module, *, last: bool) -> Iterator[None]:
         """Forward and backward in the run's precision; gradients travel between processes in the last batch only."""
-        with self.accelerator.autocast():
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
             if last:
                 yield
             elif hasattr(module, "set_requires_gradient_sync"):
