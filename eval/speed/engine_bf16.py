@@ -79,7 +79,7 @@ def make_engine(model: Path, precision: Any, seed: int) -> Engine:
     module.train()
     torch.manual_seed(seed)
     task = LanguageTask(
-        objective, module, negatives=8192, generator=torch.Generator().manual_seed(1), device=devices.device
+        objective, module, negatives=4096, generator=torch.Generator().manual_seed(1), device=devices.device
     )
     optimiser = SplitAdamW(param_groups(objective, 0.01), lr=RATE)
     return Engine(task, optimiser, devices, torch.get_rng_state(), [], [])
@@ -116,7 +116,7 @@ def main() -> None:
     """Measure, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=200, help="steps of each run")
-    parser.add_argument("--tokens", type=int, default=1024, help="of a batch, padding included")
+    parser.add_argument("--tokens", type=int, default=2048, help="of a batch, padding included")
     parser.add_argument("--model", default="demo", help="as of any command")
     parser.add_argument(
         "--data", type=Path, help="data directory; else POLYCOMPRESS_DATA, else ../shared/data"

@@ -42,7 +42,7 @@ def mlm(
     ] = "auto",
     negatives: Annotated[
         int, typer.Option("--negatives", help="Of a sampled softmax, for each batch.")
-    ] = 8192,
+    ] = 4096,
     batch_tokens: Annotated[
         int, typer.Option("--batch-tokens", help="Tokens of a batch, padding included.")
     ] = 2048,
@@ -152,7 +152,7 @@ def mlm(
         raise MissingExtraError("polycompress mlm", "train") from error
     from polycompress.corpora import Reading
 
-    with console.progress_bars() as tell, training_progress() as progress:
+    with training_progress() as progress:
         result = run(
             model,
             langs=langs,
@@ -163,8 +163,8 @@ def mlm(
             reading=Reading(field=field),
             resume=resume,
             tensorboard=tensorboard,
-            progress=progress,
-            tell=tell,
+            progress=progress.record,
+            tell=progress.prepare,
             command=["polycompress", *sys.argv[1:]],
         )
     if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all

@@ -56,7 +56,7 @@ class MlmConfig:
     """Tokens of a text at most; longer ones become several."""
     loss: Literal["auto", "full", "sampled"] = "auto"
     """Softmax over the whole vocabulary, or over the batch's own tokens and shared negatives."""
-    negatives: int = 8192
+    negatives: int = 4096
     """Of a sampled loss, drawn anew for each batch."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     device: Literal["auto", "cpu"] = "auto"
