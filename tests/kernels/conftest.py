@@ -17,7 +17,8 @@ def own_triton_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         if "TRITON_CACHE_DIR" not in os.environ:
             patch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("triton")))
         if "TRITON_DEFAULT_FP_FUSION" not in os.environ:
-            patch.setenv("TRITON_DEFAULT_FP_FUSION", "1")  # unset, Triton 3.9 warns that its default will change
+            # Unset, Triton 3.9 warns that its default will change.
+            patch.setenv("TRITON_DEFAULT_FP_FUSION", "1")
         yield
 
 
