@@ -87,11 +87,11 @@ def _show(outcomes: Sequence[EachOutcome]) -> None:
 def _row(outcome: EachOutcome) -> tuple[str, ...]:
     where = "" if outcome.out is None else str(outcome.out)
     if outcome.result is None:
-        return (outcome.language.name, outcome.status, "", "", "", "", where)
+        return (outcome.language.code, outcome.status, "", "", "", "", where)
     code, plan = outcome.language.code, outcome.result.plan
     texts = outcome.result.certificate.languages[code] if outcome.result.certificate is not None else None
     return (
-        outcome.language.name,
+        code,
         outcome.status,
         console.number(plan.sizes["after"]["vocab"]),
         console.megabytes(plan.sizes["after"]["bytes"]),
