@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 LINES_PER_BATCH: Final = 2048
 CHARACTERS_PER_BATCH: Final = 1 << 19
 """The library takes about 100 bytes for each token of a batch."""
-PENDING: Final = 2
-"""Batches that may wait to be counted while the next one is prepared."""
+PENDING: Final = 16
+"""Batches of lines that may wait while the next one is prepared."""
 
 
 @contextmanager
@@ -91,14 +91,17 @@ def flat_ids(encodings: Iterable[Encoding]) -> NDArray[np.int64]:
 
 
 class TokenCounter:
-    """Adds up the tokens of lines. They are segmented in the background; leaving the ``with`` block waits for that."""
+    """Adds up the tokens of lines in a thread of its own; leaving the ``with`` block waits for it.
+
+    The library works without Python's lock, so what comes next can be prepared meanwhile.
+    """
 
     def __init__(self, tokenizer: Tokenizer, totals: NDArray[Any]) -> None:
         self.totals = totals
         """(V,) counts; whole once the block is left."""
         self._tokenizer = tokenizer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="segmenting")
-        self._pending: deque[tuple[Future[list[Encoding]], Sequence[float] | None]] = deque()
+        self._pending: deque[Future[None]] = deque()
 
     def add(self, lines: Sequence[str], weights: Sequence[float] | None = None) -> None:
         """Count lines.
@@ -111,9 +114,11 @@ class TokenCounter:
             InputError: The tokenizer cannot segment these lines or ones given before.
             PolycompressError: It panics.
         """
-        self._pending.append((self._thread.submit(encode, self._tokenizer, lines), weights))
-        while len(self._pending) > PENDING:
-            self._collect()
+        self._pending.append(self._thread.submit(self._count, lines, weights))
+        while len(self._pending) > PENDING or self._pending[0].done():
+            self._pending.popleft().result()
+            if not self._pending:
+                break
 
     def __enter__(self) -> Self:
         return self
@@ -123,13 +128,12 @@ class TokenCounter:
     ) -> None:
         try:
             while kind is None and self._pending:
-                self._collect()
+                self._pending.popleft().result()
         finally:
             self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _collect(self) -> None:
-        future, weights = self._pending.popleft()
-        encodings = future.result()
+    def _count(self, lines: Sequence[str], weights: Sequence[float] | None) -> None:
+        encodings = encode(self._tokenizer, lines)
         size = len(self.totals)
         if weights is None:
             self.totals += np.bincount(flat_ids(encodings), minlength=size).astype(self.totals.dtype)

@@ -19,7 +19,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import regex
+from numpy.typing import NDArray
 
 _BOUNDARY = "\u2581"
 MAX_SPANNING: Final = 1000
@@ -70,12 +72,10 @@ _BESIDE_SPACE = (
     rf"|[\p{{Cf}}\p{{Cc}}\p{{Grapheme_Cluster_Break=Prepend}}{_SPACING}](?:$| )"
 )
 _NOT_PLAIN = regex.compile(rf"[^\S ]|{_BESIDE_SPACE}", regex.V1)
-_NOT_ALL_PLAIN = regex.compile(rf"[^\S \n]|{_BESIDE_SPACE}", regex.V1 | regex.M)
-_HARMFUL = regex.compile(
-    rf"[^\S \n]|[\p{{M}}\p{{Cf}}\p{{Cc}}\p{{Grapheme_Cluster_Break=Prepend}}{_SPACING}--\n]", regex.V1
-)
-_HARMLESS = {" ", "\n"}
-"""Characters met so far that are plain wherever they stand."""
+_LINE_FEED: Final = 10
+_UNKNOWN, _HARMLESS, _ANYWHERE, _AT_BEGIN, _AT_END = 0, 1, 2, 4, 8
+_CLASSES: NDArray[np.uint8] = np.zeros(0x110000, dtype=np.uint8)
+"""For each character met so far where in a word it makes the word harmful."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,38 +119,56 @@ def not_plain(line: str) -> bool:
     return _NOT_PLAIN.search(line) is not None
 
 
-def all_plain(lines: str) -> bool:
-    """Whether every one of several lines, joined by line feeds, is plain; False is said too often, never True."""
-    if "  " in lines or "\n " in lines or " \n" in lines or lines.startswith(" ") or lines.endswith(" "):
-        return False
-    strangers = set(lines) - _HARMLESS
-    harmful = {character for character in strangers if _HARMFUL.match(character)}
-    _HARMLESS.update(strangers - harmful)  # few characters make up a text: most batches end here
-    return not harmful or _NOT_ALL_PLAIN.search(lines) is None
-
-
 def harmful_words(words: Iterable[str], rule: WordRule) -> set[str]:
     """Those words, of lines cut at spaces, that make their line be tokenised whole.
 
     They hold one of the rule's texts, or make a line not plain (see ``not_plain``).
 
     Args:
-        words: Without spaces; a line feed in front of one is no part of it. Empty ones are not looked at.
+        words: Without spaces and line feeds. Empty ones are not looked at.
         rule: How the lines are to be cut.
     """
-    together = "\n".join(words).lstrip("\n")
-    while "\n\n" in together:
-        together = together.replace("\n\n", "\n")
-    found: set[str] = set()
-    patterns = [] if all_plain(together) else [_NOT_ALL_PLAIN]
+    together = "\n".join(words)
+    codes = np.frombuffer(together.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    bad = _harmful_places(codes)
+    found = {_word_at(together, place) for place in bad.tolist()}
     if rule.whole is not None and _holds_any(together, rule.whole):
-        patterns.append(rule.whole)
-    for pattern in patterns:
-        for match in pattern.finditer(together):
-            begin = together.rfind("\n", 0, match.start()) + 1
-            end = together.find("\n", match.start())
-            found.add(together[begin : end if end >= 0 else None])
+        found.update(_word_at(together, match.start()) for match in rule.whole.finditer(together))
     return found
+
+
+def _harmful_places(codes: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Where in words joined by line feeds a character stands that makes its word harmful."""
+    classes = _CLASSES[codes]
+    if (classes == _HARMLESS).all():
+        return np.empty(0, dtype=np.int64)
+    unknown = np.unique(codes[classes == _UNKNOWN])
+    for code in unknown.tolist():
+        _CLASSES[code] = _class_of(chr(code))
+    classes = _CLASSES[codes]
+    places = np.flatnonzero(classes != _HARMLESS)
+    kinds = classes[places]
+    begins = np.concatenate([[True], codes[:-1] == _LINE_FEED])[places]
+    ends = np.concatenate([codes[1:] == _LINE_FEED, [True]])[places]
+    return places[
+        (kinds & _ANYWHERE != 0) | ((kinds & _AT_BEGIN != 0) & begins) | ((kinds & _AT_END != 0) & ends)
+    ]
+
+
+def _class_of(character: str) -> int:
+    """Where a character makes a word harmful."""
+    if character == "\n":  # stands between words
+        return _HARMLESS
+    if not_plain(f"a{character}a"):
+        return _ANYWHERE
+    places = _AT_BEGIN * not_plain(f"{character}a") | _AT_END * not_plain(f"a{character}")
+    return places or _HARMLESS
+
+
+def _word_at(together: str, place: int) -> str:
+    begin = together.rfind("\n", 0, place) + 1
+    end = together.find("\n", place)
+    return together[begin : end if end >= 0 else None]
 
 
 def _holds_any(text: str, finder: regex.Pattern[str]) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from polycompress.vocab.encoding import TokenCounter, encode, flat_ids
 from polycompress.vocab.splitting import WordRule, harmful_words
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
 
 WORDS_PER_LINE: Final = 256
 JOINED_LINES_PER_BATCH: Final = 128
-MAX_DISTINCT_WORDS: Final = 1 << 20
+FEW: Final = 8
+MAX_DISTINCT_WORDS: Final = 1 << 19
 MAX_DISTINCT_CHARACTERS: Final = 1 << 25
 """Of all distinct words together: where there are no spaces, a word is a sentence."""
 SELF_CHECK_LINES: Final = 64
@@ -25,9 +28,6 @@ JUDGED_CHARACTERS: Final = 1 << 17
 """So much text is judged at a time; where its words do not repeat, as much is then tokenised line by line, and twice
 as much each time that the next judgement is the same, up to ``LONGEST_SKIP`` times as much."""
 LONGEST_SKIP: Final = 32
-
-_FIRST: Final = "\n"
-"""Marks the first word of a line; no text that is cut holds it."""
 
 
 class WordCounter:
@@ -40,7 +40,8 @@ class WordCounter:
         """UTF-8 bytes given to the tokenizer."""
         self._tokenizer = tokenizer
         self._tokens = tokens
-        self._words: Counter[str] = Counter()
+        self._first: Counter[str] = Counter()
+        self._later: Counter[str] = Counter()
         self._characters = 0
         self._checked = 0
         self._skip = 0
@@ -56,15 +57,20 @@ class WordCounter:
         whole = self._count_words(lines)
         if self._checked < SELF_CHECK_LINES and not self._holds(lines, whole):
             whole = lines
-            self._words.clear()
+            self._first.clear()
+            self._later.clear()
         if whole:
             self._tokenise(whole)
-        if len(self._words) > MAX_DISTINCT_WORDS or self._characters > MAX_DISTINCT_CHARACTERS:
+        if (
+            len(self._first) + len(self._later) > MAX_DISTINCT_WORDS
+            or self._characters > MAX_DISTINCT_CHARACTERS
+        ):
             self._make_room()
 
     def finish(self) -> None:
         """Tokenise the words that are left."""
-        self._flush(self._words)
+        self._give(_by_count(self._first), first=True)
+        self._give(_by_count(self._later), first=False)
 
     def _tokenise(self, lines: list[str]) -> int:
         """Count lines as they are; the characters of them."""
@@ -75,25 +81,28 @@ class WordCounter:
 
     def _count_words(self, lines: list[str]) -> list[str]:
         """Count the words of lines; those lines that must be tokenised whole are left out and returned."""
-        if self.rule.across is not None and self.rule.across.search("\n".join(lines)):
-            whole = [line for line in lines if self.rule.across.search(line)]
-            lines = [line for line in lines if not self.rule.across.search(line)]
-        else:
-            whole = []
-        mark = _FIRST if self.rule.first_differs else ""
-        together = mark + f" {mark}".join(lines)
-        if mark and together.count(mark) > len(lines):  # some line holds the mark itself
-            whole += [line for line in lines if mark in line]
-            lines = [line for line in lines if mark not in line]
-            together = mark + f" {mark}".join(lines)
+        whole: list[str] = []
+        across = self.rule.across
+        if across is not None and across.search("\n".join(lines)):
+            whole = [line for line in lines if across.search(line)]
+            lines = [line for line in lines if not across.search(line)]
+        together = " ".join(lines)
+        if "\n" in together:
+            whole += [line for line in lines if "\n" in line]
+            lines = [line for line in lines if "\n" not in line]
+            together = " ".join(lines)
         if not lines:
             return whole
-        before = len(self._words)
-        self._words.update(together.split(" "))
-        new = list(itertools.islice(reversed(self._words), len(self._words) - before))
+        if self.rule.first_differs:
+            cut = [line.partition(" ") for line in lines]
+            new = _update(self._first, [first for first, _, _ in cut])
+            if rests := [rest for _, space, rest in cut if space]:
+                new += _update(self._later, " ".join(rests).split(" "))
+        else:
+            new = _update(self._later, together.split(" "))
         self._judge(len(together), new)
         harmful = harmful_words(new, self.rule)
-        if "" in new or mark in new:  # spaces beside each other, or at an end
+        if "" in new:  # spaces beside each other, or at an end
             harmful.add("")
         if harmful:
             whole += self._take_back(lines, harmful)
@@ -102,16 +111,20 @@ class WordCounter:
     def _take_back(self, lines: list[str], harmful: set[str]) -> list[str]:
         """Uncount the lines that hold a harmful word; they are returned."""
         whole = []
-        mark = _FIRST if self.rule.first_differs else ""
+        first = self._first if self.rule.first_differs else self._later
+        few = [word or "  " for word in harmful] if len(harmful) <= FEW else None
         for line in lines:
+            if few is not None and not any(word in line for word in few) and line.strip(" ") == line != "":
+                continue
             words = line.split(" ")
             if not harmful.isdisjoint(words):
                 whole.append(line)
-                words[0] = mark + words[0]
-                self._words.subtract(words)
+                first[words[0]] -= 1
+                for word in words[1:]:
+                    self._later[word] -= 1
         for word in harmful:  # never kept, so that it is new wherever it comes again
-            self._words.pop(word, None)
-            self._words.pop(_FIRST + word, None)
+            self._first.pop(word, None)
+            self._later.pop(word, None)
         return whole
 
     def _judge(self, size: int, new: list[str]) -> None:
@@ -149,41 +162,54 @@ class WordCounter:
 
     def _make_room(self) -> None:
         """Tokenise the words seen once, most of all words and least likely to come again; if need be, all of them."""
-        kept = Counter({word: count for word, count in self._words.items() if count > 1})
-        characters = sum(map(len, kept)) + len(kept)
-        if len(kept) > MAX_DISTINCT_WORDS // 2 or characters > MAX_DISTINCT_CHARACTERS // 2:
-            self._flush(self._words)
-            kept.clear()
-            characters = 0
+        kept = [
+            {word: count for word, count in words.items() if count > 1}
+            for words in (self._first, self._later)
+        ]
+        characters = sum(sum(map(len, words)) + len(words) for words in kept)
+        if sum(map(len, kept)) > MAX_DISTINCT_WORDS // 2 or characters > MAX_DISTINCT_CHARACTERS // 2:
+            self.finish()
+            kept, characters = [{}, {}], 0
         else:
-            self._flush({word: 1 for word, count in self._words.items() if count == 1})
-        self._words, self._characters = kept, characters
+            for words, first in ((self._first, True), (self._later, False)):
+                self._give([(1, [word for word, count in words.items() if count == 1])], first=first)
+        self._first, self._later = map(Counter, kept)
+        self._characters = characters
 
-    def _flush(self, words: Mapping[str, int]) -> None:
-        by_count: defaultdict[int, list[str]] = defaultdict(list)
-        by_count[1] = [word for word, count in words.items() if count == 1]
-        for word, count in words.items():
-            if count > 1:
-                by_count[count].append(word)
-        if self.rule.first_differs:
-            first = (
-                (count, word[1:]) for count, group in by_count.items() for word in group if word[0] == _FIRST
-            )
-            self._add(first, WORDS_PER_LINE * JOINED_LINES_PER_BATCH)
-            for count, group in by_count.items():
-                by_count[count] = [word for word in group if word[0] != _FIRST]
+    def _give(self, groups: Iterable[tuple[int, list[str]]], *, first: bool) -> None:
+        """Hand words with their counts to the tokenizer: first words of lines one by one, the others joined."""
+        lead, size = (
+            self.rule.lead,
+            WORDS_PER_LINE * JOINED_LINES_PER_BATCH if first else JOINED_LINES_PER_BATCH,
+        )
         lines = (
             (count, line)
-            for count, group in by_count.items()
-            for line in joined(group, self.rule.lead, WORDS_PER_LINE, self.rule)
+            for count, words in groups
+            for line in (words if first else joined(words, lead, WORDS_PER_LINE, self.rule))
         )
-        self._add(lines, JOINED_LINES_PER_BATCH)
-
-    def _add(self, lines: Iterator[tuple[int, str]], size: int) -> None:
         while batch := list(itertools.islice(lines, size)):
             texts = [line for _, line in batch]
             self.tokenised += len("".join(texts).encode())
             self._tokens.add(texts, [count for count, _ in batch])
+
+
+def _update(counts: Counter[str], words: list[str]) -> list[str]:
+    """Count words; those that are new."""
+    before = len(counts)
+    counts.update(words)
+    return list(itertools.islice(reversed(counts), len(counts) - before))
+
+
+def _by_count(words: Mapping[str, int]) -> Iterator[tuple[int, list[str]]]:
+    """Words by their counts, increasing; without those whose lines were all taken back."""
+    names = list(words)
+    counts = np.fromiter(words.values(), dtype=np.int64, count=len(words))
+    order = np.argsort(counts, kind="stable")
+    counts = counts[order]
+    bounds = [int(np.searchsorted(counts, 1)), *(np.flatnonzero(np.diff(counts)) + 1).tolist(), len(counts)]
+    for begin, end in itertools.pairwise(sorted(set(bounds))):
+        if counts[begin] > 0:
+            yield int(counts[begin]), [names[place] for place in order[begin:end].tolist()]
 
 
 def joined(words: Iterable[str], lead: str, per_line: int, rule: WordRule) -> Iterator[str]:

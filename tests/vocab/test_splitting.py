@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from polycompress.vocab.splitting import INDEPENDENT_PATTERNS, MAX_SPANNING, all_plain, not_plain, word_rule
+from polycompress.vocab.splitting import (
+    INDEPENDENT_PATTERNS,
+    MAX_SPANNING,
+    WordRule,
+    harmful_words,
+    not_plain,
+    word_rule,
+)
 
 TEXT = [
     "Der schnelle braune Fuchs springt über den faulen Hund, 1999 und 2024.",
@@ -165,15 +172,28 @@ def test_the_characters_that_become_a_space_and_more_are_known() -> None:
             assert not_plain(f"a {character}"), hex(number)
 
 
-@given(lines=st.lists(st.lists(WORDS, min_size=1, max_size=3).map(" ".join), min_size=1, max_size=4))
-def test_many_lines_are_called_plain_only_if_each_is(lines: list[str]) -> None:
-    flat = [line.replace("\n", " ") for line in lines]
-    if all_plain("\n".join(flat)):
-        assert not any(map(not_plain, flat))
+@given(words=st.lists(WORDS.map(lambda text: text.replace(" ", "").replace("\n", "")), max_size=12))
+def test_harmful_words_are_those_whose_lines_are_not_plain(words: list[str]) -> None:
+    rule = WordRule(independent=True)
+    expected = {word for word in words if word and not_plain(f"a {word} a")}
+    assert harmful_words(words, rule) == expected
 
 
-def test_ordinary_lines_are_plain_together() -> None:
-    assert all_plain("\n".join(TEXT[:3]))
+def test_ordinary_words_are_harmless() -> None:
+    assert not harmful_words(" ".join(TEXT[:3]).split(" "), WordRule(independent=True))
+
+
+def test_words_with_an_added_token_are_harmful() -> None:
+    tokenizer = _trained("bytes")
+    tokenizer.add_tokens(["<mask>", "of the"])
+    words = ["a<mask>b", "of", "<mask>", "mask"]
+    assert harmful_words(words, word_rule(_state(tokenizer))) == {"a<mask>b", "<mask>"}
+    tokenizer.add_tokens([f"<extra_{number}>" for number in range(40)])
+    assert harmful_words([*words, "<extra_7>."], word_rule(_state(tokenizer))) == {
+        "a<mask>b",
+        "<mask>",
+        "<extra_7>.",
+    }
 
 
 def test_added_tokens_are_found_in_text() -> None:
