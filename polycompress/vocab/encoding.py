@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -91,16 +92,18 @@ def flat_ids(encodings: Iterable[Encoding]) -> NDArray[np.int64]:
 
 
 class TokenCounter:
-    """Adds up the tokens of lines in a thread of its own; leaving the ``with`` block waits for it.
+    """Adds up the tokens of lines in threads of its own; leaving the ``with`` block waits for them.
 
-    The library works without Python's lock, so what comes next can be prepared meanwhile.
+    The library works without Python's lock: while one thread waits for it, the other adds up what came before, and
+    the caller prepares what comes next.
     """
 
     def __init__(self, tokenizer: Tokenizer, totals: NDArray[Any]) -> None:
         self.totals = totals
         """(V,) counts; whole once the block is left."""
         self._tokenizer = tokenizer
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="segmenting")
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="segmenting")
+        self._lock = threading.Lock()
         self._pending: deque[Future[None]] = deque()
 
     def add(self, lines: Sequence[str], weights: Sequence[float] | None = None) -> None:
@@ -114,7 +117,7 @@ class TokenCounter:
             InputError: The tokenizer cannot segment these lines or ones given before.
             PolycompressError: It panics.
         """
-        self._pending.append(self._thread.submit(self._count, lines, weights))
+        self._pending.append(self._threads.submit(self._count, lines, weights))
         while len(self._pending) > PENDING or self._pending[0].done():
             self._pending.popleft().result()
             if not self._pending:
@@ -130,15 +133,12 @@ class TokenCounter:
             while kind is None and self._pending:
                 self._pending.popleft().result()
         finally:
-            self._thread.shutdown(wait=True, cancel_futures=True)
+            self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _count(self, lines: Sequence[str], weights: Sequence[float] | None) -> None:
-        encodings = encode(self._tokenizer, lines)
-        size = len(self.totals)
-        if weights is None:
-            self.totals += np.bincount(flat_ids(encodings), minlength=size).astype(self.totals.dtype)
-            return
-        ids = [encoding.ids for encoding in encodings]
+        ids = [encoding.ids for encoding in encode(self._tokenizer, lines)]
         flat = np.fromiter(itertools.chain.from_iterable(ids), dtype=np.int64)
-        each = np.repeat(weights, list(map(len, ids)))
-        self.totals += np.bincount(flat, each, minlength=size).astype(self.totals.dtype)
+        each = None if weights is None else np.repeat(weights, list(map(len, ids)))
+        found = np.bincount(flat, each, minlength=len(self.totals)).astype(self.totals.dtype)
+        with self._lock:
+            self.totals += found

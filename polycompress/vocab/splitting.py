@@ -15,7 +15,7 @@ cut: they are "not plain" and are tokenised whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -57,6 +57,7 @@ _KNOWN_NORMALIZERS = frozenset(
         *("Replace", "Prepend", "Strip"),
     }
 )
+_KEEP_LINE_FEEDS = frozenset({"NFC", "NFD", "NFKC", "NFKD", "Lowercase"})
 
 # Characters that a normaliser may join to a neighbouring space into one unit (a grapheme), or delete beside it.
 # Those that compatibility normalisation turns into a space and something (spacing accents, overlines, low lines), and
@@ -88,6 +89,8 @@ class WordRule:
     """What a word that is not the first of its line carries in front: a space, or nothing."""
     first_differs: bool = False
     """True where the first word of a line, which has no space before it, may be tokenised in another way."""
+    joins_first: bool = False
+    """Whether a line feed behind a letter or digit ends a word and begins a line as far as the tokenizer can tell."""
     reason: str = ""
     """One sentence for people: why lines are cut, or why they are not."""
     whole: regex.Pattern[str] | None = None
@@ -223,9 +226,26 @@ def _pre_tokenizer_rule(document: Mapping[str, Any], normalizers: list[Mapping[s
         independent=True,
         lead=lead,
         first_differs=first_differs,
+        joins_first=_joins_first(document, normalizers, parts),
         reason="words tokenise independently: each distinct word is tokenised once",
         whole=_finder(texts),
         across=_finder(text for text in texts if " " in text),
+    )
+
+
+def _joins_first(
+    document: Mapping[str, Any], normalizers: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Whether nothing changes a line feed, joins it to what is around it, or looks across it."""
+    known = all(
+        part["type"] == "ByteLevel" or (part.get("pattern") or {}).get("Regex") in INDEPENDENT_PATTERNS
+        for part in parts
+    )
+    return (
+        known
+        and any(map(_splits, parts))
+        and {part["type"] for part in normalizers} <= _KEEP_LINE_FEEDS
+        and not any("\n" in text for text in _added_texts(document))
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from polycompress.vocab.encoding import TokenCounter, encode, flat_ids
+from polycompress.vocab.encoding import TokenCounter, batched, encode, flat_ids
 from polycompress.vocab.splitting import WordRule, harmful_words
 
 if TYPE_CHECKING:
@@ -17,17 +18,22 @@ if TYPE_CHECKING:
 
 WORDS_PER_LINE: Final = 256
 JOINED_LINES_PER_BATCH: Final = 128
-FEW: Final = 8
+FEW: Final = 64
+"""Up to so many words are looked for one by one in the lines they came from."""
 MAX_DISTINCT_WORDS: Final = 1 << 19
 MAX_DISTINCT_CHARACTERS: Final = 1 << 25
 """Of all distinct words together: where there are no spaces, a word is a sentence."""
 SELF_CHECK_LINES: Final = 64
 NEW_SHARE: Final = 0.8
 """Where so much of the text is words not met before, counting words costs more than it saves."""
-JUDGED_CHARACTERS: Final = 1 << 17
+JUDGED_CHARACTERS: Final = 1 << 15
 """So much text is judged at a time; where its words do not repeat, as much is then tokenised line by line, and twice
 as much each time that the next judgement is the same, up to ``LONGEST_SKIP`` times as much."""
-LONGEST_SKIP: Final = 32
+LONGEST_SKIP: Final = 128
+FIRST_LINES: Final = 256
+"""Until the first judgement, lines are taken so many at a time."""
+WHOLE_LINES: Final = (512, 1 << 16)
+"""Lines, and characters of them, that are tokenised together as they are."""
 
 
 class WordCounter:
@@ -46,11 +52,18 @@ class WordCounter:
         self._checked = 0
         self._skip = 0
         self._next_skip = 1
+        self._fresh = True
         self._judged = 0
         self._new = 0
 
     def add(self, lines: list[str]) -> None:
         """Count some lines."""
+        while self._fresh and len(lines) > FIRST_LINES and self.rule.independent:
+            self._add_batch(lines[:FIRST_LINES])
+            lines = lines[FIRST_LINES:]
+        self._add_batch(lines)
+
+    def _add_batch(self, lines: list[str]) -> None:
         if not self.rule.independent or self._skip > 0:
             self._skip -= self._tokenise(lines)
             return
@@ -76,7 +89,8 @@ class WordCounter:
         """Count lines as they are; the characters of them."""
         together = "".join(lines)
         self.tokenised += len(together.encode())
-        self._tokens.add(lines)
+        for batch in batched(lines, *WHOLE_LINES):
+            self._tokens.add(batch)
         return len(together)
 
     def _count_words(self, lines: list[str]) -> list[str]:
@@ -112,10 +126,7 @@ class WordCounter:
         """Uncount the lines that hold a harmful word; they are returned."""
         whole = []
         first = self._first if self.rule.first_differs else self._later
-        few = [word or "  " for word in harmful] if len(harmful) <= FEW else None
-        for line in lines:
-            if few is not None and not any(word in line for word in few) and line.strip(" ") == line != "":
-                continue
+        for line in _lines_with(harmful, lines):
             words = line.split(" ")
             if not harmful.isdisjoint(words):
                 whole.append(line)
@@ -140,6 +151,7 @@ class WordCounter:
             else:
                 self._next_skip = 1
             self._judged = self._new = 0
+            self._fresh = False
 
     def _holds(self, lines: list[str], whole: list[str]) -> bool:
         """Check the rule on the first lines met; a tokenizer that breaks it is counted line by line from there on."""
@@ -177,20 +189,64 @@ class WordCounter:
         self._characters = characters
 
     def _give(self, groups: Iterable[tuple[int, list[str]]], *, first: bool) -> None:
-        """Hand words with their counts to the tokenizer: first words of lines one by one, the others joined."""
-        lead, size = (
-            self.rule.lead,
-            WORDS_PER_LINE * JOINED_LINES_PER_BATCH if first else JOINED_LINES_PER_BATCH,
+        """Hand words with their counts to the tokenizer."""
+        if first:
+            self._give_first(groups)
+            return
+        lead = self.rule.lead
+        self._send(
+            (
+                (count, line)
+                for count, words in groups
+                for line in joined(words, lead, WORDS_PER_LINE, self.rule)
+            ),
+            JOINED_LINES_PER_BATCH,
         )
-        lines = (
-            (count, line)
-            for count, words in groups
-            for line in (words if first else joined(words, lead, WORDS_PER_LINE, self.rule))
-        )
+
+    def _give_first(self, groups: Iterable[tuple[int, list[str]]]) -> None:
+        """First words of lines: joined by line feeds where that can be, whose own tokens are then taken away."""
+        alone: list[tuple[int, str]] = []
+        together: list[tuple[int, str]] = []
+        feeds = 0
+        for count, words in groups:
+            rest = words
+            if self.rule.joins_first:
+                rest = [word for word in words if not word[-1].isalnum()]
+                ended = [word for word in words if word[-1].isalnum()]
+                for begin in range(0, len(ended), WORDS_PER_LINE):
+                    chunk = ended[begin : begin + WORDS_PER_LINE]
+                    together.append((count, "\n".join(chunk)))
+                    feeds += count * (len(chunk) - 1)
+            alone += ((count, word) for word in rest)
+        self._send(iter(together), JOINED_LINES_PER_BATCH)
+        self._send(iter(alone), WORDS_PER_LINE * JOINED_LINES_PER_BATCH)
+        if feeds:
+            self._tokens.add(["\n"], [-feeds])
+
+    def _send(self, lines: Iterator[tuple[int, str]], size: int) -> None:
         while batch := list(itertools.islice(lines, size)):
             texts = [line for _, line in batch]
             self.tokenised += len("".join(texts).encode())
             self._tokens.add(texts, [count for count, _ in batch])
+
+
+def _lines_with(harmful: set[str], lines: list[str]) -> list[str]:
+    """The lines that may hold some of a few words, among them all that do."""
+    if len(harmful) > FEW:
+        return lines
+    numbers: set[int] = set()
+    if "" in harmful:
+        numbers.update(
+            number for number, line in enumerate(lines) if "  " in line or not line or line.strip(" ") != line
+        )
+    together = "\n".join(lines)
+    begins = list(itertools.accumulate((len(line) + 1 for line in lines), initial=0))
+    for word in harmful - {""}:
+        place = together.find(word)
+        while place >= 0:
+            numbers.add(bisect.bisect_right(begins, place) - 1)
+            place = together.find(word, place + 1)
+    return [lines[number] for number in sorted(numbers)]
 
 
 def _update(counts: Counter[str], words: list[str]) -> list[str]:
