@@ -181,7 +181,7 @@ def count_speed() -> str:
                 name,
                 f"{found['distinct_share'][corpus]:.2f}",
                 f"{case['megabytes_per_processor_second']:.1f}",
-                f"{case['ratios_to_encode_batch_fast_alone']['processor']:.1f}",
+                f"{case['ratios']['processor']:.1f}",
             ]
         )
     return markdown(rows)
