@@ -153,9 +153,9 @@ def _harmful_places(codes: NDArray[np.uint32]) -> NDArray[np.int64]:
     kinds = classes[places]
     begins = np.concatenate([[True], codes[:-1] == _LINE_FEED])[places]
     ends = np.concatenate([codes[1:] == _LINE_FEED, [True]])[places]
-    return places[
-        (kinds & _ANYWHERE != 0) | ((kinds & _AT_BEGIN != 0) & begins) | ((kinds & _AT_END != 0) & ends)
-    ]
+    harmful = (kinds & _ANYWHERE != 0) | ((kinds & _AT_BEGIN != 0) & begins) | ((kinds & _AT_END != 0) & ends)
+    found: NDArray[np.int64] = places[harmful]
+    return found
 
 
 def _class_of(character: str) -> int:
