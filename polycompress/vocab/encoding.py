@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LINES_PER_BATCH: Final = 2048
 CHARACTERS_PER_BATCH: Final = 1 << 19
 """The library takes about 100 bytes for each token of a batch."""
+KEPT_TOKENS: Final = 1 << 20
 PENDING: Final = 16
 """Batches of lines that may wait while the next one is prepared."""
 
@@ -104,6 +105,7 @@ class TokenCounter:
         self._tokenizer = tokenizer
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="segmenting")
         self._lock = threading.Lock()
+        self._kept: list[NDArray[np.int64]] = []
         self._pending: deque[Future[None]] = deque()
 
     def add(self, lines: Sequence[str], weights: Sequence[float] | None = None) -> None:
@@ -134,11 +136,29 @@ class TokenCounter:
                 self._pending.popleft().result()
         finally:
             self._threads.shutdown(wait=True, cancel_futures=True)
+        self._add_kept()
 
     def _count(self, lines: Sequence[str], weights: Sequence[float] | None) -> None:
-        ids = [encoding.ids for encoding in encode(self._tokenizer, lines)]
+        encodings = encode(self._tokenizer, lines)
+        if weights is None:
+            self._keep(flat_ids(encodings))
+            return
+        ids = [encoding.ids for encoding in encodings]
         flat = np.fromiter(itertools.chain.from_iterable(ids), dtype=np.int64)
-        each = None if weights is None else np.repeat(weights, list(map(len, ids)))
+        each = np.repeat(weights, list(map(len, ids)))
         found = np.bincount(flat, each, minlength=len(self.totals)).astype(self.totals.dtype)
         with self._lock:
             self.totals += found
+
+    def _keep(self, ids: NDArray[np.int64]) -> None:
+        """Gather ids of weight 1: adding up over a large vocabulary takes as long for few as for many."""
+        with self._lock:
+            self._kept.append(ids)
+            if sum(map(len, self._kept)) >= KEPT_TOKENS:
+                self._add_kept()
+
+    def _add_kept(self) -> None:
+        if self._kept:
+            found = np.bincount(np.concatenate(self._kept), minlength=len(self.totals))
+            self.totals += found.astype(self.totals.dtype)
+            self._kept.clear()

@@ -24,6 +24,8 @@ MAX_DISTINCT_WORDS: Final = 1 << 19
 MAX_DISTINCT_CHARACTERS: Final = 1 << 25
 """Of all distinct words together: where there are no spaces, a word is a sentence."""
 SELF_CHECK_LINES: Final = 64
+SELF_CHECK_CHARACTERS: Final = 1 << 12
+"""The rule is checked on so many of the first lines, fewer where these are long."""
 NEW_SHARE: Final = 0.8
 """Where so much of the text is words not met before, counting words costs more than it saves."""
 JUDGED_CHARACTERS: Final = 1 << 15
@@ -157,7 +159,9 @@ class WordCounter:
         """Check the rule on the first lines met; a tokenizer that breaks it is counted line by line from there on."""
         left_out = set(whole)
         plain = [line for line in lines if line not in left_out]
-        sample = plain[: SELF_CHECK_LINES - self._checked]
+        sample = next(
+            batched(plain[: SELF_CHECK_LINES - self._checked], SELF_CHECK_LINES, SELF_CHECK_CHARACTERS), []
+        )
         self._checked += len(sample)
         words = [
             word if i == 0 else self.rule.lead + word
