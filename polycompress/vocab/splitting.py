@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import regex
@@ -89,8 +89,9 @@ class WordRule:
     """What a word that is not the first of its line carries in front: a space, or nothing."""
     first_differs: bool = False
     """True where the first word of a line, which has no space before it, may be tokenised in another way."""
-    joins_first: bool = False
-    """Whether a line feed behind a letter or digit ends a word and begins a line as far as the tokenizer can tell."""
+    line_feeds: Literal["none", "behind letters", "anywhere"] = "none"
+    """Where a line feed ends a line and begins one as far as the tokenizer can tell: behind letters and digits, behind
+    any word that is plain, or not at all. What its own tokens are, it must be asked."""
     reason: str = ""
     """One sentence for people: why lines are cut, or why they are not."""
     whole: regex.Pattern[str] | None = None
@@ -226,27 +227,27 @@ def _pre_tokenizer_rule(document: Mapping[str, Any], normalizers: list[Mapping[s
         independent=True,
         lead=lead,
         first_differs=first_differs,
-        joins_first=_joins_first(document, normalizers, parts),
+        line_feeds=_line_feeds(document, normalizers, parts),
         reason="words tokenise independently: each distinct word is tokenised once",
         whole=_finder(texts),
         across=_finder(text for text in texts if " " in text),
     )
 
 
-def _joins_first(
+def _line_feeds(
     document: Mapping[str, Any], normalizers: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]]
-) -> bool:
-    """Whether nothing changes a line feed, joins it to what is around it, or looks across it."""
+) -> Literal["none", "behind letters", "anywhere"]:
+    """Where nothing changes a line feed, joins it to what is around it, or looks across it."""
+    kinds = {part["type"] for part in normalizers}
+    if not kinds <= _KEEP_LINE_FEEDS or any("\n" in text for text in _added_texts(document)):
+        return "none"
+    if len(parts) == 1 and parts[0]["type"] == "ByteLevel" and _splits(parts[0]):
+        return "anywhere"  # GPT-2's pattern; later ones take line feeds behind punctuation along
     known = all(
         part["type"] == "ByteLevel" or (part.get("pattern") or {}).get("Regex") in INDEPENDENT_PATTERNS
         for part in parts
     )
-    return (
-        known
-        and any(map(_splits, parts))
-        and {part["type"] for part in normalizers} <= _KEEP_LINE_FEEDS
-        and not any("\n" in text for text in _added_texts(document))
-    )
+    return "behind letters" if known and any(map(_splits, parts)) else "none"
 
 
 def _splits(part: Mapping[str, Any]) -> bool:

@@ -34,6 +34,8 @@ as much each time that the next judgement is the same, up to ``LONGEST_SKIP`` ti
 LONGEST_SKIP: Final = 128
 FIRST_LINES: Final = 256
 """Until the first judgement, lines are taken so many at a time."""
+JOINED_CHARACTERS: Final = 1 << 11
+"""Of lines that are joined without being cut."""
 WHOLE_LINES: Final = (512, 1 << 16)
 """Lines, and characters of them, that are tokenised together as they are."""
 
@@ -66,8 +68,11 @@ class WordCounter:
         self._add_batch(lines)
 
     def _add_batch(self, lines: list[str]) -> None:
-        if not self.rule.independent or self._skip > 0:
-            self._skip -= self._tokenise(lines)
+        if not self.rule.independent:
+            self._tokenise(lines)
+            return
+        if self._skip > 0:
+            self._skip -= self._tokenise_joined(lines)
             return
         whole = self._count_words(lines)
         if self._checked < SELF_CHECK_LINES and not self._holds(lines, whole):
@@ -87,13 +92,46 @@ class WordCounter:
         self._give(_by_count(self._first), first=True)
         self._give(_by_count(self._later), first=False)
 
-    def _tokenise(self, lines: list[str]) -> int:
-        """Count lines as they are; the characters of them."""
-        together = "".join(lines)
-        self.tokenised += len(together.encode())
+    def _tokenise(self, lines: list[str]) -> None:
+        """Count lines as they are."""
+        self.tokenised += len("".join(lines).encode())
         for batch in batched(lines, *WHOLE_LINES):
             self._tokens.add(batch)
+
+    def _tokenise_joined(self, lines: list[str]) -> int:
+        """Count lines without their words, joined to longer ones, which the library likes better; their characters."""
+        together = " ".join(lines)
+        words = together.split(" ")
+        harmful = harmful_words(words, self.rule)
+        if "" in words:
+            harmful.add("")
+        feeds = self.rule.line_feeds if self.rule.first_differs else None
+        if "\n" in together or feeds in ("none", "behind letters") or len(harmful) > FEW:
+            self._tokenise(lines)
+            return len(together)
+        whole = _lines_with(harmful, lines)
+        if whole:
+            left_out = set(whole)
+            lines = [line for line in lines if line not in left_out]
+        separator = " " if feeds is None else "\n"
+        longer, joints = [], 0
+        for batch in batched(lines, WORDS_PER_LINE, JOINED_CHARACTERS):
+            line = separator.join(batch)
+            if self.rule.across is not None and self.rule.across.search(line):
+                whole += batch
+            else:
+                longer.append(line)
+                joints += len(batch) - 1
+        self._tokenise(longer)
+        self._tokenise(whole)
+        if feeds is not None:
+            self._take_line_feeds(joints)
         return len(together)
+
+    def _take_line_feeds(self, count: int) -> None:
+        """Take away the tokens of line feeds that were put between words or lines."""
+        if count:
+            self._tokens.add(["\n"], [-count])
 
     def _count_words(self, lines: list[str]) -> list[str]:
         """Count the words of lines; those lines that must be tokenised whole are left out and returned."""
@@ -214,9 +252,10 @@ class WordCounter:
         feeds = 0
         for count, words in groups:
             rest = words
-            if self.rule.joins_first:
-                rest = [word for word in words if not word[-1].isalnum()]
-                ended = [word for word in words if word[-1].isalnum()]
+            if self.rule.line_feeds != "none":
+                anywhere = self.rule.line_feeds == "anywhere"
+                ended = [word for word in words if anywhere or word[-1].isalnum()]
+                rest = [] if anywhere else [word for word in words if not word[-1].isalnum()]
                 for begin in range(0, len(ended), WORDS_PER_LINE):
                     chunk = ended[begin : begin + WORDS_PER_LINE]
                     together.append((count, "\n".join(chunk)))
@@ -224,8 +263,7 @@ class WordCounter:
             alone += ((count, word) for word in rest)
         self._send(iter(together), JOINED_LINES_PER_BATCH)
         self._send(iter(alone), WORDS_PER_LINE * JOINED_LINES_PER_BATCH)
-        if feeds:
-            self._tokens.add(["\n"], [-feeds])
+        self._take_line_feeds(feeds)
 
     def _send(self, lines: Iterator[tuple[int, str]], size: int) -> None:
         while batch := list(itertools.islice(lines, size)):

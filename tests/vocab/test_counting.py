@@ -92,3 +92,48 @@ def test_tokens_that_span_words_are_counted_where_they_are(lines: list[str]) -> 
     tally = count_texts(tokenizer, state, lines, tokenizer.get_vocab_size())
     expected = Counter(token for line in lines for token in tokenizer.encode(line).ids)
     assert {token: count for token, count in enumerate(tally.counts.tolist()) if count} == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(lines=LINES)
+def test_text_that_does_not_repeat_is_counted_as_it_is(kind: str, lines: list[str]) -> None:
+    tokenizer = TOKENIZERS[kind]
+    size = tokenizer.get_vocab_size()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(word_counter, "JUDGED_CHARACTERS", 8)
+        patch.setattr(word_counter, "NEW_SHARE", 0.0)
+        patch.setattr(word_counter, "FIRST_LINES", 1)
+        patch.setattr(word_counter, "JOINED_CHARACTERS", 60)
+        tally = count_texts(tokenizer, json.loads(tokenizer.to_str()), lines, size)
+    expected = Counter(
+        token for line in lines for token in tokenizer.encode(line, add_special_tokens=False).ids
+    )
+    assert dict(enumerate(tally.counts.tolist())) == {token: expected[token] for token in range(size)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(lines=LINES, room=st.integers(1, 40))
+def test_making_room_changes_nothing(kind: str, lines: list[str], room: int) -> None:
+    tokenizer = TOKENIZERS[kind]
+    size = tokenizer.get_vocab_size()
+    state = json.loads(tokenizer.to_str())
+    once = count_texts(tokenizer, state, lines, size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(word_counter, "MAX_DISTINCT_WORDS", room)
+        patch.setattr(word_counter, "WORDS_PER_LINE", 3)
+        patch.setattr(word_counter, "FIRST_LINES", 2)
+        patch.setattr(counting, "LINES_PER_BATCH", 2)
+        again = count_texts(tokenizer, state, lines, size)
+    assert np.array_equal(once.counts, again.counts)
+
+
+def test_chinese_is_not_cut_into_words_that_never_repeat() -> None:
+    tokenizer = TOKENIZERS["unigram"]
+    lines = [
+        "".join(chr(0x4E00 + (number * 7919 + place * 104729) % 20000) for place in range(50))
+        for number in range(4000)
+    ]
+    tally = count_texts(tokenizer, json.loads(tokenizer.to_str()), lines, tokenizer.get_vocab_size())
+    assert tally.tokenised == pytest.approx(tally.bytes, rel=0.01)
+    expected = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(lines, add_special_tokens=False))
+    assert tally.tokens == expected
