@@ -106,11 +106,13 @@ def german() -> str:
 
 def english() -> str:
     """The same in English, whose same-domain text is whole."""
-    found = load("trim-quality")["english"]
-    rows = [["chosen from", *(f"{size:,}" for size in SIZES)]]
-    rows += [
-        [name, *(f"{shares[str(size)]:.3f}" for size in SIZES)] for name, shares in found["unchanged"].items()
-    ]
+    rows = [["chosen from", "held out", "MB", *(f"{size:,}" for size in SIZES)]]
+    for share, found in load("trim-quality")["english"].items():
+        megabytes = f"{found['domain_bytes'] / 1e6:.2f}"
+        rows += [
+            [name, f"{share}: {found['sentences']:,}", megabytes, *(f"{shares[str(size)]:.3f}" for size in SIZES)]
+            for name, shares in found["unchanged"].items()
+        ]
     return markdown(rows)
 
 
