@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any, Final
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from polycompress.errors import InputError
@@ -204,4 +205,7 @@ def _lay_out(value: Any, indent: str) -> str:
 
 
 def _compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        return orjson.dumps(value).decode("utf-8")
+    except TypeError:  # a path that is not UTF-8, or a number of more than 64 bits
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -8,12 +8,12 @@ counts on from the size of the model's vocabulary; so do we.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from polycompress.errors import InputError
 from polycompress.vocab.checks import as_id, as_list, as_mapping, as_text, wrong
@@ -26,8 +26,6 @@ Document = dict[str, Any]
 
 MAX_DOCUMENT_BYTES = 256 * 1024 * 1024
 """Larger files are refused before parsing; the largest published tokenizer.json files have some 60 MB."""
-
-_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def load_document(path: Path) -> Document:
@@ -70,18 +68,12 @@ def parse_document(raw: bytes, name: str = "tokenizer.json") -> Document:
         InputError: Not JSON in UTF-8, or not a tokenizer that can be trimmed.
     """
     try:
-        doc = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
-        if _ESCAPED_SURROGATE.search(raw):
-            dump_document(doc)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name} is not UTF-8 at byte {error.start}; fetch the file again") from None
-    except UnicodeEncodeError:
-        raise InputError(
-            f"{name} contains half a surrogate pair (\\ud800 to \\udfff), which is no character"
-        ) from None
-    except RecursionError:
-        raise InputError(f"{name} is nested too deeply to be a tokenizer.json") from None
+        doc = orjson.loads(raw)
     except ValueError as error:
+        try:
+            raw.decode("utf-8")
+        except UnicodeDecodeError as wrong_byte:
+            raise InputError(f"{name} is not UTF-8 at byte {wrong_byte.start}; fetch the file again") from None
         raise InputError(f"{name} is not valid JSON: {error}; fetch the file again") from None
     try:
         validate_document(doc)
@@ -90,10 +82,6 @@ def parse_document(raw: bytes, name: str = "tokenizer.json") -> Document:
     except RecursionError:
         raise InputError(f"{name} is nested too deeply to be a tokenizer.json") from None
     return as_mapping(doc, name)
-
-
-def _refuse_constant(constant: str) -> float:
-    raise ValueError(f"{constant} is not a JSON number")
 
 
 def validate_document(doc: object) -> None:
@@ -284,4 +272,4 @@ def dump_document(doc: Mapping[str, Any]) -> bytes:
     Returns:
         The bytes of a ``tokenizer.json``.
     """
-    return json.dumps(doc, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+    return orjson.dumps(doc)

@@ -51,12 +51,12 @@ def test_missing_and_oversized_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (b"{", r"t\.json is not valid JSON: Expecting property name.*line 1 column 2"),
+        (b"{", r"t\.json is not valid JSON: unexpected end of data: line 1 column 2"),
         (b'{"a": "\xff"}', r"t\.json is not UTF-8 at byte 7"),
-        (b'{"model": NaN}', r"not valid JSON: NaN is not a JSON number"),
-        (b'{"model": "\\ud800"}', r"half a surrogate pair"),
-        (b"[" * 100_000, r"nested too deeply"),
-        (b'{"model": ' + b"9" * 10_000 + b"}", r"not valid JSON: Exceeds the limit"),
+        (b'{"model": NaN}', r"not valid JSON: unexpected character, expected a JSON value: line 1 column 11"),
+        (b'{"model": "\\ud800"}', r"not valid JSON: no low surrogate"),
+        (b"[" * 100_000, r"not valid JSON: depth limit"),
+        (b'{"model": ' + b"9" * 10_000 + b"}", r"not valid JSON: number is infinity"),
         (b"[]", r"t\.json: the document is \[\]; it must be an object"),
         (b"{}", r"t\.json: model is None; it must be an object"),
         (
