@@ -8,8 +8,8 @@ import re
 from pathlib import Path, PurePosixPath
 
 from polycompress.errors import InputError
+from polycompress.modeldir.hashes import remembered_sha256
 from polycompress.modeldir.paths import hub_blobs, load_json, read_bytes, read_json, safe_file, safe_path
-from polycompress.modeldir.rawio import sha256_file
 from polycompress.modeldir.sources import ModelSource, resolve_model
 
 __all__ = [
@@ -39,7 +39,7 @@ def file_sha256(root: Path, name: str) -> str:
     """SHA-256 of a file of a model directory.
 
     The hub's cache names the blob of a large file by its SHA-256 and checks it while downloading; that name
-    is taken as it is and the file not read again.
+    is taken as it is and the file not read again. Of other large files see `hashes`.
 
     Raises:
         InputError: The file is missing, unreadable or outside the directory.
@@ -50,7 +50,7 @@ def file_sha256(root: Path, name: str) -> str:
         real = path.resolve()
         if real.parent == blobs and _SHA256.fullmatch(real.name):
             return real.name
-    return sha256_file(path)
+    return remembered_sha256(path)
 
 
 def copied_files(root: Path) -> list[str]:

@@ -1,0 +1,1 @@
+"""Tasks, metrics, loyalty and speed: how a model directory is judged."""
