@@ -110,7 +110,12 @@ def english() -> str:
     for share, found in load("trim-quality")["english"].items():
         megabytes = f"{found['domain_bytes'] / 1e6:.2f}"
         rows += [
-            [name, f"{share}: {found['sentences']:,}", megabytes, *(f"{shares[str(size)]:.3f}" for size in SIZES)]
+            [
+                name,
+                f"{share}: {found['sentences']:,}",
+                megabytes,
+                *(f"{shares[str(size)]:.3f}" for size in SIZES),
+            ]
             for name, shares in found["unchanged"].items()
         ]
     return markdown(rows)

@@ -3,10 +3,10 @@
 For German: by vocabulary size and by where the choice came from, on sentences of PUD and WikiANN that no choice has
 seen. For other languages: the frontier of the default. A sentence stays as it is when all its tokens are kept.
 
-What the choice was tuned on: weights on XNLI and SIB-200 in German, French and Turkish (``tune`` below); the patterns of
-``languages/patterns.tsv`` by looking at the pack's text and at SIB-200 in all languages, and the rule for punctuation at
-WikiANN in Dutch, Italian and Polish. Languages are reported on PUD, or on test sentences of XNLI and JNLI where PUD has
-none or, as in Chinese, is written in other characters.
+What the choice was tuned on: weights on XNLI and SIB-200 in German, French and Turkish (``tune`` below); the patterns
+of ``languages/patterns.tsv`` by looking at the pack's text and at SIB-200 in all languages, and the rule for
+punctuation at WikiANN in Dutch, Italian and Polish. Languages are reported on PUD, or on test sentences of XNLI and
+JNLI where PUD has none or, as in Chinese, is written in other characters.
 
 What is reported is not untouched:
 

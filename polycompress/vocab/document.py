@@ -73,7 +73,9 @@ def parse_document(raw: bytes, name: str = "tokenizer.json") -> Document:
         try:
             raw.decode("utf-8")
         except UnicodeDecodeError as wrong_byte:
-            raise InputError(f"{name} is not UTF-8 at byte {wrong_byte.start}; fetch the file again") from None
+            raise InputError(
+                f"{name} is not UTF-8 at byte {wrong_byte.start}; fetch the file again"
+            ) from None
         raise InputError(f"{name} is not valid JSON: {error}; fetch the file again") from None
     try:
         validate_document(doc)

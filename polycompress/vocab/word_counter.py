@@ -28,10 +28,10 @@ SELF_CHECK_CHARACTERS: Final = 1 << 12
 """The rule is checked on so many of the first lines, fewer where these are long."""
 NEW_SHARE: Final = 0.8
 """Where so much of the text is words not met before, counting words costs more than it saves."""
-JUDGED_CHARACTERS: Final = 1 << 15
+JUDGED_CHARACTERS: Final = 1 << 13
 """So much text is judged at a time; where its words do not repeat, as much is then tokenised line by line, and twice
 as much each time that the next judgement is the same, up to ``LONGEST_SKIP`` times as much."""
-LONGEST_SKIP: Final = 128
+LONGEST_SKIP: Final = 512
 FIRST_LINES: Final = 256
 """Until the first judgement, lines are taken so many at a time."""
 JOINED_CHARACTERS: Final = 1 << 11

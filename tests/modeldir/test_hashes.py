@@ -76,7 +76,9 @@ def test_a_file_that_was_just_written_is_not_remembered(
     assert notes(tmp_path) == []
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"state": 1, "sha256": "x"}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b"\xff", b'{"state": 1, "sha256": "x"}', b"[" * 100_000]
+)
 def test_a_damaged_note_is_written_anew(file: Path, tmp_path: Path, content: bytes) -> None:
     first = remembered_sha256(file)
     (note,) = notes(tmp_path)
