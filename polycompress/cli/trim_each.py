@@ -10,8 +10,8 @@ from polycompress.cli import console
 from polycompress.errors import PolycompressError
 
 if TYPE_CHECKING:
-    from polycompress.pipelines.trim import TrimSettings
     from polycompress.pipelines.trim_each import EachOutcome
+    from polycompress.pipelines.trim_request import TrimSettings
 
 
 def run_each(

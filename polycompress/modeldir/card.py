@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping
 from typing import Any, Final
 
 from polycompress.modeldir.card_certificate import certificate_section
+from polycompress.modeldir.card_metadata import card_metadata
 from polycompress.modeldir.figures import (
     UNKNOWN,
     count,
@@ -33,9 +33,6 @@ _HEADS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """How an architecture's name ends: the class that loads it, and the hub's word for what it does."""
 
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
-_LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
-
 
 def render_card(manifest: Mapping[str, Any]) -> str:
     """Write the card of a trimmed model.
@@ -59,22 +56,12 @@ def render_card(manifest: Mapping[str, Any]) -> str:
 
 
 def _metadata(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    source = part_of(manifest, "source")
-    # The hub knows ISO 639 codes; the script stands in the text.
-    codes = [str(each.get("code", "")).partition("-")[0] for each in language_entries(manifest)]
-    licence, name = source.get("license"), source.get("name")
-    fields: dict[str, Any] = {
-        "language": list(dict.fromkeys(filter(None, codes))),
-        "license": licence if isinstance(licence, str) and _LICENCE.fullmatch(licence) else UNKNOWN,
-        "library_name": "sentence-transformers" if _has_modules(manifest) else "transformers",
-        "tags": ["polycompress", "vocabulary-trimming"],
-    }
-    if isinstance(name, str) and _HUB_NAME.fullmatch(name):
-        fields["base_model"] = name
-    task = "sentence-similarity" if _has_modules(manifest) else _head(manifest)[1]
-    if task is not None:
-        fields["pipeline_tag"] = task
-    return fields
+    return card_metadata(
+        manifest,
+        library="sentence-transformers" if _has_modules(manifest) else "transformers",
+        tags=["vocabulary-trimming"],
+        task="sentence-similarity" if _has_modules(manifest) else _head(manifest)[1],
+    )
 
 
 def _summary(manifest: Mapping[str, Any]) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping
 from typing import Any, Final
 
+from polycompress.modeldir.card_metadata import card_metadata
 from polycompress.modeldir.figures import (
     UNKNOWN,
     count,
@@ -28,8 +28,6 @@ _OBJECTIVES: Final[Mapping[str, str]] = {
     "masked": "masked language modelling",
     "causal": "causal language modelling",
 }
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
-_LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 
 
 def render_training_card(manifest: Mapping[str, Any]) -> str:
@@ -53,21 +51,12 @@ def render_training_card(manifest: Mapping[str, Any]) -> str:
 
 
 def _metadata(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    source = part_of(manifest, "source")
-    codes = [str(each.get("code", "")).partition("-")[0] for each in language_entries(manifest)]
-    licence, name = source.get("license"), source.get("name")
-    fields: dict[str, Any] = {
-        "language": list(dict.fromkeys(filter(None, codes))),
-        "license": licence if isinstance(licence, str) and _LICENCE.fullmatch(licence) else UNKNOWN,
-        "library_name": "transformers",
-        "tags": ["polycompress", "continued-pretraining"],
-    }
-    if isinstance(name, str) and _HUB_NAME.fullmatch(name):
-        fields["base_model"] = name
-    task = _loader(manifest)[1]
-    if task is not None:
-        fields["pipeline_tag"] = task
-    return fields
+    return card_metadata(
+        manifest,
+        library="transformers",
+        tags=["continued-pretraining"],
+        task=_loader(manifest)[1],
+    )
 
 
 def _summary(manifest: Mapping[str, Any]) -> str:

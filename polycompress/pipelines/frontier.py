@@ -13,7 +13,7 @@ from polycompress.languages import Language
 from polycompress.pipelines.gathering import Evidence
 from polycompress.pipelines.keeping import required_tokens
 from polycompress.pipelines.loading import OpenModel, Vocabulary
-from polycompress.pipelines.trim import DEFAULT_COVERAGE
+from polycompress.pipelines.trim_request import DEFAULT_COVERAGE
 from polycompress.vocab.counting import encode_ids
 from polycompress.vocab.selection import Limit, ranking, select_ids
 

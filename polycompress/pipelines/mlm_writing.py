@@ -19,7 +19,7 @@ from polycompress.modeldir.rawio import copy_file
 from polycompress.modeldir.training_card import render_training_card
 from polycompress.pipelines.loading import architectures
 from polycompress.pipelines.mlm import MlmInputs
-from polycompress.pipelines.trim_writing import _license as source_licence
+from polycompress.pipelines.trim_writing import source_licence
 from polycompress.training.devices import Devices, whole
 from polycompress.training.model import LoadedModel, quiet_transformers
 from polycompress.training.optimisers import SplitAdamW

@@ -20,7 +20,8 @@ from polycompress.modeldir.paths import safe_file
 from polycompress.pipelines.gathering import Evidence, Progress, counts_from_files, gather_evidence
 from polycompress.pipelines.keeping import required_tokens
 from polycompress.pipelines.loading import OpenModel, asked_languages, open_model
-from polycompress.pipelines.trim import TrimPlan, TrimSettings, command_line, plan_trim, request_config
+from polycompress.pipelines.trim_plan import TrimPlan, plan_trim
+from polycompress.pipelines.trim_request import TrimSettings, command_line, request_config
 from polycompress.vocab.counting import encode_ids
 from polycompress.vocab.planning import Budget, Unit, budget_text, largest_size, parse_budget
 from polycompress.vocab.selection import Limit

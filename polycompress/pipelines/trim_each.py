@@ -23,13 +23,8 @@ from polycompress.pipelines.gathering import (
 )
 from polycompress.pipelines.keeping import named_tokens
 from polycompress.pipelines.loading import asked_languages, open_model
-from polycompress.pipelines.trim import (
-    TrimResult,
-    TrimSettings,
-    command_line,
-    request_config,
-    trim_opened,
-)
+from polycompress.pipelines.trim import TrimResult, trim_opened
+from polycompress.pipelines.trim_request import TrimSettings, command_line, request_config
 from polycompress.pipelines.trim_writing import hash_source
 
 PLACES: Final = ("{code}", "{iso}")

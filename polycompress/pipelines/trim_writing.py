@@ -25,7 +25,7 @@ from polycompress.pipelines.loading import OpenModel, architectures, make_tokeni
 from polycompress.vocab.surgery import dump_document, trim_document
 
 if TYPE_CHECKING:
-    from polycompress.pipelines.trim import TrimPlan
+    from polycompress.pipelines.trim_plan import TrimPlan
 
 MAX_CARD_BYTES: Final = 1 << 22
 
@@ -180,7 +180,7 @@ def _manifest(
             "revision": opened.source.revision,
             "model_type": plan.model_type,
             "architectures": architectures(opened.config) or None,
-            "license": _license(opened.source.path),
+            "license": source_licence(opened.source.path),
             "files": dict(hashes),
         },
         "languages": [{"code": language.code, "name": language.name} for language in plan.languages],
@@ -209,7 +209,7 @@ def hash_source(opened: OpenModel, progress: Progress | None = None) -> dict[str
     return {name: file_sha256(root, name) for name in read if (root / name).exists()}
 
 
-def _license(root: Path) -> str | None:
+def source_licence(root: Path) -> str | None:
     """The licence that the source's own card names, if it does."""
     path = safe_file(root, "README.md")
     if not path.is_file() or path.stat().st_size > MAX_CARD_BYTES:
