@@ -176,7 +176,7 @@ def _softmax(logits: Floats) -> Floats:
 
 def _kl(p: Floats, middle: Floats) -> Floats:
     """(...) sum of p log2(p / middle), where 0 log 0 is 0."""
-    ratio = np.divide(p, middle, out=np.ones_like(p), where=p > 0)
+    ratio = np.divide(p, middle, out=np.ones_like(p), where=(p > 0) & (middle > 0))
     total: Floats = np.sum(p * np.log2(ratio), axis=-1)
     return total
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Statistic = Callable[[NDArray[np.float64]], NDArray[np.floating[Any]]]
 """From (r, k) means over examples to (r,) scores."""
 _TILE: Final = 1 << 22
 """Places drawn at once: 32 MiB."""
