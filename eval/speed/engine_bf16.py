@@ -1,8 +1,8 @@
 """Continued pretraining of the 12-layer demo model in bf16 against fp32: tokens a second, and the curves of the loss.
 
 Three runs take turns, step by step, on the same batches and masks: fp32, bf16, and fp32 with other dropout. The last
-says how much two curves differ by chance; bf16's may not differ from fp32's by more. The matrix products of a layer alone,
-forward and backward, say how much faster the processor can be at best.
+says how much two curves differ by chance; bf16's may not differ from fp32's by more. The matrix products of a
+layer alone, forward and backward, say how much faster the processor can be at best.
 
 Usage: python eval/speed/engine_bf16.py --out eval/results/ [--rounds STEPS] [--tokens N] [--model DIR]
 """
