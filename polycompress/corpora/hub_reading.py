@@ -93,19 +93,8 @@ def dataset_texts(spec: DatasetSpec, part: int, column: str) -> Texts:
         DamagedShardError: A file of it cannot be read on.
         PolycompressError: The hub cannot be reached.
     """
-    opened = open_dataset(spec)
     row = 0
-    for table in _tables(opened, part):
-        place = f"part {part}, row {row}"
-        if isinstance(table, Exception):
-            if _is_network(table):
-                raise PolycompressError(
-                    f"{spec}: {place}: the hub does not answer ({_first(table)})."
-                ) from table
-            raise DamagedShardError(
-                f"{spec}: {place}: the data set cannot be read on ({_first(table)}). Leave the part out, or mend it.",
-                place,
-            ) from table
+    for table in _sound_tables(open_dataset(spec), part):
         if column not in table.column_names:
             raise missing_field(str(spec), column, table.column_names)
         kind = table.schema.field(column).type
@@ -119,6 +108,42 @@ def dataset_texts(spec: DatasetSpec, part: int, column: str) -> Texts:
             if problem is not None:
                 place = f"part {part}, row {row}"
                 raise DamagedShardError(f"{spec}: {place}: {problem}. Leave the part out, or mend it.", place)
+
+
+def dataset_rows(spec: DatasetSpec) -> Iterator[dict[str, Any]]:
+    """All rows of a split, part after part, with the values of every column.
+
+    Args:
+        spec: The split.
+
+    Raises:
+        InputError: See ``open_dataset``.
+        DamagedShardError: A file of it cannot be read on.
+        PolycompressError: The hub cannot be reached.
+    """
+    opened = open_dataset(spec)
+    for part in range(opened.parts):
+        for table in _sound_tables(opened, part):
+            yield from table.to_pylist()
+
+
+def _sound_tables(opened: OpenDataset, part: int) -> Iterator[Any]:
+    """Arrow tables of one part; where it cannot be read on, an error that says where."""
+    row = 0
+    for table in _tables(opened, part):
+        place = f"part {part}, row {row}"
+        if isinstance(table, Exception):
+            if _is_network(table):
+                raise PolycompressError(
+                    f"{opened.spec}: {place}: the hub does not answer ({_first(table)})."
+                ) from table
+            raise DamagedShardError(
+                f"{opened.spec}: {place}: the data set cannot be read on ({_first(table)}). "
+                "Leave the part out, or mend it.",
+                place,
+            ) from table
+        yield table
+        row += table.num_rows
 
 
 def _tables(opened: OpenDataset, part: int) -> Iterator[Any]:
