@@ -1,8 +1,8 @@
-"""A result as a Markdown table: a row for each language, its interval, and what stands beside it."""
+"""A result as tables: a row for each language with its interval and what stands beside it, and the averages."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +13,14 @@ from polycompress.modeldir.markdown import code, escape, table
 
 GAP: Final = "-"
 """What stands where nothing was measured."""
-_GROUPS: Final = (("family", "Family"), ("script", "Script"), ("resource", "Resources"))
+_GROUPS: Final = (("family", "family"), ("script", "script"), ("resource", "resources"))
+_TITLES: Final = {
+    "label": "label loyalty",
+    "probability": "probability loyalty",
+    "cka": "CKA with the teacher",
+}
+
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,44 +48,68 @@ def score_grid(result: Mapping[str, Any]) -> Grid:
     gaps = [
         (part_name(*_split(name)), *[GAP] * len(columns)) for name in result["averages"].get("missing", ())
     ]
-    return Grid(("Language", *(name for name, _ in columns)), (*rows, *gaps))
+    return Grid(("language", *(name for name, _ in columns)), (*rows, *gaps))
 
 
 def average_grid(result: Mapping[str, Any]) -> Grid:
     """The averages' table: over all languages, without those trained on, by family, script and resources."""
     averages = result["averages"]
-    rows = [("all languages", *_average(averages.get("all")))]
-    if averages.get("zero-shot") is not None:
-        rows.append(("languages not trained on", *_average(averages["zero-shot"])))
+    rows = [_average("all languages", averages.get("all"))]
+    if result["model"].get("trained_on"):
+        rows.append(_average("not trained on", averages.get("zero-shot")))
     for key, title in _GROUPS:
         groups = averages.get(key)
-        rows += [
-            (f"{title}: {name}", *_average(value))
-            for name, value in sorted((groups if isinstance(groups, Mapping) else {}).items())
-        ]
-    return Grid(("Average over", str(result["metric"]), "Languages"), tuple(rows))
+        for name, value in sorted((groups if isinstance(groups, Mapping) else {}).items()):
+            rows.append(_average(f"{title}: {name}", value))
+    return Grid(("average over", str(result["metric"]), "languages", "missing"), tuple(rows))
 
 
 def result_markdown(result: Mapping[str, Any]) -> str:
     """The whole page."""
-    model = result["model"]
-    lines = [f"# {escape(model.get('name'))} on {escape(result['task'])}", "", _summary(result), ""]
-    lines += [_drawn(score_grid(result)), "", _drawn(average_grid(result)), ""]
+    title = f"{result['model'].get('name')} on {result['task']}"
+    blocks = [f"# {escape(title)}", f"{escape(summary(result))}.", _drawn(score_grid(result))]
     missing = result["averages"].get("missing") or ()
     if missing:
-        lines += [f"Not measured, and in no average: {escape(', '.join(map(str, missing)))}.", ""]
-    lines += [f"- {escape(note)}" for note in result.get("notes") or ()]
-    lines += [
-        f"- {escape(each['model'])}: {escape(each['protocol'])} ({escape(each['source'])})"
+        blocks.append(f"Not measured, and in no average: {escape(', '.join(map(str, missing)))}.")
+    blocks.append(_drawn(average_grid(result)))
+    notes = [*map(str, result.get("notes") or ()), *_sources(result)]
+    if notes:
+        blocks.append("\n".join(f"- {escape(note)}" for note in notes))
+    command = result.get("command")
+    if command:
+        blocks.append(f"Made by {code(' '.join(map(str, command)))} on {escape(result.get('date'))}.")
+    return "\n\n".join(blocks) + "\n"
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """What was measured, in one line."""
+    parts = [f"{result['metric']} on the {result['split']} split"]
+    if result["settings"].get("limit") is not None:
+        parts[0] += f", first {result['settings']['limit']} examples of each language"
+    trained = result["model"].get("trained_on")
+    if trained:
+        parts.append(f"tuned in {join([str(each) for each in trained])}")
+    seeds: Sequence[Any] = result["seeds"]
+    over = result.get("over_seeds")
+    if len(seeds) > 1 and over:
+        collapsed = over.get("collapsed")
+        parts.append(
+            f"mean of seeds {join([str(seed) for seed in seeds])}, spread {_figure(over.get('spread'))}, "
+            f"{'unknown how many' if collapsed is None else round(collapsed * len(seeds))} of them collapsed"
+        )
+    if result.get("loyalty"):
+        parts.append(f"loyalty to {result['loyalty']['teacher']}")
+    return "; ".join(parts)
+
+
+def _sources(result: Mapping[str, Any]) -> list[str]:
+    """Where what stands beside the scores comes from."""
+    found = [
+        f"{each['model']}, published: {each['protocol']} ({each['source']})"
         for each in result.get("published") or ()
     ]
     baseline = result.get("baseline")
-    if baseline:
-        lines.append(f"- Bag of words: {escape(baseline['method'])}. {escape(baseline['note'])}")
-    command = result.get("command")
-    if command:
-        lines += ["", f"Made by {code(' '.join(map(str, command)))} on {escape(result.get('date'))}."]
-    return "\n".join(lines).rstrip() + "\n"
+    return [*found, f"bag of words: {baseline['method']}"] if baseline else found
 
 
 def part_name(language: str, subset: str | None) -> str:
@@ -90,70 +121,49 @@ def part_name(language: str, subset: str | None) -> str:
     return name if subset is None else f"{name}, {subset}"
 
 
-def _columns(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _columns(result: Mapping[str, Any]) -> list[tuple[str, Callable[[Row], str]]]:
     """Titles, and what writes a row's cell."""
-    metric, rows = str(result["metric"]), result["scores"]
-    columns: list[tuple[str, Any]] = [
-        ("Examples", lambda row: f"{row['examples']:,}"),
-        (metric, lambda row: f"{row['score']:.3f}"),
-        ("95 % interval", lambda row: f"{row['low']:.3f} to {row['high']:.3f}"),
+    columns: list[tuple[str, Callable[[Row], str]]] = [
+        ("examples", lambda row: f"{row['examples']:,}"),
+        (str(result["metric"]), lambda row: _figure(row["score"])),
+        ("95 % interval", lambda row: f"{_figure(row['low'])} to {_figure(row['high'])}"),
     ]
     if len(result["seeds"]) > 1:
-        columns.append(("Spread over seeds", lambda row: _figure(row.get("spread"))))
-    for name in dict.fromkeys(name for row in rows for name in row["details"]):
-        columns.append((name, lambda row, name=name: _figure(row["details"].get(name))))
+        columns.append(("spread over seeds", lambda row: _figure(row.get("spread"))))
+    for name in dict.fromkeys(name for row in result["scores"] for name in row["details"]):
+        columns.append((name, _picked("details", name)))
     for each in result.get("published") or ():
-        scores = each["scores"]
-        columns.append(
-            (f"{each['model']} (published)", lambda row, scores=scores: _figure(scores.get(_key(row))))
-        )
-    baseline = result.get("baseline")
-    for name in (baseline or {}).get("columns", ()):
-        scores = baseline["scores"][name]
-        columns.append(
-            (f"bag of words, {name}", lambda row, scores=scores: _figure(scores.get(_key(row))))
-        )
-    loyalty = result.get("loyalty")
-    if loyalty:
-        for name in dict.fromkeys(name for each in loyalty["scores"].values() for name in each):
-            columns.append(
-                (
-                    f"{name} loyalty" if name != "cka" else "CKA with the teacher",
-                    lambda row, name=name: _figure(loyalty["scores"].get(_key(row), {}).get(name)),
-                )
-            )
+        columns.append((f"{each['model']}, published", _looked_up(each["scores"])))
+    baseline = result.get("baseline") or {"scores": {}}
+    for name, scores in baseline["scores"].items():
+        columns.append((f"bag of words, {name}", _looked_up(scores)))
+    loyalty = result.get("loyalty") or {"scores": {}}
+    for name in dict.fromkeys(name for each in loyalty["scores"].values() for name in each):
+        scores = {key: each.get(name) for key, each in loyalty["scores"].items()}
+        columns.append((_TITLES.get(name, name), _looked_up(scores)))
     return columns
 
 
-def _summary(result: Mapping[str, Any]) -> str:
-    parts = [f"{escape(result['metric'])} on the {escape(result['split'])} split"]
-    seeds: Sequence[Any] = result["seeds"]
-    if len(seeds) > 1:
-        over = result.get("over_seeds") or {}
-        parts.append(
-            f"mean of {len(seeds)} seeds ({join([str(seed) for seed in seeds])}), spread {_figure(over.get('spread'))}, "
-            f"{over.get('collapsed', 0):.0%} of them collapsed"
-        )
-    trained = result["model"].get("trained_on")
-    if trained:
-        parts.append(f"trained on {escape(join([str(each) for each in trained]))}")
-    if result.get("loyalty"):
-        parts.append(f"loyalty to {escape(result['loyalty']['teacher'])}")
-    return "; ".join(parts) + "."
+def _picked(field: str, name: str) -> Callable[[Row], str]:
+    return lambda row: _figure(row[field].get(name))
 
 
-def _average(value: Any) -> tuple[str, str]:
-    if isinstance(value, Mapping):
-        return _figure(value.get("score")), str(value.get("languages", GAP))
-    return _figure(value), GAP
+def _looked_up(scores: Mapping[str, Any]) -> Callable[[Row], str]:
+    return lambda row: _figure(scores.get(_key(row)))
+
+
+def _average(name: str, value: Any) -> tuple[str, str, str, str]:
+    group = value if isinstance(value, Mapping) else {}
+    missing = group.get("missing") or ()
+    return name, _figure(group.get("mean")), str(group.get("languages", GAP)), str(len(missing) or "")
 
 
 def _figure(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, int | float) and not isinstance(value, bool) else GAP
 
 
-def _key(row: Mapping[str, Any]) -> str:
-    return row["language"] if row["subset"] is None else f"{row['language']}/{row['subset']}"
+def _key(row: Row) -> str:
+    return str(row["language"]) if row["subset"] is None else f"{row['language']}/{row['subset']}"
 
 
 def _split(name: str) -> tuple[str, str | None]:
@@ -162,4 +172,5 @@ def _split(name: str) -> tuple[str, str | None]:
 
 
 def _drawn(grid: Grid) -> str:
-    return table([escape(each) for each in grid.head], [[escape(cell) for cell in row] for row in grid.rows])
+    """Names come from files; the other cells are numbers that were written here."""
+    return table([escape(each) for each in grid.head], [[escape(row[0]), *row[1:]] for row in grid.rows])

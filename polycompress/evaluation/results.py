@@ -80,10 +80,14 @@ def read_result(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such file. Give a file that `polycompress eval --out DIR` wrote.")
     if path.stat().st_size > MAX_RESULT_BYTES:
-        raise InputError(f"{path}: larger than {MAX_RESULT_BYTES >> 20} MiB. Is this a result of an evaluation?")
+        raise InputError(
+            f"{path}: larger than {MAX_RESULT_BYTES >> 20} MiB. Is this a result of an evaluation?"
+        )
     found = load_json(path.read_bytes(), path)
     if not isinstance(found, dict) or found.get("kind") != KIND:
-        raise InputError(f"{path}: is no result of an evaluation. `polycompress eval --out DIR` writes such files.")
+        raise InputError(
+            f"{path}: is no result of an evaluation. `polycompress eval --out DIR` writes such files."
+        )
     if found.get("schema") != SCHEMA:
         raise InputError(
             f"{path}: 'schema' is {found.get('schema')!r}, but this version reads {SCHEMA}. Upgrade with: "
