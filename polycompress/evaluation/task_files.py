@@ -18,7 +18,7 @@ from polycompress.evaluation.sources.doors import (
     LocalDoor,
 )
 from polycompress.evaluation.sources.templates import PLACEHOLDERS, read_name
-from polycompress.evaluation.tasks import TaskSpec
+from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.evaluation.toml_tables import Table, near, read_table, report
 from polycompress.languages.finding import lookup_language
 
@@ -47,7 +47,7 @@ def read_task(path: Path) -> TaskSpec:
             wrong types, unknown languages, labels that are listed twice, and so on.
     """
     table = read_table(path)
-    kind = cast("Kind", table.choice("kind", KINDS))
+    kind = cast("Kind | None", table.choice("kind", KINDS))
     labels = _labels(table, kind)
     local, hub = table.table("local"), table.table("hub")
     if local is None and hub is None:
@@ -85,13 +85,13 @@ def _id(table: Table, path: Path) -> str:
     return value
 
 
-def _labels(table: Table, kind: Kind) -> tuple[str, ...]:
+def _labels(table: Table, kind: Kind | None) -> tuple[str, ...]:
     labelled = kind in _LABELLED
     labels = table.texts("labels", None if labelled else ())
     for label in dict.fromkeys(labels):
         if labels.count(label) > 1:
             table.fault(f"labels: {label!r} is listed {labels.count(label)} times.")
-    if labels and not labelled:
+    if labels and kind and not labelled:
         table.fault(f"labels: a task of the kind {kind} has none.")
     if kind == "token-classification":
         wrong = [label for label in labels if not _TAG.fullmatch(label)]
@@ -102,9 +102,9 @@ def _labels(table: Table, kind: Kind) -> tuple[str, ...]:
     return labels
 
 
-def _metric(table: Table, kind: Kind) -> str:
+def _metric(table: Table, kind: Kind | None) -> str | None:
     value = table.choice("metric", tuple(dict.fromkeys(METRICS.values())))
-    if value != METRICS[kind]:
+    if kind and value and value != METRICS[kind]:
         table.fault(f"metric is {value!r}: that of the kind {kind} is {METRICS[kind]}.")
     return value
 
@@ -116,14 +116,14 @@ def _chance(table: Table) -> float | None:
     return value
 
 
-def _pivot(table: Table, kind: Kind) -> str | None:
+def _pivot(table: Table, kind: Kind | None) -> str | None:
     value = table.optional_text("pivot")
     needed = kind in ("retrieval", "word-translation")
     if value is None:
         if needed:
             table.fault("pivot is missing: give the code of the language that the others are compared with.")
         return None
-    if not needed:
+    if kind and not needed:
         table.fault(f"pivot: a task of the kind {kind} has none.")
     found = lookup_language(value)
     if found is None or found.code != value:
@@ -131,10 +131,10 @@ def _pivot(table: Table, kind: Kind) -> str | None:
     return value
 
 
-def _split_by(table: Table, kind: Kind) -> str | None:
+def _split_by(table: Table, kind: Kind | None) -> str | None:
     if not table.has("split_by"):
         return table.optional_text("split_by")
-    if kind != "question-answering":
+    if kind not in (None, "question-answering"):
         table.fault(f"split_by: a task of the kind {kind} has no paragraphs.")
     return table.choice("split_by", ("paragraph",))
 
@@ -143,8 +143,8 @@ def _comparable(table: Table) -> bool | str:
     return True if table.is_true("comparable") else table.text("comparable")
 
 
-def _local(table: Table, kind: Kind, labels: tuple[str, ...]) -> LocalDoor:
-    form = cast("Format", table.choice("format", FORMATS))
+def _local(table: Table, kind: Kind | None, labels: tuple[str, ...]) -> LocalDoor:
+    form = cast("Format", table.choice("format", FORMATS) or "tsv")
     files = _splits(table, "files")
     for templates in files.values():
         for template in templates:
@@ -168,7 +168,7 @@ def _local(table: Table, kind: Kind, labels: tuple[str, ...]) -> LocalDoor:
     return door
 
 
-def _hub(table: Table, kind: Kind, labels: tuple[str, ...]) -> HubDoor:
+def _hub(table: Table, kind: Kind | None, labels: tuple[str, ...]) -> HubDoor:
     dataset, revision = table.text("dataset"), table.optional_text("revision")
     if dataset and not _DATASET.fullmatch(dataset):
         table.fault(f"dataset is {dataset!r}: give owner/name.")
@@ -215,8 +215,10 @@ def _splits(table: Table, name: str) -> dict[Split, tuple[str, ...]]:
     return found
 
 
-def _columns(table: Table, kind: Kind, *, needed: bool) -> dict[str, str]:
+def _columns(table: Table, kind: Kind | None, *, needed: bool) -> dict[str, str]:
     columns = table.mapping("columns")
+    if kind is None:
+        return columns
     known = (*REQUIRED[kind], *OPTIONAL[kind])
     for name in columns:
         if name not in known:

@@ -6,14 +6,13 @@ import difflib
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from polycompress.errors import InputError
 
 MAX_BYTES: Final = 2**20
 """Of a file."""
 _SHOWN: Final = 60
-T = TypeVar("T")
 
 
 class Table:
@@ -39,32 +38,34 @@ class Table:
 
     def text(self, name: str, default: str | None = None) -> str:
         """A text that is not empty; without a default it must be there."""
-        return self._take(
+        value: str = self._take(
             name, default, lambda value: isinstance(value, str) and bool(value.strip()), "text", ""
         )
+        return value
 
     def optional_text(self, name: str) -> str | None:
         """A text that is not empty, or None where it is not there."""
-        return self.text(name) if self.has(name) else self._absent(name)
+        self.allow(name)
+        return self.text(name) if self.has(name) else None
 
     def number(self, name: str) -> float | None:
         """A number, or None where it is not there."""
+        self.allow(name)
         if not self.has(name):
-            return self._absent(name)
-        value = self._take(name, None, lambda value: type(value) in (int, float), "a number", 0)
-        return float(value)
+            return None
+        return float(self._take(name, None, lambda value: type(value) in (int, float), "a number", 0))
 
     def count(self, name: str) -> int | None:
         """A whole number of at least 1, or None where it is not there."""
+        self.allow(name)
         if not self.has(name):
-            return self._absent(name)
-        return self._take(
-            name, None, lambda value: type(value) is int and value >= 1, "a whole number of at least 1", 1
-        )
+            return None
+        wanted = "a whole number of at least 1"
+        return int(self._take(name, None, lambda value: type(value) is int and value >= 1, wanted, 1))
 
     def truth(self, name: str) -> bool:
         """True or false; it must be there."""
-        return self._take(name, None, lambda value: isinstance(value, bool), "true or false", False)
+        return bool(self._take(name, None, lambda value: isinstance(value, bool), "true or false", False))
 
     def is_true(self, name: str) -> bool:
         """Whether a field is there and is ``true``."""
@@ -75,14 +76,14 @@ class Table:
         """Fields that may be there, though nothing has asked for them."""
         self._known += [name for name in names if name not in self._known]
 
-    def choice(self, name: str, choices: Sequence[str]) -> str:
-        """One of some words."""
+    def choice(self, name: str, choices: Sequence[str]) -> str | None:
+        """One of some words, which must be there; None where it is not, or is another."""
         wanted = f"one of {', '.join(choices)}"
-        value = self._take(name, None, lambda value: isinstance(value, str), wanted, choices[0])
-        if value not in choices:
-            self.fault(f"{name} is {value[:_SHOWN]!r}: give {wanted}.{near(value, choices)}")
-            return choices[0]
-        return value
+        value: str | None = self._take(name, None, lambda value: isinstance(value, str), wanted, None)
+        if value is None or value in choices:
+            return value
+        self.fault(f"{name} is {value[:_SHOWN]!r}: give {wanted}.{near(value, choices)}")
+        return None
 
     def texts(self, name: str, default: Sequence[str] | None = None) -> tuple[str, ...]:
         """A list of texts, or one text."""
@@ -102,8 +103,9 @@ class Table:
 
     def table(self, name: str) -> Table | None:
         """A table below this one, or None where it is not there."""
+        self.allow(name)
         if not self.has(name):
-            return self._absent(name)
+            return None
         value = self._take(name, None, lambda value: isinstance(value, dict), "a table", {})
         return Table(value, self.faults, f"{self.prefix}{name}.")
 
@@ -124,10 +126,7 @@ class Table:
                 known = ", ".join(self._known)
                 self.fault(f"{name[:_SHOWN]} is no field.{near(name, self._known) or f' There are {known}.'}")
 
-    def _absent(self, name: str) -> None:
-        self.allow(name)
-
-    def _take(self, name: str, default: Any, fits: Callable[[Any], bool], wanted: str, instead: T) -> Any | T:
+    def _take(self, name: str, default: Any, fits: Callable[[Any], bool], wanted: str, instead: Any) -> Any:
         """A value if it fits, the default if there is none, else a fault and something to go on with."""
         self.allow(name)
         if name not in self._values:

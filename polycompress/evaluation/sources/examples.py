@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -17,6 +18,8 @@ from polycompress.evaluation.records import (
     WordsExample,
 )
 from polycompress.evaluation.sources.doors import Row
+
+logger = logging.getLogger(__name__)
 
 _TRAIN, _DEV = 70, 80
 """Of a hundred paragraphs: where training ends, and where development ends."""
@@ -101,7 +104,7 @@ def question_examples(rows: Iterable[Row], split: Split | None) -> Iterator[Ques
 
 
 def paragraph_split(paragraph: str) -> Split:
-    """The split of a paragraph: by the CRC-32 of its key, 70 % train, 10 % dev, 20 % test, the same in all languages."""
+    """The split of a paragraph: the CRC-32 of its key puts 70 % into train, 10 % into dev and 20 % into test."""
     share = zlib.crc32(paragraph.encode()) % 100
     return "train" if share < _TRAIN else "dev" if share < _DEV else "test"
 
@@ -116,12 +119,17 @@ def sentence_pairs(rows: Iterable[Row], pivots: Mapping[str, str] | None) -> Ite
     Raises:
         InputError: A text is empty.
     """
+    alone = 0
     for key, row in _keyed(rows):
         text = _text(row, "text")
         if pivots is None:
             yield SentencePair(key, _text(row, "pivot"), text)
         elif key in pivots:
             yield SentencePair(key, pivots[key], text)
+        else:
+            alone += 1
+    if alone:
+        logger.warning("%d sentences have no partner in the pivot language and are left out", alone)
 
 
 def keyed_texts(rows: Iterable[Row]) -> dict[str, str]:
