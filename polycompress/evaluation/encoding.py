@@ -234,9 +234,7 @@ class TaskEncoder:
         """Texts without what follows their first ``limit`` tokens."""
         self.tokenizer.no_truncation()
         found = []
-        for text, encoding in zip(
-            texts, self._encodings(list(texts), add_special_tokens=False), strict=True
-        ):
+        for text, encoding in zip(texts, self._encodings(list(texts), add_special_tokens=False), strict=True):
             long = len(encoding.ids) > limit
             found.append(text[: encoding.offsets[limit - 1][1]] if long else text)
         return found

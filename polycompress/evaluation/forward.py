@@ -180,9 +180,7 @@ def _logits(model: TaskModel, output: Any) -> NDArray[np.float32]:
     return found if model.columns is None else found[..., list(model.columns)]
 
 
-def _keep(
-    found: list[Any], rows: list[int], encoded: Sequence[Encoded], logits: NDArray[np.float32]
-) -> None:
+def _keep(found: list[Any], rows: list[int], encoded: Sequence[Encoded], logits: NDArray[np.float32]) -> None:
     """Put logits where they belong, without those of padding."""
     for row, scores in zip(rows, logits, strict=True):
         found[row] = scores if scores.ndim == 1 else scores[: len(encoded[row])].copy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,13 +15,13 @@ from tokenizers import Tokenizer
 from polycompress.errors import InputError
 from polycompress.evaluation.encoding import TaskEncoder
 from polycompress.evaluation.labels import label_columns
+from polycompress.evaluation.model_settings import padding_id, read_prompt, text_length, uses_segments
 from polycompress.evaluation.pooling import Pooling, read_pooling
 from polycompress.evaluation.precision import Precision, choose_device, choose_precision
 from polycompress.evaluation.quiet import quiet_transformers
 from polycompress.evaluation.records import Kind
 from polycompress.modeldir.convert import ensure_tokenizer_json
 from polycompress.modeldir.directory import read_bytes, read_json
-from polycompress.modeldir.tokenizer_classes import SEGMENT_FAMILIES
 from polycompress.vocab.document import MAX_DOCUMENT_BYTES
 
 EMBEDDING_KINDS: Final[tuple[Kind, ...]] = ("retrieval", "word-translation")
@@ -62,7 +62,7 @@ class TaskModel:
     """What ``auto`` came to; goes into results."""
     columns: tuple[int, ...] | None = None
     """The head's column of each label, where its order is another."""
-    pooling: Pooling = Pooling()
+    pooling: Pooling = field(default_factory=Pooling)
     """Of embeddings."""
     prompt: str = ""
     """Put before every text that is embedded, as the directory's prompts say."""
@@ -114,7 +114,7 @@ def load_task_model(
         precision=precision,
         max_length=max_length,
         pooling=read_pooling(root) if kind in EMBEDDING_KINDS else Pooling(),
-        prompt=_read_prompt(root) if kind in EMBEDDING_KINDS else "",
+        prompt=read_prompt(root) if kind in EMBEDDING_KINDS else "",
         where=str(root),
         task=task,
     )
@@ -161,11 +161,11 @@ def task_model(
     columns = None
     if kind not in (*EMBEDDING_KINDS, "question-answering"):
         columns = label_columns(model.config.id2label, labels, where, _advice(where, kind, task))
-    chosen_length = _length(model, kind, max_length, settings)
+    chosen_length = text_length(model, max_length, DEFAULT_LENGTHS[kind], settings)
     encoder = TaskEncoder(
-        tokenizer_json, max_length=chosen_length, use_type_ids=_uses_segments(model.config, settings)
+        tokenizer_json, max_length=chosen_length, use_type_ids=uses_segments(model.config, settings)
     )
-    encoder.pad_id = _pad_id(model.config, encoder.tokenizer, settings)
+    encoder.pad_id = padding_id(model.config, encoder.tokenizer, settings)
     if getattr(model.config, "pad_token_id", None) is None:
         model.config.pad_token_id = encoder.pad_id  # decoders look for the last token that is no padding
     return TaskModel(
@@ -181,19 +181,6 @@ def task_model(
         pooling=pooling or Pooling(),
         prompt=prompt,
     )
-
-
-def position_limit(model: Any) -> int | None:
-    """Tokens that the model has positions for, or None where nothing says so."""
-    limit = getattr(model.config, "max_position_embeddings", None) or getattr(
-        model.config, "n_positions", None
-    )
-    if not limit or limit < 0:
-        return None
-    # RoBERTa's family counts positions from the padding id on.
-    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
-    padding = getattr(table, "padding_idx", None)
-    return int(limit) - (0 if padding is None else int(padding) + 1)
 
 
 def _check_head(root: Path, config: Mapping[str, Any], kind: Kind, task: str | None) -> None:
@@ -236,44 +223,3 @@ def _load(root: Path, config: Mapping[str, Any], kind: Kind, task: str | None) -
     if kind in EMBEDDING_KINDS and config.get("is_encoder_decoder"):
         model = model.get_encoder()
     return model.eval()
-
-
-def _length(model: Any, kind: Kind, asked: int | None, tokenizer_config: Mapping[str, Any]) -> int:
-    limit = position_limit(model)
-    if asked is not None:
-        if limit is not None and asked > limit:
-            raise InputError(
-                f"max_length is {asked}, but the model has positions for {limit} tokens: give at most {limit}."
-            )
-        return asked
-    limits = [DEFAULT_LENGTHS[kind], limit, tokenizer_config.get("model_max_length")]
-    return min(int(each) for each in limits if isinstance(each, int) and each > 0)
-
-
-def _uses_segments(config: Any, tokenizer_config: Mapping[str, Any]) -> bool:
-    named = tokenizer_config.get("model_input_names")
-    if isinstance(named, list) and named and "token_type_ids" not in named:
-        return False
-    return config.model_type in SEGMENT_FAMILIES and (getattr(config, "type_vocab_size", 0) or 0) > 1
-
-
-def _pad_id(config: Any, tokenizer: Tokenizer, tokenizer_config: Mapping[str, Any]) -> int:
-    """The model's own first: positions and last tokens are counted from it."""
-    configured = getattr(config, "pad_token_id", None)
-    if isinstance(configured, int) and configured >= 0:
-        return configured
-    token = tokenizer_config.get("pad_token")
-    token = token.get("content") if isinstance(token, Mapping) else token
-    found = tokenizer.token_to_id(token) if isinstance(token, str) else None
-    return 0 if found is None else int(found)
-
-
-def _read_prompt(root: Path) -> str:
-    """The prompt that the directory names for texts of which nothing else is known."""
-    settings = read_json(root, "config_sentence_transformers.json", required=False) or {}
-    prompts = settings.get("prompts")
-    if not isinstance(prompts, Mapping):
-        return ""
-    named = settings.get("default_prompt_name") or "query"
-    prompt = prompts.get(named)
-    return prompt if isinstance(prompt, str) else ""

@@ -124,9 +124,7 @@ def _last(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 _MODES: Final = {
     "cls": lambda states, mask: states[:, 0],
-    "max": lambda states, mask: (
-        states.masked_fill(mask.unsqueeze(-1) == 0, float("-inf")).max(dim=1).values
-    ),
+    "max": lambda states, mask: states.masked_fill(mask.unsqueeze(-1) == 0, float("-inf")).max(dim=1).values,
     "mean": _mean,
     "mean_sqrt_len_tokens": lambda states, mask: _mean(states, mask, 0.5),
     "weightedmean": _weighted_mean,
@@ -174,7 +172,9 @@ def _read_dense(path: Path, folder: str) -> Dense:
     name = str(settings.get("activation_function", "Tanh")).rpartition(".")[2]
     if name not in _ACTIVATIONS or settings.get("use_residual"):
         what = (
-            "use_residual" if name in _ACTIVATIONS else f"activation_function {settings['activation_function']!r}"
+            "use_residual"
+            if name in _ACTIVATIONS
+            else f"activation_function {settings['activation_function']!r}"
         )
         raise InputError(
             f"{path}/{folder}/config.json: {what} is not known. Known activations are {', '.join(_ACTIVATIONS)}, "
@@ -191,4 +191,6 @@ def _read_dense(path: Path, folder: str) -> Dense:
     if "linear.weight" not in tensors:
         raise InputError(f"{file}: holds no 'linear.weight'. Restore the file.")
     bias = tensors.get("linear.bias")
-    return Dense(tensors["linear.weight"].float(), None if bias is None else bias.float(), _ACTIVATIONS[name]())
+    return Dense(
+        tensors["linear.weight"].float(), None if bias is None else bias.float(), _ACTIVATIONS[name]()
+    )
