@@ -103,7 +103,9 @@ def regression_loyalty(
     ours, theirs = _pair(student, teacher, dimensions=1)
     least, greatest = (float(theirs.min()), float(theirs.max())) if scale is None else scale
     if not greatest > least:
-        raise ValueError(f"A scale from {least} to {greatest} has no extent. Give the task's scale, such as (0, 5).")
+        raise ValueError(
+            f"A scale from {least} to {greatest} has no extent. Give the task's scale, such as (0, 5)."
+        )
     return RegressionLoyalty(
         agreement=float(1 - np.mean(np.abs(ours - theirs)) / (greatest - least)),
         pearson=_pearson(ours, theirs),
@@ -143,7 +145,9 @@ def _features(values: ArrayLike, name: str) -> Floats:
     """(n, d) centred, with the largest number 1; all 0 where rows differ by rounding only."""
     rows = np.asarray(values, dtype=np.float64)
     if rows.ndim != 2 or not rows.size or not np.isfinite(rows).all():
-        raise ValueError(f"The {name}'s hidden states are (n, d) finite numbers; these have shape {rows.shape}.")
+        raise ValueError(
+            f"The {name}'s hidden states are (n, d) finite numbers; these have shape {rows.shape}."
+        )
     largest = np.abs(rows).max()
     rows = rows / (largest or 1.0)
     centred: Floats = rows - rows.mean(axis=0)
@@ -197,5 +201,7 @@ def _pair(student: ArrayLike, teacher: ArrayLike, *, dimensions: int) -> tuple[F
         )
     for name, values in (("student", ours), ("teacher", theirs)):
         if not np.isfinite(values).all():
-            raise ValueError(f"Row {int(np.argwhere(~np.isfinite(values))[0][0])} of the {name} is not finite.")
+            raise ValueError(
+                f"Row {int(np.argwhere(~np.isfinite(values))[0][0])} of the {name} is not finite."
+            )
     return ours, theirs

@@ -18,6 +18,7 @@ Reference:
 from __future__ import annotations
 
 import functools
+import re
 import string
 import unicodedata
 from typing import Final
@@ -74,9 +75,10 @@ def _without_articles(text: str, language: str) -> str:
 
 
 @functools.cache
-def _articles(language: str) -> regex.Pattern[str] | None:
+def _articles(language: str) -> re.Pattern[str] | None:
     words = _ARTICLES.get(language)
-    return None if words is None else regex.compile(rf"\b(?:{'|'.join(words.split())})\b")
+    # a combining mark ends a word for re, as for the scripts, and not for regex
+    return None if words is None else re.compile(rf"\b(?:{'|'.join(words.split())})\b")
 
 
 def _alone(language: Language) -> regex.Pattern[str] | None:

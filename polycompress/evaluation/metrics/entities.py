@@ -82,7 +82,9 @@ def entity_counts(
     counts = np.zeros((len(gold_tags), 3), dtype=np.int64)
     for row, (guesses, truth) in enumerate(zip(predicted_tags, gold_tags, strict=True)):
         if len(guesses) != len(truth):
-            raise ValueError(f"Sentence {row} has {len(truth)} words, and {len(guesses)} tags were predicted.")
+            raise ValueError(
+                f"Sentence {row} has {len(truth)} words, and {len(guesses)} tags were predicted."
+            )
         named, there = entities(guesses), entities(truth)
         counts[row] = len(named & there), len(named), len(there)
     return counts

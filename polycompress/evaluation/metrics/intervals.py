@@ -106,7 +106,7 @@ def paired_bootstrap(
 
 
 def _columns(per_example: NDArray[Any]) -> NDArray[np.float64]:
-    """(n, k)"""
+    """As (n, k)."""
     values = np.asarray(per_example, dtype=np.float64)
     if values.ndim not in (1, 2) or not values.size:
         raise ValueError(f"A bootstrap needs examples as (n,) or (n, k), not {values.shape}.")

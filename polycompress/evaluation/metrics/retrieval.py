@@ -66,7 +66,7 @@ def csls(
         raise ValueError(f"CSLS takes at least one neighbour, not {neighbours}.")
     asked, goals = _units(queries, targets)
     around = asked if sources is None else _units(sources, targets)[0]
-    return _best(asked, goals, _local_means(goals, around, neighbours) / 2)
+    return _best(asked, goals, _local_means(goals, around, neighbours) / np.float32(2))
 
 
 def retrieval_accuracy(found: ArrayLike, gold: ArrayLike | None = None) -> float:
@@ -116,7 +116,9 @@ def translation_hits(found: ArrayLike, accepted: Sequence[Collection[int]]) -> N
     places = np.asarray(found)
     if places.shape != (len(accepted),):
         raise ValueError(f"{places.shape} targets were found for {len(accepted)} words.")
-    return np.array([place in right for place, right in zip(places.tolist(), accepted, strict=True)], dtype=bool)
+    return np.array(
+        [place in right for place, right in zip(places.tolist(), accepted, strict=True)], dtype=bool
+    )
 
 
 def _share(hits: NDArray[np.bool_]) -> float:
