@@ -9,6 +9,9 @@ neither script knows these languages.
 What the official scripts do is kept where it is odd: Arabic loses the letters of its article within words too, some
 words on the lists are no articles, and for Chinese only U+4E00 to U+9FA5 stand alone.
 
+XTREME scores XQuAD with SQuAD's rules, English articles and all, in every language, and so do most published scores:
+outside English they differ from ours, most for Chinese.
+
 Reference:
     Rajpurkar et al., "SQuAD: 100,000+ Questions for Machine Comprehension of Text", 2016,
     https://arxiv.org/abs/1606.05250; Lewis et al., "MLQA: Evaluating Cross-lingual Extractive Question Answering",
