@@ -9,6 +9,7 @@ from typing import Any
 
 from polycompress.evaluation.encoding import TaskEncoder
 from polycompress.evaluation.records import Answer, QuestionExample, TextExample, WordsExample
+from polycompress.modeldir.tokenizer_classes import SEGMENT_FAMILIES
 from tests.tiny_models import RECIPES, make_tiny, train_tokenizer
 
 LABELS = ("entailment", "neutral", "contradiction")
@@ -31,11 +32,18 @@ def tiny(family: str, head: str, directory: Path, labels: tuple[str, ...] = LABE
         edit_config(
             directory, id2label=dict(enumerate(labels)), label2id={n: i for i, n in enumerate(labels)}
         )
+    # Other classes make their own tokenizer of parts of tokenizer.json.
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    if family not in SEGMENT_FAMILIES:
+        names.remove("token_type_ids")
+    edit_config(
+        directory, "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast", model_input_names=names
+    )
     return directory
 
 
-def edit_config(directory: Path, **fields: Any) -> None:
-    path = directory / "config.json"
+def edit_config(directory: Path, name: str = "config.json", **fields: Any) -> None:
+    path = directory / name
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
