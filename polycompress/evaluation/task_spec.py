@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -121,3 +122,8 @@ def advice(task: TaskSpec) -> str:
     if task.local is None:
         return f"Name a commit under revision in {task.path.name}, in a directory of your own task files."
     return f"Give a data directory that holds {layout(task.local)}: --data DIR or POLYCOMPRESS_DATA."
+
+
+def part_names(parts: Sequence[Part]) -> str:
+    """Parts, for messages."""
+    return ", ".join(map(str, parts)) or "none"
