@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
 
 from polycompress.errors import InputError
 from polycompress.evaluation.records import QuestionExample, TextExample, WordsExample
-from polycompress.evaluation.windows import NOWHERE, own_word_starts, without_leading_space
+from polycompress.evaluation.tokenizer import context_spans, open_tokenizer, token_words
+from polycompress.evaluation.windows import NOWHERE, own_word_starts
 from polycompress.vocab.encoding import segmenting
-
-if TYPE_CHECKING:
-    from tokenizers import Encoding, Tokenizer
 
 IGNORED: Final = -100
 """Label of what a loss leaves out."""
@@ -81,7 +80,7 @@ class TaskEncoder:
         Raises:
             InputError: The tokenizer cannot be read, or ``max_length`` leaves no room for text.
         """
-        self.tokenizer = _opened(tokenizer_json)
+        self.tokenizer = open_tokenizer(tokenizer_json)
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         self.max_length = max_length
@@ -142,7 +141,7 @@ class TaskEncoder:
         words = [self._led(each.words) for each in examples]
         for number, encoding in enumerate(self._encodings(words, is_pretokenized=True)):
             windows = [encoding, *encoding.overflowing]
-            places = [_words_of(window) for window in windows]
+            places = [token_words(window) for window in windows]
             if all((place < 0).all() for place in places) and len(encoding.ids) > self._single:
                 raise InputError(
                     "tokenizer.json: the tokenizer does not say which word a token belongs to, which tagging needs. "
@@ -184,7 +183,7 @@ class TaskEncoder:
         for number, encoding in enumerate(self._encodings(pairs)):
             context = examples[number].context
             for window in (encoding, *encoding.overflowing):
-                found.append(self._encoded(number, window, offsets=_context_spans(window, context)))
+                found.append(self._encoded(number, window, offsets=context_spans(window, context)))
         return found
 
     def _encode_inputs(self, inputs: list[Any]) -> list[Encoded]:
@@ -238,42 +237,3 @@ class TaskEncoder:
             long = len(encoding.ids) > limit
             found.append(text[: encoding.offsets[limit - 1][1]] if long else text)
         return found
-
-
-def _opened(document: bytes | str | Tokenizer) -> Tokenizer:
-    from tokenizers import Tokenizer
-
-    if not isinstance(document, bytes | str):
-        return document
-    try:
-        raw = document if isinstance(document, bytes) else document.encode()
-        tokenizer: Tokenizer = Tokenizer.from_buffer(raw)
-    except BaseException as error:  # the library panics on some states
-        if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
-            raise
-        raise InputError(
-            f"tokenizer.json: the tokenizers library refuses it: {error}. Restore the file."
-        ) from error
-    return tokenizer
-
-
-def _words_of(encoding: Encoding) -> NDArray[np.int32]:
-    """(T,) number of each token's word, -1 for special tokens."""
-    return np.array([NOWHERE if word is None else word for word in encoding.word_ids], dtype=np.int32)
-
-
-def _context_spans(encoding: Encoding, context: str) -> NDArray[np.int32]:
-    """(T, 2) spans of the context's tokens, -1 for others.
-
-    Raises:
-        InputError: The tokenizer gives none.
-    """
-    spans = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
-    own = np.array([sequence == 1 for sequence in encoding.sequence_ids], dtype=bool)
-    if own.any() and not (spans[own, 1] > spans[own, 0]).any() and context.strip():
-        raise InputError(
-            "tokenizer.json: the tokenizer cannot say where in a text its tokens stand (it gives no offsets), which "
-            "answering questions needs. Use a model with a tokenizer of the tokenizers library."
-        )
-    spans[~own] = NOWHERE
-    return without_leading_space(spans, context)
