@@ -62,6 +62,7 @@ def describe(record: Mapping[str, Any]) -> str:
         f"step {record['step']} of {record['steps']}",
         f"loss {record['loss']:.3f}",
         *([f"held out {record['held_out_loss']:.3f}"] if "held_out_loss" in record else []),
+        *([f"dev {record['dev_score']:.3f}"] if "dev_score" in record else []),
         f"{console.number(record['tokens_per_second'])} tokens/s",
         f"{duration(left)} left",
         console.megabytes(record["memory_mib"] * 2**20),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any, Final
 
+from polycompress.modeldir.card_making import how_it_was_made, how_to_load, notes_of
 from polycompress.modeldir.card_metadata import card_metadata
 from polycompress.modeldir.figures import (
     UNKNOWN,
@@ -14,11 +14,10 @@ from polycompress.modeldir.figures import (
     join,
     language_entries,
     number,
-    parameters,
     part_of,
     share,
 )
-from polycompress.modeldir.markdown import block, code, escape, front_matter, table
+from polycompress.modeldir.markdown import code, escape, front_matter, table
 
 _LOADERS: Final[Mapping[str, tuple[str, str]]] = {
     "masked": ("AutoModelForMaskedLM", "fill-mask"),
@@ -108,46 +107,19 @@ def _text(manifest: Mapping[str, Any]) -> str:
 
 
 def _loading(manifest: Mapping[str, Any]) -> str:
-    loader = _loader(manifest)[0]
-    example = [
-        f"from transformers import {', '.join(sorted([loader, 'AutoTokenizer']))}",
-        "",
-        'directory = "path/to/this/directory"',
-        "tokenizer = AutoTokenizer.from_pretrained(directory)",
-        f"model = {loader}.from_pretrained(directory)",
-    ]
-    return "## How to load it\n\nAs any model, without polycompress:\n\n" + block(
-        "\n".join(example), "python"
-    )
+    return how_to_load(_loader(manifest)[0])
 
 
 def _making(manifest: Mapping[str, Any]) -> str:
-    source, tool, training = (part_of(manifest, name) for name in ("source", "tool", "training"))
-    command = [str(word) for word in items_of(manifest, "command")]
-    facts = {
-        "Tool": escape(f"{tool.get('name') or UNKNOWN} {tool.get('version') or UNKNOWN}"),
-        "Date": escape(manifest.get("created") or UNKNOWN),
-        "Source": escape(source.get("spec") or source.get("name") or UNKNOWN),
-        "Revision of the source": code(source["revision"]) if source.get("revision") else UNKNOWN,
-        "Licence of the source": escape(source.get("license") or UNKNOWN),
-        "Model type": escape(source.get("model_type") or UNKNOWN),
-        "Parameters": parameters(part_of(part_of(manifest, "sizes"), "after").get("parameters")),
-        "Seed": escape(manifest.get("seed") if manifest.get("seed") is not None else UNKNOWN),
-        "Softmax": escape(training.get("loss") or UNKNOWN),
-        "Precision": escape(training.get("precision") or UNKNOWN),
-        "Device": escape(training.get("device") or UNKNOWN),
-    }
-    parts = [
-        "## How it was made",
-        block(shlex.join(command), "sh") if command else f"Command: {UNKNOWN}",
-        "\n".join(f"- {label}: {value}" for label, value in facts.items()),
-    ]
-    if files := part_of(source, "files"):
-        parts += [
-            "Files of the source that were read, and their SHA-256:",
-            "\n".join(f"- {code(name)}: {code(digest)}" for name, digest in files.items()),
-        ]
-    return "\n\n".join([*parts, "`polycompress.json` has the full record, with every setting."])
+    training = part_of(manifest, "training")
+    return how_it_was_made(
+        manifest,
+        {
+            "Softmax": escape(training.get("loss") or UNKNOWN),
+            "Precision": escape(training.get("precision") or UNKNOWN),
+            "Device": escape(training.get("device") or UNKNOWN),
+        },
+    )
 
 
 def _limits(manifest: Mapping[str, Any]) -> str:
@@ -155,13 +127,9 @@ def _limits(manifest: Mapping[str, Any]) -> str:
         "Training further on some languages can cost quality in the others, and whatever else the source was good at: "
         "measure before use.",
         "What the source has learnt, its biases among it, is still there: its own card applies as well.",
-        *(_sentence(escape(note)) for note in items_of(manifest, "notes")),
+        *notes_of(manifest),
     ]
     return "## Limits and notes\n\n" + "\n".join(f"- {line}" for line in lines)
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else text + "."
 
 
 def _loader(manifest: Mapping[str, Any]) -> tuple[str, str | None]:

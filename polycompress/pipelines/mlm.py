@@ -16,21 +16,15 @@ import polycompress
 from polycompress.corpora import CorpusSpec, Reading, parse_corpora
 from polycompress.errors import InputError, MissingExtraError
 from polycompress.languages import Language
-from polycompress.modeldir.atomic import check_apart
-from polycompress.modeldir.checkpoint import Checkpoint, open_checkpoint
-from polycompress.modeldir.convert import ensure_tokenizer_json
-from polycompress.modeldir.directory import file_sha256, read_bytes, read_json
 from polycompress.modeldir.manifest import read_manifest
-from polycompress.modeldir.sources import ModelSource, resolve_model
-from polycompress.modeldir.tokenizer_config import remap_tokenizer_config
 from polycompress.pipelines.loading import asked_languages
+from polycompress.pipelines.source_model import SourceModel, find_source_model
 from polycompress.training.batching import Batching
 from polycompress.training.config import TrainingConfig, read_config
 from polycompress.training.errors import ConfigError
 from polycompress.training.masking import Masking
 from polycompress.training.run_files import FINAL, check_run
 from polycompress.training.shares import Mixing
-from polycompress.vocab.document import MAX_DOCUMENT_BYTES, parse_document
 
 if TYPE_CHECKING:
     from polycompress.training.metrics import Record
@@ -86,18 +80,11 @@ class MlmConfig:
 class MlmInputs:
     """A model and its text, found and checked, nothing loaded yet."""
 
-    source: ModelSource
-    config: Mapping[str, Any]
-    checkpoint: Checkpoint
-    tokenizer_json: str
-    tokenizer_config: Mapping[str, Any]
-    notes: tuple[str, ...]
+    model: SourceModel
     languages: tuple[Language, ...]
     corpora: tuple[CorpusSpec, ...]
     held_out: tuple[CorpusSpec, ...]
     reading: Reading
-    hashes: Mapping[str, str]
-    """SHA-256 of the model's files."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,11 +158,7 @@ def mlm(
         "tool": {"name": "polycompress", "version": polycompress.__version__},
         "command": list(command or ()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "source": {
-            "spec": inputs.source.spec,
-            "name": inputs.source.name,
-            "revision": inputs.source.revision,
-        },
+        "source": inputs.model.short_record(),
         "languages": [{"code": language.code, "name": language.name} for language in inputs.languages],
     }
     manifest = run_mlm(
@@ -212,34 +195,14 @@ def find_inputs(
         raise InputError(
             f"There is no text of {', '.join(without)}: give some with --corpus, or leave it out of --langs."
         )
-    source = resolve_model(model)
-    check_apart(out, source.path)
-    config = read_json(source.path, "config.json")
-    assert config is not None
-    checkpoint = open_checkpoint(source.path)
-    path = ensure_tokenizer_json(source.path)
-    raw = read_bytes(source.path, path.name, max_bytes=MAX_DOCUMENT_BYTES)
-    tokenizer_config, notes = remap_tokenizer_config(
-        read_json(source.path, "tokenizer_config.json", required=False),
-        parse_document(raw, str(path)),
-        model_config=config,
-        special_tokens_map=read_json(source.path, "special_tokens_map.json", required=False),
-    )
-    names = ["config.json", path.name, *checkpoint.files]
     return MlmInputs(
-        source=source,
-        config=config,
-        checkpoint=checkpoint,
-        tokenizer_json=raw.decode("utf-8"),
-        tokenizer_config=tokenizer_config,
-        notes=tuple(notes),
+        model=find_source_model(model, out),
         languages=languages,
         corpora=specs,
         held_out=parse_corpora(
             [held_out] if isinstance(held_out, str) else held_out, languages, option="--held-out"
         ),
         reading=reading,
-        hashes={name: file_sha256(source.path, name) for name in names},
     )
 
 
@@ -250,7 +213,7 @@ def identity_of(inputs: MlmInputs, config: MlmConfig) -> dict[str, Any]:
         settings["training"].pop(name)
     settings.pop("device")
     return {
-        "model": dict(inputs.hashes),
+        "model": dict(inputs.model.hashes),
         "languages": [language.code for language in inputs.languages],
         "corpora": {
             language.code: [

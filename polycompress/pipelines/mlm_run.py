@@ -54,8 +54,6 @@ logger = logging.getLogger(__name__)
 HELD_OUT_BATCHES: Final = 32
 """At most, of one evaluation."""
 _HELD_OUT_SEED: Final = 1
-_FAMILIES_PAD: Final = 0
-"""Id of padding where neither tokenizer nor configuration names one: masked out, so any would do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +93,7 @@ def run_mlm(
         snapshot = find_snapshot(out / SNAPSHOTS, int(step))
     if tell is not None:
         tell("loading the model", 0, None)
-    loaded = load_language_model(inputs.source.path, inputs.config)
+    loaded = load_language_model(inputs.model.path, inputs.model.config)
     check_model(loaded, config)
     trained = _make(loaded, config, devices)
     training, held_out = _examples(inputs, config, trained.objective, out, devices, tell)
@@ -196,13 +194,13 @@ def _examples(
     """Tokenised text to train on and to measure on; the main process makes it, the others find it."""
     end = None
     if objective.kind == "causal":
-        end = _id_of(inputs, "eos_token")
+        end = inputs.model.token_id("eos_token")
     cutting = Cutting(max_length=config.max_length, end_id=end)
 
     def made(specs: tuple[CorpusSpec, ...], name: str) -> Examples:
         report = (lambda code, amount: tell(f"tokenising {code}", amount, None)) if tell is not None else None
         return prepare_examples(
-            inputs.tokenizer_json,
+            inputs.model.tokenizer_json,
             specs,
             out / "data" / name,
             cutting,
@@ -229,7 +227,7 @@ def _loader(
         examples,
         LanguageMixer(examples, (Stage(config.mixing),), seed=settings.seed, budget=budget),
         config.batching,
-        pad_id=_pad_id(inputs),
+        pad_id=inputs.model.pad_id,
         objective=_objective(inputs, config, objective.kind, settings.seed),
         first_position=first_position(objective.model),
         seed=settings.seed,
@@ -241,12 +239,12 @@ def _loader(
 def _objective(inputs: MlmInputs, config: MlmConfig, kind: str, seed: int) -> Objective:
     if kind == "causal":
         return causal_lm
-    mask = inputs.tokenizer_config.get("mask_token")
+    mask = inputs.model.tokenizer_config.get("mask_token")
     if not isinstance(mask, str):
         raise InputError(
-            f"{inputs.source.path}: its tokenizer names no mask_token, which masked language modelling needs."
+            f"{inputs.model.path}: its tokenizer names no mask_token, which masked language modelling needs."
         )
-    return masked_lm(Tokenizer.from_str(inputs.tokenizer_json), mask, config.masking, seed)
+    return masked_lm(Tokenizer.from_str(inputs.model.tokenizer_json), mask, config.masking, seed)
 
 
 def _evaluation(
@@ -268,7 +266,7 @@ def _evaluation(
             examples,
             LanguageMixer(examples, max_epochs=1),
             config.batching,
-            pad_id=_pad_id(inputs),
+            pad_id=inputs.model.pad_id,
             objective=_objective(inputs, config, trained.objective.kind, _HELD_OUT_SEED),
             first_position=first_position(trained.objective.model),
         )
@@ -314,19 +312,3 @@ def _figures(objective: LanguageModelling, state: TrainState, parts: Parts) -> d
         "seconds": state.seconds,
         **state.held_out,
     }
-
-
-def _pad_id(inputs: MlmInputs) -> int:
-    pad = _id_of(inputs, "pad_token")
-    if pad is None:
-        configured = inputs.config.get("pad_token_id")
-        pad = configured if isinstance(configured, int) and configured >= 0 else _FAMILIES_PAD
-    return pad
-
-
-def _id_of(inputs: MlmInputs, role: str) -> int | None:
-    token = inputs.tokenizer_config.get(role)
-    if not isinstance(token, str):
-        return None
-    found: int | None = Tokenizer.from_str(inputs.tokenizer_json).token_to_id(token)
-    return found

@@ -85,9 +85,12 @@ class SnapshotConfig:
     every_steps: int = 500
     keep_last: int = 2
     keep_best: bool = True
-    """Whether the one with the least ``metric`` stays besides, where that is measured."""
+    """Whether the one with the best ``metric`` stays besides, where that is measured."""
     metric: str = "held_out_loss"
-    """Lower is better."""
+    higher_is_better: bool = False
+    """Of the metric."""
+    on_improvement: bool = False
+    """Whether there is one besides after every evaluation that is as good as the best before it, or better."""
 
     def __post_init__(self) -> None:
         """Check the values; raises ``ConfigError`` with all faults."""

@@ -5,15 +5,29 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 from polycompress.errors import InputError
 from polycompress.training.batches import Batch, collate
 from polycompress.training.batching import Batching, Plan, check_fits, plan_window
-from polycompress.training.examples import Examples
+from polycompress.training.examples import Example
 from polycompress.training.hashing import check_seed
 from polycompress.training.masking import Objective
-from polycompress.training.mixing import Draw, LanguageMixer
+from polycompress.training.mixing import Draw, LanguageMixer, Sizes
+
+
+class Source(Sizes, Protocol):
+    """What batches are made of; ``Examples`` is one."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest example."""
+
+    def get(self, language: int, index: int, epoch: int = 0) -> Example:
+        """One example by the number of its language and its own within it."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What the examples are made of, as plain values: equal for equal ones."""
 
 
 class BatchLoader:
@@ -26,7 +40,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        examples: Examples,
+        examples: Source,
         mixer: LanguageMixer,
         batching: Batching,
         *,

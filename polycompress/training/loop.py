@@ -16,8 +16,9 @@ import torch
 from polycompress.errors import StorageError
 from polycompress.modeldir.atomic import atomic_file
 from polycompress.training.batches import Batch
-from polycompress.training.config import TrainingConfig
+from polycompress.training.config import SnapshotConfig, TrainingConfig
 from polycompress.training.devices import Devices
+from polycompress.training.early_stopping import Verdict, compare
 from polycompress.training.errors import NonFiniteLossError, StoppedError
 from polycompress.training.memory import memory_mib, peak_memory_mib
 from polycompress.training.metrics import MetricSink
@@ -63,6 +64,12 @@ class TrainState:
     """Of computing, interruptions left out."""
     held_out: dict[str, float] = field(default_factory=dict)
     """What the last evaluation measured."""
+    best_score: float | None = None
+    """The best value of the metric by which snapshots are kept."""
+    best_step: int = 0
+    """Where it was measured; of equal ones the last."""
+    looks_since_best: int = 0
+    """Evaluations since then that were not better."""
     since_log: dict[str, float] = field(
         default_factory=lambda: {"steps": 0, "loss": 0.0, "tokens": 0, "seconds": 0.0}
     )
@@ -80,6 +87,17 @@ class TrainState:
             ("seconds", seconds),
         ):
             self.since_log[name] += value
+
+    def judge(self, snapshots: SnapshotConfig) -> Verdict:
+        """Compare the last evaluation with the best before it, and remember the better."""
+        if snapshots.metric not in self.held_out:
+            return "worse"
+        score = self.held_out[snapshots.metric]
+        verdict = compare(score, self.best_score, higher_is_better=snapshots.higher_is_better)
+        if verdict != "worse":
+            self.best_score, self.best_step = score, self.step
+        self.looks_since_best = 0 if verdict == "better" else self.looks_since_best + 1
+        return verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,13 +118,15 @@ class Parts:
     generators: Mapping[str, torch.Generator] = field(default_factory=dict)
     """Besides torch's own."""
     evaluate: Callable[[], Mapping[str, float]] | None = None
-    """Measures on held-out text; lower is better."""
+    """Measures on held-out data."""
+    stop: Callable[[TrainState], bool] | None = None
+    """Whether to end after an evaluation, long before the last step; asks the state alone."""
     locate: Callable[[int], str] = str
     """Which text an id is, in words."""
 
 
 def train(parts: Parts, config: TrainingConfig, state: TrainState) -> TrainState:
-    """Train to the last step.
+    """Train to the last step, or until the run's rule says that it is enough.
 
     Args:
         parts: Of the run.
@@ -123,17 +143,20 @@ def train(parts: Parts, config: TrainingConfig, state: TrainState) -> TrainState
         StorageError: The disk refused; older snapshots stay.
     """
     with StopSignals() as signals:
-        while state.step < config.steps:
+        while state.step < config.steps and not _ended(parts, state):
             begun = time.perf_counter()
             result, rate = _step(parts, config, state)
             state.add(result, time.perf_counter() - begun)
             stop = _agreed(parts.devices, signals.received)
-            last = state.step == config.steps
-            save = last or stop is not None or state.step % config.snapshots.every_steps == 0
-            evaluated = not stop and _evaluate(parts, config, state, save)
+            due = state.step % config.snapshots.every_steps == 0
+            save = due or stop is not None or state.step == config.steps
+            verdict = _evaluate(parts, config, state, save) if _may_look(parts, stop) else None
+            evaluated = verdict is not None
+            last = state.step == config.steps or (evaluated and _ended(parts, state))
+            improved = config.snapshots.on_improvement and verdict in ("better", "equal")
             if last or evaluated or state.step % config.log_every == 0:
                 _log(parts, config, state, result, rate, evaluated)
-            if save:
+            if save or last or improved:
                 _save(parts, config, state, evaluated)
             if stop is not None and not last:
                 raise StoppedError(_stopped(parts.out, state.step, stop), stop)
@@ -175,15 +198,25 @@ def _step(parts: Parts, config: TrainingConfig, state: TrainState) -> tuple[Step
     return result, rate
 
 
-def _evaluate(parts: Parts, config: TrainingConfig, state: TrainState, save: bool) -> bool:
+def _ended(parts: Parts, state: TrainState) -> bool:
+    return parts.stop is not None and parts.stop(state)
+
+
+def _may_look(parts: Parts, stop: int | None) -> bool:
+    """Whether there is time to evaluate: after a signal only where the end of the run depends on it."""
+    return stop is None or parts.stop is not None
+
+
+def _evaluate(parts: Parts, config: TrainingConfig, state: TrainState, save: bool) -> Verdict | None:
+    """Measure where it is time to; how it compares with the best before."""
     due = state.step % config.evaluate_every == 0 if config.evaluate_every else save
     if parts.evaluate is None or not (due or state.step == config.steps):
-        return False
+        return None
     parts.task.module.eval()
     state.held_out = dict(parts.evaluate())
     parts.task.module.train()
     parts.devices.settle(parts.task.module)
-    return True
+    return state.judge(config.snapshots)
 
 
 def _log(
@@ -213,6 +246,8 @@ def _log(
 def _save(parts: Parts, config: TrainingConfig, state: TrainState, evaluated: bool) -> None:
     root = parts.out / SNAPSHOTS
     score = state.held_out.get(config.snapshots.metric) if evaluated else None
+    if score is not None and config.snapshots.higher_is_better:
+        score = -score
     tree = capture(
         model=parts.model, optimiser=parts.optimiser, devices=parts.devices, generators=parts.generators
     )

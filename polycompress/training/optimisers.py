@@ -22,7 +22,7 @@ from polycompress.kernels.rowwise_adamw import (
 from polycompress.kernels.rowwise_adamw.state import SecondMoment
 from polycompress.training.rows import clip_gradients, find_tables
 
-__all__ = ["clip_gradients", "param_groups", "SplitAdamW"]
+__all__ = ["clip_gradients", "norm_ids", "param_groups", "SplitAdamW"]
 
 
 def param_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -37,12 +37,7 @@ def param_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """
     tables = find_tables(model)
     known = {id(table) for table in tables}
-    norms = {
-        id(parameter)
-        for module in model.modules()
-        if "norm" in type(module).__name__.lower()
-        for parameter in module.parameters(recurse=False)
-    }
+    norms = norm_ids(model)
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():  # tied ones come once
@@ -56,6 +51,16 @@ def param_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         {"params": list(tables), "weight_decay": weight_decay, "rows": True},
     ]
     return [group for group in groups if group["params"]]
+
+
+def norm_ids(model: nn.Module) -> set[int]:
+    """The ``id()`` of every parameter of a norm, whatever kind of norm it is."""
+    return {
+        id(parameter)
+        for module in model.modules()
+        if "norm" in type(module).__name__.lower()
+        for parameter in module.parameters(recurse=False)
+    }
 
 
 class SplitAdamW(torch.optim.Optimizer):  # type: ignore[misc]

@@ -88,7 +88,7 @@ def train_step(
         devices: The processes.
         batches: Of this process; at least one.
         step: Number of the step, from 1, for messages.
-        learning_rate: Of this step.
+        learning_rate: Of this step; groups that have a ``rate_factor`` take that many times as much.
         max_grad_norm: Gradients are scaled down to it; 0: never.
 
     Raises:
@@ -116,7 +116,7 @@ def train_step(
         optimiser.zero_grad(set_to_none=True)
         raise _bad(batches, losses, step, loss, norm)
     for group in optimiser.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group.get("rate_factor", 1.0)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
     return StepResult(loss, norm, int(tokens))

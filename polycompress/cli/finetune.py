@@ -1,0 +1,196 @@
+"""``polycompress finetune``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from polycompress.cli import console
+from polycompress.cli.options import Json, Model
+from polycompress.cli.training_view import duration, training_progress
+from polycompress.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from polycompress.pipelines.finetune import FinetuneResult
+
+
+def finetune(
+    model: Model,
+    task: Annotated[str, typer.Option("--task", metavar="TASK", help="See `polycompress tasks`.")],
+    train_langs: Annotated[
+        str,
+        typer.Option(
+            "--train-langs",
+            metavar="CODES",
+            help="Source languages, joined by commas: `en`, `eng`, `English`.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The run's directory.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            envvar="POLYCOMPRESS_DATA",
+            help="Local data directory. [default: data sets of the Hugging Face hub]",
+        ),
+    ] = None,
+    tasks: Annotated[
+        Path | None, typer.Option("--tasks", metavar="DIR", help="Further task files of your own.")
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", help="So many runs, each with a seed of its own, one after another.")
+    ] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="The first of them.")] = 0,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", metavar="N", help="First training examples of each language only."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest whole snapshot in the run's directory.")
+    ] = False,
+    epochs: Annotated[
+        float | None,
+        typer.Option(
+            "--epochs",
+            help="How often the examples are read. [default: 10 of fewer than 1,000 examples, 5 of fewer than 6,000, 3 "
+            "of fewer than 30,000, else 2]",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Of the optimiser, instead of --epochs.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="At its peak. [default: 1e-4]")
+    ] = None,
+    head_learning_rate: Annotated[
+        float | None, typer.Option("--head-learning-rate", help="Of the head. [default: 5 times the other]")
+    ] = None,
+    batch_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-tokens",
+            help="Tokens of a batch, padding included. [default: 32 texts, or 16 windows of a context]",
+        ),
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option("--max-length", help="Tokens of a text. [default: by kind of task]")
+    ] = None,
+    freeze: Annotated[
+        str,
+        typer.Option(
+            "--freeze",
+            metavar="WHAT",
+            help="`none`, `embeddings`, or `embeddings+N`: the first N layers as well.",
+        ),
+    ] = "none",
+    class_weights: Annotated[
+        bool, typer.Option("--class-weights", help="Let rare classes count more.")
+    ] = False,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            "--patience",
+            help="Evaluations without a better one after which a run ends; 0: never before its last step. [default: 4]",
+        ),
+    ] = None,
+    evaluate_every: Annotated[
+        int | None,
+        typer.Option(
+            "--evaluate-every",
+            help="Steps between looks at the development examples. [default: an epoch, or an eighth of the run]",
+        ),
+    ] = None,
+    precision: Annotated[
+        str,
+        typer.Option("--precision", help="`auto` (bf16 where the device is fast at it), `fp32` or `bf16`."),
+    ] = "auto",
+    device: Annotated[str, typer.Option("--device", help="`auto` or `cpu`.")] = "auto",
+    json: Json = False,
+) -> None:
+    """Fine-tune a model on a task, so that it does it in the source languages and, zero-shot, in others.
+
+    The best state on the development examples of the source languages, and of no others, becomes the result. RUN gets
+    config.json, metrics.jsonl and final/, a model that loads with plain transformers; while it is at work also
+    snapshots/. With --seeds 3 it gets such a run for each seed, seed-0 and so on, and summary.json: mean, spread, and
+    the share of seeds that learnt nothing. `polycompress eval RUN` takes either. SIGTERM and SIGINT save before they
+    end a run; the same command with --resume goes on.
+
+    Examples:
+        polycompress finetune demo --task sib200 --train-langs en --out topics --data DIR
+
+        polycompress finetune demo --task ner-wikiann --train-langs en --out ner-model --seeds 3
+    """
+    given = {
+        "epochs": epochs,
+        "steps": steps,
+        "learning_rate": learning_rate,
+        "head_learning_rate": head_learning_rate,
+        "batch_tokens": batch_tokens,
+        "max_length": max_length,
+        "freeze": freeze,
+        "class_weights": class_weights,
+        "patience": patience,
+        "evaluate_every": evaluate_every,
+        "precision": precision,
+        "seed": seed,
+        "device": device,
+    }
+    try:
+        from polycompress.cli.determinism import seed_process
+        from polycompress.pipelines.finetune import finetune as run
+
+        seed_process(seed)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("polycompress finetune", "train") from error
+    with training_progress() as progress:
+        result = run(
+            model,
+            task=task,
+            train_langs=train_langs,
+            out=out,
+            data=data,
+            settings={name: value for name, value in given.items() if value is not None},
+            seeds=seeds,
+            limit=limit,
+            tasks=tasks,
+            resume=resume,
+            progress=progress.record,
+            tell=progress.prepare,
+            command=["polycompress", *sys.argv[1:]],
+        )
+    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
+        return
+    if json:
+        console.print_json(result.as_dict())
+    else:
+        _show(result)
+
+
+def _show(result: FinetuneResult) -> None:
+    summary: Mapping[str, Any] = result.summary
+    console.print_line(
+        f"{summary['task']}: {summary['metric']} on the development examples of the source languages"
+    )
+    header = ("seed", "score", "best step", "steps", "time")
+    rows = [
+        (
+            str(each["seed"]) + (" (collapsed)" if each["collapsed"] else ""),
+            f"{each['dev_score']:.3f}",
+            console.number(each["best_step"]),
+            console.number(each["steps"]),
+            duration(each["seconds"]),
+        )
+        for each in summary["seeds"]
+    ]
+    console.print_facts(rows, header=header)
+    if summary["dev"] and len(summary["seeds"]) > 1:
+        spread = summary["dev"]
+        console.print_line(f"mean {spread['mean']:.3f}, standard deviation {spread['spread']:.3f}")
+    for path in result.finals:
+        console.print_line(f"written to {path}")

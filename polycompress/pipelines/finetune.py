@@ -1,0 +1,271 @@
+"""Fine-tuning: a model learns a task in some languages, with one seed or several."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polycompress
+from polycompress.errors import InputError, MissingExtraError
+from polycompress.evaluation.models import task_model
+from polycompress.evaluation.task_spec import TaskSpec
+from polycompress.evaluation.tasks import find_task
+from polycompress.languages import Language
+from polycompress.modeldir.manifest import read_manifest
+from polycompress.pipelines.finetune_config import FinetuneConfig, TrainingPlan, plan_training
+from polycompress.pipelines.finetune_data import check_trainable, read_task_data
+from polycompress.pipelines.finetune_inputs import FinetuneInputs, encode_inputs, identity_of
+from polycompress.pipelines.finetune_run import load_headed, run_finetune
+from polycompress.pipelines.finetune_summary import SUMMARY, summarise, write_summary
+from polycompress.pipelines.loading import asked_languages
+from polycompress.pipelines.source_model import SourceModel, find_source_model
+from polycompress.training.config import read_config
+from polycompress.training.errors import ConfigError
+from polycompress.training.metrics import Record
+from polycompress.training.run_files import FINAL, check_run
+from polycompress.training.task_model import HeadedModel
+
+logger = logging.getLogger(__name__)
+
+Tell = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinetuneResult:
+    """A finished fine-tuning."""
+
+    out: Path
+    runs: Mapping[int, Path]
+    """The run of each seed; of one seed it is ``out``."""
+    manifests: Mapping[int, Mapping[str, Any]]
+    """Of each seed's model."""
+    summary: Mapping[str, Any]
+    """Development scores of all seeds."""
+
+    @property
+    def finals(self) -> tuple[Path, ...]:
+        """The tuned model of each seed."""
+        return tuple(run / FINAL for run in self.runs.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {"out": str(self.out), "final": [str(path) for path in self.finals], **self.summary}
+
+
+def finetune(
+    model: str | os.PathLike[str],
+    *,
+    task: str,
+    train_langs: str | Sequence[str],
+    out: str | os.PathLike[str],
+    data: str | os.PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seeds: int = 1,
+    limit: int | None = None,
+    tasks: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    progress: Callable[[Record], None] | None = None,
+    tell: Tell | None = None,
+    command: Sequence[str] | None = None,
+) -> FinetuneResult:
+    """Fine-tune a model on a task.
+
+    The best state on the development examples of the source languages becomes the result. Global generators are as they
+    were afterwards.
+
+    Args:
+        model: A directory, the word ``demo``, or ``owner/name[@revision]`` on the Hugging Face hub.
+        task: Its id, such as ``ner-wikiann``.
+        train_langs: Source languages: codes or names, as a list or joined by commas.
+        out: The run's directory: ``config.json``, ``metrics.jsonl``, ``final/``, and ``snapshots/`` until it is
+            finished. With several seeds it holds a run for each, ``seed-0`` and so on, and ``summary.json``.
+        data: A data directory; None: the hub.
+        settings: Fields of ``FinetuneConfig``, as plain values.
+        seeds: How many, from the setting ``seed`` on.
+        limit: Only the first so many training examples of each part.
+        tasks: A directory of task files of your own.
+        resume: Go on where a run ended before its time; finished seeds are left as they are.
+        progress: Told each record of ``metrics.jsonl``.
+        tell: Told what is being prepared: what, how much more, how much in all.
+        command: What to record as the command.
+
+    Raises:
+        InputError: The model, the task, the languages or the settings are wrong; of settings every fault is named.
+        PolycompressError: A run ended before its time; see ``polycompress.training.loop.train``.
+    """
+    config = read_settings(settings or {}, seeds, limit)
+    _check_extras()
+    spec = find_task(task, Path(tasks) if tasks is not None else None)
+    check_trainable(spec)
+    if config.class_weights and not spec.labels:
+        raise InputError(f"class_weights is True, but task {spec.id} ({spec.kind}) has no classes to weigh.")
+    languages = asked_languages(train_langs)
+    where = Path(out)
+    runs = _runs(where, config.seed, seeds)
+    _check_out(where, runs, resume=resume)
+    source = find_source_model(model, where)
+    left = {seed: run for seed, run in runs.items() if not (run / FINAL).is_dir()}
+    if left:
+        record = _record(source, spec, languages, command)
+        place = Path(data) if data is not None else None
+        _train(source, spec, languages, place, limit, config, left, record, resume, progress, tell)
+    else:
+        logger.warning("%s: the run is finished; nothing is left to do", where)
+    manifests = {seed: read_manifest(run / FINAL) or {} for seed, run in runs.items()}
+    summary = summarise(spec, {seed: part_of_run(manifest) for seed, manifest in manifests.items()})
+    if seeds > 1:
+        write_summary(where / SUMMARY, summary)
+    return FinetuneResult(out=where, runs=runs, manifests=manifests, summary=summary)
+
+
+def read_settings(settings: Mapping[str, Any], seeds: int, limit: int | None) -> FinetuneConfig:
+    """Check everything that was asked for at once.
+
+    Raises:
+        ConfigError: With every fault.
+    """
+    subject = "The configuration of finetune"
+    more = [
+        f"{name} is {value!r}: give at least 1"
+        for name, value in (("seeds", seeds), ("limit", limit))
+        if value is not None and value < 1
+    ]
+    try:
+        config = read_config(FinetuneConfig, settings, subject)
+    except ConfigError as error:
+        raise ConfigError([*error.faults, *more], subject) from error
+    if more:
+        raise ConfigError(more, subject)
+    return config
+
+
+def part_of_run(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest says about its fine-tuning; empty where it says nothing."""
+    found = manifest.get("finetuning")
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
+def _train(
+    source: SourceModel,
+    task: TaskSpec,
+    languages: tuple[Language, ...],
+    data: Path | None,
+    limit: int | None,
+    config: FinetuneConfig,
+    runs: Mapping[int, Path],
+    record: Mapping[str, Any],
+    resume: bool,
+    progress: Callable[[Record], None] | None,
+    tell: Tell | None,
+) -> None:
+    """Train the seeds one after another; tokens are made once."""
+    if tell is not None:
+        tell("reading examples", 0, None)
+    found = read_task_data(task, languages, data, limit)
+    if tell is not None:
+        tell("loading the model", 0, None)
+    first: HeadedModel | None = load_headed(source, task, next(iter(runs)))
+    assert first is not None
+    ready = task_model(
+        first.model,
+        source.tokenizer_json,
+        kind=task.kind,
+        labels=task.labels,
+        config=source.config,
+        tokenizer_config=source.tokenizer_config,
+        device=config.device,
+        precision=config.precision,
+        max_length=config.max_length,
+        where=str(source.path),
+    )
+    inputs = encode_inputs(source, task, languages, found, ready, config, data=data, limit=limit)
+    plan = plan_training(config, task.kind, inputs.lengths)
+    _log_plan(inputs, plan)
+    for seed, run in runs.items():
+        if len(runs) > 1 and tell is not None:
+            tell(f"seed {seed}", 0, None)
+        own = dataclasses.replace(config, seed=seed)
+        model = first if first is not None else load_headed(source, task, seed)
+        run_finetune(
+            inputs,
+            model,
+            own,
+            plan,
+            run,
+            record=record,
+            identity=identity_of(inputs, own, plan),
+            resume_run=resume and run.exists(),
+            progress=progress,
+        )
+        first = None
+
+
+def _log_plan(inputs: FinetuneInputs, plan: TrainingPlan) -> None:
+    logger.info(
+        "%s: %d training examples, %d steps of up to %d tokens (%.3g epochs), judged every %d on %d examples, %s",
+        inputs.task.id,
+        sum(len(part.examples) for part in inputs.train),
+        plan.steps,
+        plan.batching.token_budget,
+        plan.epochs,
+        plan.evaluate_every,
+        sum(len(part.examples) for part in inputs.dev),
+        inputs.ready.precision,
+    )
+
+
+def _record(
+    source: SourceModel, task: TaskSpec, languages: Sequence[Language], command: Sequence[str] | None
+) -> dict[str, Any]:
+    return {
+        "tool": {"name": "polycompress", "version": polycompress.__version__},
+        "command": list(command or ()),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "source": source.short_record(),
+        "task": task.id,
+        "languages": [{"code": language.code, "name": language.name} for language in languages],
+    }
+
+
+def _runs(out: Path, first: int, seeds: int) -> dict[int, Path]:
+    if seeds == 1:
+        return {first: out}
+    return {seed: out / f"seed-{seed}" for seed in range(first, first + seeds)}
+
+
+def _check_out(out: Path, runs: Mapping[int, Path], *, resume: bool) -> None:
+    """Refuse a directory that the runs must not be started or taken up in."""
+    if len(runs) == 1:
+        check_run(out, resume=resume)
+        return
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file. Give a directory for the runs.")
+    names = (
+        {entry.name for entry in out.iterdir() if not entry.name.startswith(".")} if out.exists() else set()
+    )
+    if names and not resume:
+        raise InputError(
+            f"{out}: already exists. Go on with the runs in it with --resume, or choose another directory."
+        )
+    if strange := sorted(name for name in names if name != SUMMARY and not name.startswith("seed-")):
+        raise InputError(
+            f"{out}: holds {strange[0]}, so it is no run of several seeds that could be resumed. Choose another "
+            "directory."
+        )
+    for run in runs.values():
+        check_run(run, resume=resume)
+
+
+def _check_extras() -> None:
+    for package in ("torch", "transformers", "accelerate"):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise MissingExtraError("fine-tuning", "train") from error
