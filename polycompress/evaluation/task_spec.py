@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from polycompress.errors import InputError
 from polycompress.evaluation.records import Kind, Part, Split
@@ -68,6 +68,10 @@ class TaskSpec:
             parts = local_parts(local_door(self), split, data)
         return [part for part in parts if self.kind != "retrieval" or part.language != self.pivot]
 
+    def has_door(self, data: Path | None) -> bool:
+        """Whether examples can come from there: ``data`` as in ``languages``."""
+        return (self.hub if data is None else self.local) is not None
+
     def protocol_at(self, data: Path | None) -> str:
         """What is trained on and tested through a door: ``data`` as in ``languages``."""
         return (self.hub.protocol if data is None and self.hub else None) or self.protocol
@@ -75,6 +79,12 @@ class TaskSpec:
     def train_from_at(self, data: Path | None) -> str:
         """What ``train`` and ``dev`` are through a door: ``data`` as in ``languages``."""
         return (self.hub.train_from if data is None and self.hub else None) or self.train_from
+
+    def as_dict(self) -> dict[str, Any]:
+        """What its file says, for JSON."""
+        facts = dataclasses.asdict(self)
+        facts["path"] = self.path.name
+        return facts
 
 
 def pinned(task: TaskSpec, revision: str) -> TaskSpec:
