@@ -163,6 +163,7 @@ def _local(table: Table, kind: Kind | None, labels: tuple[str, ...]) -> LocalDoo
         where=where,
         split_column=split_column,
         rename=_rename(table, labels),
+        codes=_codes(table),
     )
     table.finish()
     return door
@@ -176,8 +177,9 @@ def _hub(table: Table, kind: Kind | None, labels: tuple[str, ...]) -> HubDoor:
         table.fault(f"revision is {revision!r}: give a commit, 40 hexadecimal digits.")
     config = table.optional_text("config")
     configs = table.texts("configs")
+    codes = _codes(table)
     for name in configs:
-        if read_name(config or "{language}", name) is None:
+        if read_name(config or "{language}", name, codes) is None:
             table.fault(f"configs: {name!r} holds no known language (template {config or '{language}'}).")
     rename = _rename(table, labels)
     names = table.texts("names", ())
@@ -195,6 +197,7 @@ def _hub(table: Table, kind: Kind | None, labels: tuple[str, ...]) -> HubDoor:
         columns=_columns(table, kind, needed=True),
         names=names,
         rename=rename,
+        codes=codes,
         protocol=table.optional_text("protocol"),
         train_from=table.optional_text("train_from"),
     )
@@ -237,6 +240,15 @@ def _rename(table: Table, labels: tuple[str, ...]) -> dict[str, str]:
         if label not in labels:
             table.fault(f"rename.{name} is {label!r}: none of the labels.{near(label, labels)}")
     return rename
+
+
+def _codes(table: Table) -> dict[str, str]:
+    codes = table.mapping("codes")
+    for name, code in codes.items():
+        found = lookup_language(code)
+        if found is None or found.code != code:
+            table.fault(f"codes.{name} is {code!r}: give a code of languages/registry.tsv, such as srp-Latn.")
+    return codes
 
 
 def _check_template(table: Table, template: str) -> None:

@@ -57,6 +57,8 @@ class LocalDoor:
     split_column: str | None
     rename: Mapping[str, str]
     """Classes or tags that are written otherwise: ``B-DATE`` = ``O``."""
+    codes: Mapping[str, str]
+    """Where a name's code, or code and subset, means another language than it says: ``sr_set`` = ``srp-Latn``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +79,8 @@ class HubDoor:
     names: tuple[str, ...]
     """Classes or tags by number, where the data set holds numbers."""
     rename: Mapping[str, str]
+    codes: Mapping[str, str]
+    """As in the local door."""
     protocol: str | None
     """Where it is another than that of the local door."""
     train_from: str | None

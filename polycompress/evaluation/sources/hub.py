@@ -67,7 +67,7 @@ def _configs(door: HubDoor) -> dict[Part, tuple[str, str | None]]:
     """Code and configuration of each part."""
     found: dict[Part, tuple[str, str | None]] = {}
     for config in door.configs:
-        named = read_name(door.config or "{language}", config)
+        named = read_name(door.config or "{language}", config, door.codes)
         if named is not None:
             found[named.part] = (named.code, config if door.config else None)
     return found

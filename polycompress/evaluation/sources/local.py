@@ -20,7 +20,7 @@ def local_parts(door: LocalDoor, split: Split, data: Path) -> list[Part]:
     """
     if not data.is_dir():
         raise InputError(f"--data {data}: there is no such directory. Check the name.")
-    found = [set(find_named(template, data)) for template in door.files.get(split, ())]
+    found = [set(find_named(template, data, door.codes)) for template in door.files.get(split, ())]
     return sorted(set.intersection(*found)) if found else []
 
 
@@ -39,7 +39,7 @@ def local_rows(door: LocalDoor, part: Part, split: Split, data: Path) -> Iterato
     if part not in (parts := local_parts(door, split, data)):
         raise _missing(door, part, split, data, parts)
     for template in door.files[split]:
-        files = find_named(template, data)[part]
+        files = find_named(template, data, door.codes)[part]
         if len(files) > 1:
             names = " and ".join(str(path) for path, _ in files)
             raise InputError(f"{names} are both {part}. Remove one.")

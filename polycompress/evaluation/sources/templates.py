@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,41 +32,45 @@ class Named:
     """The language as the name spells it."""
 
 
-def read_name(template: str, name: str, *, packed: bool = False) -> Named | None:
+def read_name(template: str, name: str, codes: Mapping[str, str], *, packed: bool = False) -> Named | None:
     """What a name says by its template; None where it does not fit, or its language is unknown.
 
     Args:
         template: With ``{language}`` and perhaps ``{subset}``.
         name: A path below the data directory, or the name of a configuration.
+        codes: Languages that are not what their code there means: ``{"sr_set": "srp-Latn"}``.
         packed: Whether an ending such as ``.gz`` may follow.
 
     Example:
-        >>> read_name("{language}_{subset}", "en_ewt").part
+        >>> read_name("{language}_{subset}", "en_ewt", {}).part
         Part(language='eng-Latn', subset='ewt')
     """
     match = _compiled(template, packed).fullmatch(name)
     if match is None:
         return None
-    groups = match.groupdict()
-    language = lookup_language(groups["language"])
+    code, subset = match["language"], match.groupdict().get("subset")
+    language = lookup_language(codes.get(code if subset is None else f"{code}_{subset}", code))
     if language is None:
-        logger.warning("%s: %r is no language of the registry; passed over", name, groups["language"])
+        logger.warning("%s: %r is no language of the registry; passed over", name, code)
         return None
-    return Named(Part(language.code, groups.get("subset")), groups["language"])
+    return Named(Part(language.code, subset), code)
 
 
-def find_named(template: str, data: Path) -> dict[Part, list[tuple[Path, str]]]:
+def find_named(template: str, data: Path, codes: Mapping[str, str]) -> dict[Part, list[tuple[Path, str]]]:
     """The files below a directory that a template names, by part, each with the code in its name.
 
     Args:
         template: Path below the directory.
         data: The directory.
+        codes: As in ``read_name``.
     """
     pattern = functools.reduce(lambda text, name: text.replace(name, "*"), PLACEHOLDERS, template)
     found: dict[Part, list[tuple[Path, str]]] = {}
     for path in sorted(data.glob(f"{pattern}*")):
         named = (
-            read_name(template, path.relative_to(data).as_posix(), packed=True) if path.is_file() else None
+            read_name(template, path.relative_to(data).as_posix(), codes, packed=True)
+            if path.is_file()
+            else None
         )
         if named is not None:
             found.setdefault(named.part, []).append((path, named.code))
