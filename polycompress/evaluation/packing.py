@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 MAX_ROWS: Final = 1 << 24
 MAX_COLUMNS: Final = 64
-_TYPES: Final = {"uint16": np.dtype("<u2"), "float32": np.dtype("<f4")}
+_TYPES: Final[dict[str, np.dtype[Any]]] = {"uint16": np.dtype("<u2"), "float32": np.dtype("<f4")}
 
 
 def pack_counts(counts: NDArray[Any]) -> dict[str, Any]:
@@ -49,9 +49,9 @@ def unpack_counts(packed: object) -> NDArray[Any]:
     if not isinstance(packed, dict):
         raise ValueError("is no object")
     kind, rows, columns, data = (packed.get(name) for name in ("dtype", "rows", "columns", "data"))
-    if kind not in _TYPES or not isinstance(data, str):
+    if not isinstance(kind, str) or kind not in _TYPES or not isinstance(data, str):
         raise ValueError(f"'dtype' must be one of {', '.join(_TYPES)}, and 'data' text")
-    if not _within(rows, MAX_ROWS) or not _within(columns, MAX_COLUMNS):
+    if not _is_size(rows, MAX_ROWS) or not _is_size(columns, MAX_COLUMNS):
         raise ValueError(f"'rows' is {rows!r} and 'columns' {columns!r}, no sizes of a table")
     size = rows * columns * _TYPES[kind].itemsize
     try:
@@ -61,9 +61,9 @@ def unpack_counts(packed: object) -> NDArray[Any]:
         raise ValueError(f"'data' is damaged ({error})") from error
     if len(raw) != size:
         raise ValueError(f"'data' holds {len(raw)} bytes or more where {size} were announced")
-    table = np.frombuffer(raw, dtype=_TYPES[kind]).reshape(columns, rows).T
-    return table.astype(np.dtype(kind))
+    table: NDArray[Any] = np.frombuffer(raw, dtype=_TYPES[kind]).reshape(columns, rows).T.astype(kind)
+    return table
 
 
-def _within(value: object, most: int) -> bool:
+def _is_size(value: object, most: int) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most

@@ -64,6 +64,17 @@ def average_grid(result: Mapping[str, Any]) -> Grid:
     return Grid(("average over", str(result["metric"]), "languages", "missing"), tuple(rows))
 
 
+def suite_grid(results: Sequence[Mapping[str, Any]]) -> Grid:
+    """Averages of several tasks, a row each."""
+    rows = []
+    for result in results:
+        whole = _average("", result["averages"].get("all"))
+        away = _average("", result["averages"].get("zero-shot"))
+        tuned = bool(result["model"].get("trained_on"))
+        rows.append((str(result["task"]), str(result["metric"]), *whole[1:], away[1] if tuned else GAP))
+    return Grid(("task", "metric", "all languages", "languages", "missing", "not trained on"), tuple(rows))
+
+
 def result_markdown(result: Mapping[str, Any]) -> str:
     """The whole page."""
     title = f"{result['model'].get('name')} on {result['task']}"

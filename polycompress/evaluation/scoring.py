@@ -31,6 +31,8 @@ class Metric:
     """(..., k) means of the columns to (...,) scores."""
     details: Mapping[str, Callable[[Floats], Floats]] = field(default_factory=dict)
     """Further numbers of the same kind."""
+    least: float | None = None
+    """What a model that learnt nothing scores, where that is the same for every task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,9 @@ METRICS: Final[Mapping[str, Metric]] = {
                 "precision": lambda means: _ratio(means[..., 0], means[..., 1]),
                 "recall": lambda means: _ratio(means[..., 0], means[..., 2]),
             },
+            least=0.0,
         ),
-        Metric("squad-f1", ("f1", "exact"), _column(0), {"exact": _column(1)}),
+        Metric("squad-f1", ("f1", "exact"), _column(0), {"exact": _column(1)}, least=0.0),
         Metric(
             "retrieval-accuracy",
             ("to pivot", "from pivot", "to pivot, CSLS", "from pivot, CSLS"),
@@ -143,7 +146,8 @@ def side_by_side(counts: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
 
 def correct(predicted: NDArray[np.integer[Any]], gold: NDArray[np.integer[Any]]) -> NDArray[np.uint16]:
     """(n, 1): whether each class is right."""
-    return (np.asarray(predicted) == np.asarray(gold)).astype(np.uint16)[:, None]
+    right: NDArray[np.uint16] = (np.asarray(predicted) == np.asarray(gold)).astype(np.uint16)
+    return right[:, None]
 
 
 def keys_hash(examples: Sequence[Example]) -> str:

@@ -1,0 +1,167 @@
+"""``polycompress eval``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from polycompress.cli import console
+from polycompress.cli.options import Json, Overwrite
+from polycompress.errors import InputError, MissingExtraError
+
+NOWHERE = Path()
+"""Stands for a file that was not named: typer knows no pair that may be missing."""
+
+
+def evaluate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="A directory, a run of `polycompress finetune` (all its seeds), the word `demo`, or "
+            "`owner/name[@revision]` on the Hugging Face hub.",
+        ),
+    ] = "",
+    task: Annotated[str, typer.Option("--task", metavar="TASK", help="See `polycompress tasks`.")] = "",
+    langs: Annotated[
+        str, typer.Option("--langs", metavar="CODES", help="Languages, joined by commas, or `all`.")
+    ] = "all",
+    suite: Annotated[
+        str,
+        typer.Option(
+            "--suite", metavar="SUITE", help="Several tasks; what has to be tuned first is tuned in DIR."
+        ),
+    ] = "",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            envvar="POLYCOMPRESS_DATA",
+            help="Local data directory. [default: data sets of the Hugging Face hub]",
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="`test`, `dev` or `train`.")] = "test",
+    teacher: Annotated[
+        str, typer.Option("--teacher", metavar="MODEL", help="Also show how loyal MODEL is to this one.")
+    ] = "",
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Also show what a bag of words reaches, where there is one.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", help="First examples of each language only.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write TASK.json and TASK.md there.")
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path],
+        typer.Option("--compare", metavar="A.json B.json", help="Compare two results of the same task."),
+    ] = (NOWHERE, NOWHERE),
+    tasks: Annotated[
+        Path | None, typer.Option("--tasks", metavar="DIR", help="Further task files of your own.")
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option("--max-length", help="Tokens of a text. [default: by kind of task]")
+    ] = None,
+    batch_tokens: Annotated[
+        int, typer.Option("--batch-tokens", help="Tokens of a batch, padding included.")
+    ] = 4096,
+    precision: Annotated[
+        str,
+        typer.Option("--precision", help="`auto` (bf16 where the device is fast at it), `fp32` or `bf16`."),
+    ] = "auto",
+    device: Annotated[str, typer.Option("--device", help="`auto` or `cpu`.")] = "auto",
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt",
+            help="Before each text of retrieval and word translation. [default: the model's own, if any]",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap; of a suite's tuning the first.")] = 0,
+    seeds: Annotated[int, typer.Option("--seeds", help="Of a suite's tuning: how many.")] = 1,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Judge a model: scores by language with intervals, averages, and what stands beside them.
+
+    Languages that a task lacks are shown as gaps and enter no average. A run of `finetune --seeds N` is judged as a
+    whole: mean, spread, and the share of seeds that collapsed. Loyalty compares what MODEL and the teacher say of the
+    same texts, whatever their vocabularies. A suite that was interrupted goes on where it ended.
+
+    Examples:
+        polycompress eval ner-run --task ner-wikiann --langs de,sw,ru --data DIR
+
+        polycompress eval demo --suite quick --data DIR --out results
+
+        polycompress eval --compare results/xnli.json other/xnli.json
+    """
+    if compare != (NOWHERE, NOWHERE):
+        _compare(compare, seed=seed, json=json)
+        return
+    if not model or bool(task) == bool(suite):
+        raise InputError(
+            "Give MODEL and either --task or --suite, such as: polycompress eval demo --task retrieval-tatoeba. "
+            "The tasks are listed by `polycompress tasks`."
+        )
+    if suite and out is None:
+        raise InputError(f"--suite {suite}: name with --out the directory for its results and tuned models.")
+    try:
+        from polycompress.pipelines.evaluate import find_request
+        from polycompress.pipelines.evaluate_into import evaluate_into
+        from polycompress.pipelines.evaluate_settings import read_settings
+        from polycompress.pipelines.evaluate_suite import evaluate_suite
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("polycompress eval", "train") from error
+    settings = read_settings(
+        {
+            "max_length": max_length,
+            "batch_tokens": batch_tokens,
+            "precision": precision,
+            "device": device,
+            "prompt": prompt,
+            "seed": seed,
+        }
+    )
+    command = ["polycompress", *sys.argv[1:]]
+    asked: dict[str, Any] = {
+        "langs": langs, "data": data, "teacher": teacher or None, "limit": limit, "settings": settings
+    }  # fmt: skip
+    done: dict[str, Any] = {"baseline": baseline, "overwrite": overwrite, "command": command}
+    with console.progress_bars() as progress:
+        if suite:
+            found = evaluate_suite(
+                model, suite=suite, out=out or Path(), seeds=seeds, progress=progress, **asked, **done
+            )
+            results, shown = list(found.results), found.as_dict()
+        else:
+            request = find_request(model, task=task, split=split, tasks=tasks, **asked)
+            shown = evaluate_into(out, request, progress=progress, **done)
+            results, found = [shown], None
+    if json:
+        console.print_json(shown)
+        return
+    from polycompress.cli.eval_view import show_result, show_suite
+
+    for result in results:
+        show_result(result)
+    if found is not None:
+        show_suite(results, found.skipped)
+    if out is not None:
+        console.print_line(f"written to {out}")
+
+
+def _compare(files: tuple[Path, Path], *, seed: int, json: bool) -> None:
+    from polycompress.cli.eval_view import show_comparison
+    from polycompress.evaluation.comparing import compare_results
+
+    found: Mapping[str, Any] = compare_results(*files, seed=seed)
+    if json:
+        console.print_json(found)
+    else:
+        show_comparison(found)

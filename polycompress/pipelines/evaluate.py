@@ -1,0 +1,309 @@
+"""Judge a model on one task: scores by language, averages, loyalty to a teacher, and what stands beside them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polycompress.errors import InputError
+from polycompress.evaluation.provenance import machine, versions
+from polycompress.evaluation.published import published_scores
+from polycompress.evaluation.records import Example, Part, Split
+from polycompress.evaluation.results import KIND, SCHEMA
+from polycompress.evaluation.scoring import find_metric, keys_hash
+from polycompress.evaluation.task_spec import TaskSpec
+from polycompress.evaluation.tasks import find_task
+from polycompress.pipelines.evaluate_baseline import measure_baseline
+from polycompress.pipelines.evaluate_judges import Judge, Response, open_judge
+from polycompress.pipelines.evaluate_loyalty import loyalty_of, mean_loyalty
+from polycompress.pipelines.evaluate_models import JudgedModel, find_models
+from polycompress.pipelines.evaluate_parts import ALL, Parts, choose_parts, choose_split, read_parts
+from polycompress.pipelines.evaluate_rows import averages, score_row, summarise_seeds
+from polycompress.pipelines.evaluate_settings import RESAMPLES, EvaluationSettings
+from polycompress.pipelines.gathering import Progress
+
+Examples = Mapping[Part, Sequence[Example]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """A model and what it is to be judged on, found and checked; nothing loaded yet."""
+
+    model: JudgedModel
+    teacher: JudgedModel | None
+    task: TaskSpec
+    split: Split
+    parts: Parts
+    data: Path | None
+    limit: int | None
+    settings: EvaluationSettings
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the scores: another value of any, another result."""
+        return {
+            "model": self.model.fingerprints(),
+            "teacher": None if self.teacher is None else self.teacher.fingerprints(),
+            "task": self.task.id,
+            "split": self.split,
+            "parts": [str(part) for part in (*self.parts.found, *self.parts.missing)],
+            "door": "local" if self.data is not None else "hub",
+            "limit": self.limit,
+            "settings": self.settings.as_dict(),
+        }
+
+
+def find_request(
+    model: str | os.PathLike[str],
+    *,
+    task: str,
+    langs: str | Sequence[str] = ALL,
+    data: str | os.PathLike[str] | None = None,
+    split: str = "test",
+    teacher: str | os.PathLike[str] | None = None,
+    limit: int | None = None,
+    tasks: Path | None = None,
+    settings: EvaluationSettings | None = None,
+) -> Request:
+    """Find the model, the task and what there is of it; see ``evaluate``.
+
+    Raises:
+        InputError: Something is missing or wrong.
+    """
+    spec = find_task(task, tasks)
+    chosen = choose_split(split)
+    where = None if data is None else Path(data)
+    parts = choose_parts(spec, langs, chosen, where)
+    loyal_to = None if teacher is None else find_models(teacher)
+    if loyal_to is not None and len(loyal_to.paths) > 1:
+        raise InputError(
+            f"{loyal_to.spec}: has {len(loyal_to.paths)} seeds, but loyalty is to one model. Give one, such as "
+            f"{loyal_to.paths[0]}."
+        )
+    return Request(
+        model=find_models(model),
+        teacher=loyal_to,
+        task=spec,
+        split=chosen,
+        parts=parts,
+        data=where,
+        limit=limit,
+        settings=settings or EvaluationSettings(),
+    )
+
+
+def evaluate(
+    model: str | os.PathLike[str],
+    *,
+    task: str,
+    langs: str | Sequence[str] = ALL,
+    data: str | os.PathLike[str] | None = None,
+    split: str = "test",
+    teacher: str | os.PathLike[str] | None = None,
+    baseline: bool = False,
+    limit: int | None = None,
+    tasks: Path | None = None,
+    settings: EvaluationSettings | None = None,
+    progress: Progress | None = None,
+    command: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Judge a model on one task.
+
+    Args:
+        model: A directory, a run of ``finetune`` (all its seeds), the word ``demo``, or ``owner/name[@revision]``.
+        task: Id of the task.
+        langs: Languages as a list or joined by commas, or ``all`` that there are.
+        data: A data directory; None: the data sets of the hub.
+        split: ``test``, ``dev`` or ``train``.
+        teacher: Also measure how loyal the model is to this one, on the same texts.
+        baseline: Also measure what a bag of words reaches.
+        limit: First examples of each language only.
+        tasks: A directory of further task files.
+        settings: Everything else that decides a score.
+        progress: Called as work goes on.
+        command: What to record as the command.
+
+    Returns:
+        The result, as its file holds it.
+
+    Raises:
+        InputError: Model, task, language or data are missing or wrong.
+        MissingExtraError: A package is not installed.
+    """
+    request = find_request(
+        model,
+        task=task,
+        langs=langs,
+        data=data,
+        split=split,
+        teacher=teacher,
+        limit=limit,
+        tasks=tasks,
+        settings=settings,
+    )
+    return evaluate_request(request, baseline=baseline, progress=progress, command=command)
+
+
+def evaluate_request(
+    request: Request,
+    *,
+    baseline: bool = False,
+    known: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    command: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """As ``evaluate``, of what ``find_request`` found.
+
+    Args:
+        request: What was found.
+        baseline: Also measure what a bag of words reaches.
+        known: An earlier result, whose baseline is taken over where it fits.
+        progress: Called as work goes on.
+        command: What to record as the command.
+    """
+    began = time.perf_counter()
+    task, settings = request.task, request.settings
+    metric = find_metric(task.metric)
+    examples = read_parts(
+        task, request.parts.found, request.split, data=request.data, limit=request.limit, progress=progress
+    )
+    judged = _judge(request, examples, progress)
+    rows = [
+        score_row(
+            metric,
+            part,
+            judged.counts[part],
+            keys=keys_hash(examples[part]),
+            resamples=RESAMPLES,
+            seed=settings.seed,
+        )
+        for part in examples
+    ]
+    trained = request.model.trained_on
+    published, notes = _published(request)
+    found_baseline = None
+    if baseline:
+        found_baseline = measure_baseline(
+            task,
+            examples,
+            trained_on=trained,
+            data=request.data,
+            known=(known or {}).get("baseline"),
+            progress=progress,
+        )
+    return {
+        "schema": SCHEMA,
+        "kind": KIND,
+        "task": task.id,
+        "split": request.split,
+        "metric": metric.name,
+        "model": request.model.facts(),
+        "seeds": list(request.model.seeds),
+        "scores": rows,
+        "averages": averages(rows, request.parts.missing, trained),
+        "over_seeds": summarise_seeds(rows, metric.least if task.chance is None else task.chance, trained),
+        "loyalty": judged.loyalty,
+        "baseline": found_baseline,
+        "published": published,
+        "notes": notes,
+        "settings": {
+            **settings.as_dict(),
+            "precision": judged.precision,
+            "max_length": judged.max_length,
+            "limit": request.limit,
+            "door": "local files" if request.data is not None else "hub",
+            "protocol": task.protocol_at(request.data),
+            "chance": task.chance,
+        },
+        "identity": request.identity(),
+        "machine": machine(),
+        "versions": versions(),
+        "seconds": round(time.perf_counter() - began, 1),
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": list(command or ()),
+    }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Judged:
+    counts: Mapping[Part, list[Any]]
+    """Of each part, what each seed's model did with each example."""
+    loyalty: dict[str, Any] | None
+    precision: str
+    max_length: int
+
+
+def _judge(request: Request, examples: Examples, progress: Progress | None) -> _Judged:
+    """Run the teacher, then the models, one at a time."""
+    taught: dict[Part, Response] = {}
+    if request.teacher is not None:
+        _, taught = _responses(request, request.teacher.paths[0], examples, progress, hidden=True)
+    counts: dict[Part, list[Any]] = {part: [] for part in examples}
+    loyalties: dict[Part, list[dict[str, float]]] = {part: [] for part in examples}
+    for path in request.model.paths:
+        judge, found = _responses(request, path, examples, progress, hidden=bool(taught))
+        for part, response in found.items():
+            counts[part].append(response.counts)
+            if taught:
+                loyalties[part].append(loyalty_of(response, taught[part], part.language))
+    loyalty = None
+    if request.teacher is not None:
+        scores = {str(part): mean_loyalty(each) for part, each in loyalties.items()}
+        names = dict.fromkeys(name for each in scores.values() for name in each)
+        loyalty = {
+            "teacher": request.teacher.name,
+            "scores": scores,
+            "mean": {
+                name: float(np.mean([each[name] for each in scores.values() if name in each]))
+                for name in names
+            },
+        }
+    return _Judged(counts=counts, loyalty=loyalty, precision=judge.precision, max_length=judge.max_length)
+
+
+def _responses(
+    request: Request, path: Path, examples: Examples, progress: Progress | None, *, hidden: bool
+) -> tuple[Judge, dict[Part, Response]]:
+    judge = open_judge(path, request.task, request.settings)
+    found = {}
+    total = sum(map(len, examples.values()))
+    for part, each in examples.items():
+        found[part] = judge.respond(each, part.language, hidden=hidden)
+        if progress is not None:
+            progress(f"{request.task.id}, {path.parent.name}/{path.name}", len(each), total)
+    return judge, found
+
+
+def _published(request: Request) -> tuple[list[dict[str, Any]], list[str]]:
+    """Published scores of the same protocol, and what is to be said where there are none."""
+    task, model = request.task, request.model
+    known = published_scores(task.id)
+    protocol = task.protocol_at(request.data)
+    reason = None
+    if request.data is not None and task.comparable is not True:
+        reason = task.comparable if isinstance(task.comparable, str) else "other examples"
+    elif request.split != "test" or request.limit is not None:
+        reason = "they are of the whole test split"
+    elif task.labels and (model.task != task.id or model.protocol != protocol):
+        reason = f"not known, or not true, of this model: {protocol}"
+    same = [each for each in known if each.protocol == protocol] if reason is None else []
+    if known and not same:
+        reason = reason or f"none is known of this protocol: {protocol}"
+    notes = [f"not comparable with published scores: {reason}"] if reason else []
+    return [
+        {
+            "model": each.model,
+            "protocol": each.protocol,
+            "source": each.source,
+            "scores": {str(part): score for part, score in each.scores.items()},
+            "average": each.average,
+            "average_over": each.average_over,
+        }
+        for each in same
+    ], notes

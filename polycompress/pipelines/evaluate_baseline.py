@@ -1,0 +1,91 @@
+"""What a bag of words reaches on the same examples."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from polycompress.errors import InputError
+from polycompress.evaluation.baselines import METHODS, Baseline
+from polycompress.evaluation.loading import load_examples
+from polycompress.evaluation.records import Example, Part, TextExample
+from polycompress.evaluation.scoring import keys_hash
+from polycompress.evaluation.task_spec import TaskSpec
+from polycompress.pipelines.gathering import Progress
+
+logger = logging.getLogger(__name__)
+
+SOURCE = "eng-Latn"
+"""Trained on where a model's own training languages are not known."""
+
+
+def measure_baseline(
+    task: TaskSpec,
+    examples: Mapping[Part, Sequence[Example]],
+    *,
+    trained_on: Sequence[str],
+    data: Path | None,
+    known: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any] | None:
+    """Fit the task's baseline to what there is to train on, and score it.
+
+    Args:
+        task: The task.
+        examples: What a model was judged on.
+        trained_on: Languages that the model was tuned in: pairs are also scored by a baseline fitted to these. Empty:
+            English.
+        data: Where training examples come from, as for ``load_examples``.
+        known: A baseline that an earlier result holds; returned where it is of the same examples.
+        progress: Called as work goes on.
+
+    Returns:
+        For JSON: the method, and accuracies by part, ``in-language`` and ``from CODE``. None where the kind of task has
+        no baseline.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+        InputError: Training examples cannot be read.
+    """
+    if task.kind not in METHODS:
+        return None
+    sources = list(trained_on) or [SOURCE]
+    measured = {str(part): keys_hash(each) for part, each in examples.items()}
+    identity = {"task": task.id, "sources": sources, "examples": measured}
+    if known is not None and known.get("identity") == identity:
+        return dict(known)
+    tests = {part: cast("Sequence[TextExample]", each) for part, each in examples.items()}
+    train = _training_parts(task, data)
+    scores: dict[str, dict[str, float]] = {}
+    if task.kind == "pair-classification":
+        fitted_on = [part for part in train if part.language in sources]
+        if fitted_on:
+            model = Baseline(task.kind, _examples(task, fitted_on, data))
+            scores[f"from {', '.join(sources)}"] = {
+                str(part): model.accuracy(each) for part, each in tests.items()
+            }
+    own = {}
+    for part, each in tests.items():
+        if part in train:
+            own[str(part)] = Baseline(task.kind, _examples(task, [part], data)).accuracy(each)
+        if progress is not None:
+            progress(f"bag of words for {task.id}", 1, len(tests))
+    scores["in-language"] = own
+    return {"method": METHODS[task.kind], "scores": scores, "identity": identity}
+
+
+def _training_parts(task: TaskSpec, data: Path | None) -> list[Part]:
+    try:
+        return task.languages("train", data)
+    except InputError as error:
+        logger.warning("%s: no baseline can be fitted: %s", task.id, error)
+        return []
+
+
+def _examples(task: TaskSpec, parts: Sequence[Part], data: Path | None) -> list[TextExample]:
+    found: list[TextExample] = []
+    for part in parts:
+        found += cast("Sequence[TextExample]", load_examples(task, part, "train", data=data))
+    return found
