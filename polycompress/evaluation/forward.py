@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from polycompress.errors import InputError
-from polycompress.evaluation.batches import pad_batch, plan_batches
+from polycompress.evaluation.batches import OVERHEAD, OVERHEAD_GPU, pad_batch, plan_batches
 from polycompress.evaluation.encoding import Encoded
 from polycompress.evaluation.models import EMBEDDING_KINDS, TaskModel
 from polycompress.evaluation.pooling import Pooling, pool
@@ -117,13 +118,14 @@ def embed(
     return _stacked(found)
 
 
-def compute(model: TaskModel, batch: _Batch, **options: Any) -> Any:
-    """The bare forward pass of a batch that lies on the model's device."""
+@contextmanager
+def computing(model: TaskModel) -> Iterator[None]:
+    """Without gradients, in the model's precision; the weights are cast once for all batches within."""
     with (
         torch.inference_mode(),
         torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=model.precision == "bf16"),
     ):
-        return model.model(**batch, return_dict=True, **options)
+        yield
 
 
 def _run(
@@ -138,16 +140,14 @@ def _run(
 
     A GPU works while the next batch is made and the one before is taken.
     """
+    overhead = OVERHEAD if model.device.type == "cpu" else OVERHEAD_GPU
+    plans = plan_batches([len(row) for row in encoded], batch_tokens, overhead=overhead)
     training = model.model.training
     model.model.eval()
     waiting: tuple[list[int], _Batch, Any] | None = None
     try:
-        # One autocast around all batches: it casts the weights once.
-        with (
-            torch.inference_mode(),
-            torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=model.precision == "bf16"),
-        ):
-            for rows in plan_batches([len(row) for row in encoded], batch_tokens):
+        with computing(model):
+            for rows in plans:
                 batch = pad_batch([encoded[row] for row in rows], model.encoder.pad_id)
                 batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
                 output = model.model(**batch, return_dict=True, **options)

@@ -29,6 +29,36 @@ def test_every_item_once_within_the_budget(lengths: list[int], budget: int, mult
         assert min(lengths[item] for item in before) >= max(lengths[item] for item in after)
 
 
+def cost(batches: list[list[int]], lengths: list[int], overhead: int) -> int:
+    return sum(len(batch) * max(lengths[item] for item in batch) + overhead for batch in batches)
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=9), st.integers(20, 60), st.integers(0, 30))
+def test_no_other_cut_costs_less(lengths: list[int], budget: int, overhead: int) -> None:
+    batches = plan_batches(lengths, budget, 1, overhead)
+    order = sorted(range(len(lengths)), key=lambda item: -lengths[item])
+    least = min(
+        cost(cut, lengths, overhead)
+        for ends in itertools.product((False, True), repeat=len(order) - 1)
+        for cut in [cuts(order, ends)]
+        if all(len(batch) * lengths[batch[0]] <= budget for batch in cut)
+    )
+    assert cost(batches, lengths, overhead) == least
+
+
+def cuts(order: list[int], ends: tuple[bool, ...]) -> list[list[int]]:
+    found = [[order[0]]]
+    for item, cut in zip(order[1:], ends, strict=True):
+        if cut:
+            found.append([])
+        found[-1].append(item)
+    return found
+
+
+def test_a_short_text_is_not_padded_to_a_long_one() -> None:
+    assert plan_batches([200, 9, 8, 7], 4096) == [[0], [1, 2, 3]]
+
+
 def test_an_item_over_the_budget() -> None:
     with pytest.raises(
         InputError, match="batch_tokens is 32, but the longest text takes 40 tokens: give at least 40"
