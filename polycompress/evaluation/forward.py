@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polycompress.errors import InputError
+from polycompress.errors import InputError, PolycompressError
 from polycompress.evaluation.batches import OVERHEAD, OVERHEAD_GPU, pad_batch, plan_batches
 from polycompress.evaluation.encoding import Encoded
 from polycompress.evaluation.models import EMBEDDING_KINDS, TaskModel
@@ -42,7 +42,8 @@ def forward(
         are in the order of the task's labels.
 
     Raises:
-        InputError: A row is more than ``batch_tokens``.
+        InputError: A row is more than ``batch_tokens``, or has an id that the model does not know.
+        PolycompressError: A logit is no finite number.
     """
     found: list[Any] = [None] * len(encoded)
 
@@ -140,6 +141,7 @@ def _run(
 
     A GPU works while the next batch is made and the one before is taken.
     """
+    _check_ids(model, encoded)
     overhead = OVERHEAD if model.device.type == "cpu" else OVERHEAD_GPU
     plans = plan_batches([len(row) for row in encoded], batch_tokens, overhead=overhead)
     training = model.model.training
@@ -184,6 +186,21 @@ def _keep(found: list[Any], rows: list[int], encoded: Sequence[Encoded], logits:
     """Put logits where they belong, without those of padding."""
     for row, scores in zip(rows, logits, strict=True):
         found[row] = scores if scores.ndim == 1 else scores[: len(encoded[row])].copy()
+        if not np.isfinite(found[row]).all():
+            raise PolycompressError(
+                "The model's logits are not all finite numbers: its weights are damaged, or too large for the "
+                "precision. Try fp32; if it says the same, train or fetch the model anew."
+            )
+
+
+def _check_ids(model: TaskModel, encoded: Sequence[Encoded]) -> None:
+    rows = len(model.model.get_input_embeddings().weight)
+    highest = max((int(row.ids.max()) for row in encoded), default=0)
+    if highest >= rows:
+        raise InputError(
+            f"tokenizer.json: the tokenizer gives the id {highest}, but the model's table has {rows} rows. The two do "
+            "not belong together: restore the directory."
+        )
 
 
 def _spread(found: list[Any], rows: list[int], vectors: torch.Tensor) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from hypothesis.extra import numpy as hnp
 
 from polycompress.evaluation.decoding import best_span, decode_answers, decode_classes, decode_tags
 from polycompress.evaluation.encoding import Encoded
-from polycompress.evaluation.records import Answer, QuestionExample
-from tests.evaluation.tiny_task_models import TAGS, sentence
+from polycompress.evaluation.records import Answer, Part, QuestionExample, WordsExample
+from polycompress.evaluation.tasks import find_task, load_examples
+from polycompress.evaluation.windows import tokens_of_span
+from tests.evaluation.tiny_task_models import TAGS, encoder, sentence
 
 
 def window(example: int, offsets: list[tuple[int, int]]) -> Encoded:
@@ -106,3 +109,40 @@ def test_the_best_span_is_that_of_trying_all(given: tuple[np.ndarray, list[bool]
     else:
         score, begin, end = max(spans)
         assert found == (score, -begin, -end)
+
+
+@pytest.mark.parametrize(
+    ("language", "family"), [("zho-Hans", "roberta"), ("hin-Deva", "roberta"), ("eng-Latn", "bert")]
+)
+def test_real_answers_come_back(language: str, family: str, data_dir: Path) -> None:
+    found = load_examples(find_task("xquad"), Part(language), "test", data=data_dir, limit=20)
+    examples = [example for example in found if isinstance(example, QuestionExample)]
+    encoded = encoder(family, 384).encode_questions(examples)
+    scores = []
+    for row in encoded:
+        answer = examples[row.example].answers[0]
+        assert row.offsets is not None
+        span = tokens_of_span(row.offsets, answer.start, answer.start + len(answer.text))
+        told = np.zeros((len(row), 2), dtype=np.float32)
+        if span is not None:
+            told[span[0], 0] = told[span[1], 1] = 1
+        scores.append(told)
+    answers = decode_answers(examples, encoded, scores, max_answer_tokens=384)
+    for example in examples:
+        assert example.answers[0].text in answers[example.key]
+        assert len(answers[example.key]) < len(example.answers[0].text) + 20
+
+
+@pytest.mark.parametrize("language", ["zho-Hans", "arb-Arab"])
+def test_real_tags_come_back(language: str, data_dir: Path) -> None:
+    task = find_task("ner-wikiann")
+    found = load_examples(task, Part(language), "test", data=data_dir, limit=60)
+    examples = [example for example in found if isinstance(example, WordsExample)]
+    encoded = encoder("roberta", 64).encode_words(examples)
+    assert len(encoded) > len(examples)
+    scores = []
+    for row in encoded:
+        labels = row.word_labels(examples[row.example].tags)
+        scores.append(np.eye(len(task.labels), dtype=np.float32)[np.maximum(labels, 0)])
+    wanted = [[task.labels[tag] for tag in example.tags] for example in examples]
+    assert decode_tags(examples, encoded, scores, task.labels) == wanted

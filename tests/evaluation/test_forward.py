@@ -9,7 +9,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer
 
-from polycompress.errors import InputError
+from polycompress.errors import InputError, PolycompressError
 from polycompress.evaluation.decoding import decode_answers, decode_classes, decode_tags
 from polycompress.evaluation.forward import forward, forward_with_states
 from polycompress.evaluation.models import load_task_model, task_model
@@ -151,3 +151,20 @@ def test_a_model_in_memory(tmp_path: Path) -> None:
     for one, other in zip(forward(loaded, rows[0]), forward(same, rows[1]), strict=True):
         np.testing.assert_array_equal(one, other)
     assert same.config["model_type"] == "bert"
+
+
+def test_a_tokenizer_of_another_model(tmp_path: Path) -> None:
+    model = load_task_model(tiny("bert", "sequence", tmp_path / "m"), "pair-classification", LABELS)
+    rows = len(model.model.get_input_embeddings().weight)
+    (encoded,) = model.encoder.encode_texts(PAIRS[:1])
+    encoded.ids[1] = rows
+    with pytest.raises(InputError, match=f"gives the id {rows}, but the model's table has {rows} rows"):
+        forward(model, [encoded])
+
+
+def test_logits_that_are_no_numbers(tmp_path: Path) -> None:
+    model = load_task_model(tiny("bert", "sequence", tmp_path / "m"), "pair-classification", LABELS)
+    with torch.no_grad():
+        model.model.classifier.bias[1] = float("nan")
+    with pytest.raises(PolycompressError, match="logits are not all finite numbers"):
+        forward(model, model.encoder.encode_texts(PAIRS))
