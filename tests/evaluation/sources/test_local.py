@@ -235,7 +235,9 @@ def test_an_empty_sentence_or_word(data: Path) -> None:
     refused("word-translation", data, "line 2: the translation is empty")
 
 
-WORD = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp", "Zs")), min_size=1)
+WORD = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp", "Zs")), min_size=1
+)
 
 
 @given(st.lists(st.lists(st.tuples(WORD, st.sampled_from(["O", "B-PER", "B-LOC"])), min_size=1), max_size=5))
