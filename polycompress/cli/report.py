@@ -13,27 +13,37 @@ from polycompress.errors import MissingExtraError
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a training run.")],
+    directory: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="A training run, or what `eval --out` and `bench --out` wrote into one directory.",
+        ),
+    ],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="The page. [default: report.html in RUN]")
+        Path | None, typer.Option("--out", metavar="FILE", help="The page. [default: report.html in DIR]")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show a training run, finished or not, as one HTML page: loss, learning rate, speed, languages, settings.
+    """Show a training run, or results of evaluations and benchmarks, as one HTML page.
 
-    The page stands alone: nothing is loaded from anywhere, and it can be sent as it is.
+    Of a run, finished or not: loss, learning rate, speed, languages, settings. Of results: a heat map of languages and
+    tasks, scores by size of the model with their intervals, scores by loyalty to the teacher, speed. The page stands
+    alone: nothing is loaded from anywhere, and it can be sent as it is.
 
     Examples:
         polycompress report run
 
-        polycompress report run --out run.html
+        polycompress report results --out results.html
     """
     try:
+        from polycompress.report.results import write_results_report
         from polycompress.report.run import write_report
     except ModuleNotFoundError as error:
         raise MissingExtraError("polycompress report", "report") from error
 
-    shown, page = write_report(run, out)
+    is_run = (directory / "config.json").exists() or not directory.is_dir()
+    shown, page = write_report(directory, out) if is_run else write_results_report(directory, out)
     if json:
         console.print_json({"page": str(page), **shown.as_dict()})
     else:

@@ -47,14 +47,16 @@ def speed_tables(found: Mapping[str, Any], where: Path | None = None) -> tuple[S
             "pip install -U polycompress"
         )
     try:
-        head = ("", *(str(each["name"]) for each in found["models"]))
-        tables = [SpeedTable("Size, loading and private memory", head, tuple(_sizes(found)))]
+        names = [str(each["name"]) for each in found["models"]]
+        tables = [SpeedTable("Size, loading and private memory", ("", *names), tuple(_sizes(found)))]
         for precision in found["settings"]["precisions"]:
-            for title, rows in (
-                (f"Latency at batch 1, {precision}: p50 (p95)", _latencies(found, precision)),
-                (f"Tokens a second, {precision}: batch x tokens", _throughputs(found, precision)),
-            ):
-                tables.append(SpeedTable(title, head, tuple(rows)))
+            tables += [
+                SpeedTable(title, (corner, *names), tuple(rows))
+                for title, corner, rows in (
+                    (f"Latency at batch 1, {precision}", "p50 (p95)", _latencies(found, precision)),
+                    (f"Tokens a second, {precision}", "batch x tokens", _throughputs(found, precision)),
+                )
+            ]
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
             f"{where}: is no whole result of a benchmark ({error!r}). Make it again with `polycompress bench --out`."

@@ -1,0 +1,221 @@
+"""The results in a directory: what `eval` and `bench` wrote, read and put together by task and model."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from polycompress.errors import InputError
+from polycompress.evaluation.records import Part
+from polycompress.evaluation.results import KIND, MAX_RESULT_BYTES, read_result
+from polycompress.evaluation.speed_table import BENCH_KIND, SpeedTable, speed_tables
+from polycompress.modeldir.paths import load_json, safe_file
+
+MAX_FILES: Final = 10_000
+"""JSON files looked at; more is another kind of directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that was judged."""
+
+    name: str
+    path: str
+    manifest: str | None
+    """SHA-256 of its manifest, where it has one."""
+    parameters: int | None
+    embedding: int | None
+    bytes: int | None
+    trained_on: str
+    """Languages, as text; empty where the file does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Of one part of a task."""
+
+    part: Part
+    value: float
+    low: float
+    high: float
+    examples: int
+    seeds: int
+    spread: float | None
+    """Standard deviation over seeds."""
+
+
+@dataclass(slots=True)
+class Judged:
+    """What one model got on one task, from one file or several."""
+
+    task: str
+    """With the split, where it is not the test set."""
+    metric: str
+    model: Model
+    scores: dict[Part, Score] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+    """Parts that were asked for and not measured, as text."""
+    loyalty: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By part as text, then by measure."""
+    teacher: str = ""
+    references: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Published scores and baselines: by name, then by part as text."""
+    notes: dict[str, None] = field(default_factory=dict)
+    """In order, each once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Everything found in a directory."""
+
+    judged: tuple[Judged, ...]
+    speed: tuple[tuple[str, tuple[SpeedTable, ...]], ...]
+    """Of each file of a benchmark its name and its tables."""
+
+
+def read_results(root: Path) -> Results:
+    """Read all results in a directory and below; runs and models in it are not entered.
+
+    Raises:
+        InputError: There is none, one is damaged, or two say different things of the same.
+    """
+    judged: dict[tuple[str, Model], Judged] = {}
+    speed = []
+    for path in _json_files(root):
+        if path.stat().st_size > MAX_RESULT_BYTES:
+            raise InputError(
+                f"{path}: larger than {MAX_RESULT_BYTES >> 20} MiB. Take it out of the directory of results."
+            )
+        found = load_json(path.read_bytes(), path)
+        kind = found.get("kind") if isinstance(found, dict) else None
+        if kind == KIND:
+            _add(judged, read_result(path), path)
+        elif kind == BENCH_KIND and isinstance(found, dict):
+            speed.append((path.relative_to(root).as_posix(), speed_tables(found, path)))
+    if not judged and not speed:
+        raise InputError(
+            f"{root}: holds neither a training run (there is no config.json) nor results. Give the directory that "
+            "`polycompress eval --out` or `polycompress bench --out` wrote into."
+        )
+    return Results(tuple(judged.values()), tuple(speed))
+
+
+def number(value: object, low: float = -math.inf, high: float = math.inf) -> float | None:
+    """A finite number in a range, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) and low <= found <= high else None
+
+
+def _json_files(root: Path) -> Iterator[Path]:
+    seen = 0
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and not (Path(folder) / name / "config.json").exists()
+        )
+        for name in sorted(files):
+            if not name.endswith(".json") or name.startswith("."):
+                continue
+            seen += 1
+            if seen > MAX_FILES:
+                raise InputError(
+                    f"{root}: more than {MAX_FILES:,} JSON files. Is this a directory of results?"
+                )
+            yield safe_file(root, (Path(folder) / name).relative_to(root).as_posix())
+
+
+def _add(judged: dict[tuple[str, Model], Judged], found: Mapping[str, Any], path: Path) -> None:
+    split = found["split"]
+    task = found["task"] if split == "test" else f"{found['task']} ({split})"
+    model = _model(found["model"])
+    one = judged.setdefault((task, model), Judged(task, found["metric"], model))
+    if one.metric != found["metric"]:
+        raise InputError(
+            f"{path}: 'metric' is {found['metric']!r}, in another file of this task {one.metric!r}."
+        )
+    for index, row in enumerate(found["scores"]):
+        score = _score(row, f"{path}: scores[{index}]", len(found["seeds"]))
+        before = one.scores.setdefault(score.part, score)
+        if before.value != score.value:
+            raise InputError(
+                f"{path}: scores[{index}]: {task} of '{model.name}' in {score.part} is {score.value:.4f} here and "
+                f"{before.value:.4f} in another file of this directory. Take one of them away."
+            )
+    one.missing |= {str(each) for each in _list(found["averages"].get("missing"))}
+    _add_loyalty(one, found.get("loyalty"))
+    _add_references(one, found)
+    limit = found["settings"].get("limit")
+    if number(limit) is not None:
+        one.notes[f"{task}: at most {limit} examples of each part were used"] = None
+    for note in _list(found.get("notes")):
+        one.notes[f"{task}: {note}"] = None
+
+
+def _model(found: Mapping[str, Any]) -> Model:
+    parameters = found.get("parameters")
+    sizes = parameters if isinstance(parameters, Mapping) else {}
+    manifest = found.get("manifest_sha256")
+    return Model(
+        name=str(found.get("name") or "unknown"),
+        path=str(found.get("path") or ""),
+        manifest=manifest if isinstance(manifest, str) else None,
+        parameters=_whole(sizes.get("total")),
+        embedding=_whole(sizes.get("embedding")),
+        bytes=_whole(found.get("bytes")),
+        trained_on=", ".join(map(str, _list(found.get("trained_on")))),
+    )
+
+
+def _score(row: Mapping[str, Any], where: str, seeds: int) -> Score:
+    value, low, high = (number(row[name], 0.0, 1.0) for name in ("score", "low", "high"))
+    if value is None or low is None or high is None:
+        wrong = next(name for name in ("score", "low", "high") if number(row[name], 0.0, 1.0) is None)
+        raise InputError(
+            f"{where}.{wrong}: is {row[wrong]!r}; a number from 0 to 1 will do. Make the file again."
+        )
+    part = Part(row["language"], row["subset"])
+    return Score(part, value, low, high, row["examples"], seeds, number(row.get("spread")))
+
+
+def _add_loyalty(one: Judged, found: object) -> None:
+    if not isinstance(found, Mapping):
+        return
+    one.teacher = str(found.get("teacher") or "")
+    scores = found.get("scores")
+    for part, measures in (scores if isinstance(scores, Mapping) else {}).items():
+        one.loyalty[str(part)] = _numbers(measures)
+
+
+def _add_references(one: Judged, found: Mapping[str, Any]) -> None:
+    for each in _list(found.get("published")):
+        if isinstance(each, Mapping):
+            name = f"{each.get('model')}, published ({each.get('source')})"
+            one.references.setdefault(name, {}).update(_numbers(each.get("scores")))
+    baseline = found.get("baseline")
+    scores = baseline.get("scores") if isinstance(baseline, Mapping) else None
+    for name, parts in (scores if isinstance(scores, Mapping) else {}).items():
+        one.references.setdefault(f"bag of words, {name}", {}).update(_numbers(parts))
+
+
+def _numbers(found: object) -> dict[str, float]:
+    pairs = found.items() if isinstance(found, Mapping) else ()
+    return {str(name): value for name, each in pairs if (value := number(each, -1.0, 1.0)) is not None}
+
+
+def _whole(value: object) -> int | None:
+    found = number(value, 0, 1e15)
+    return None if found is None else int(found)
+
+
+def _list(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
