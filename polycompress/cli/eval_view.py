@@ -20,7 +20,7 @@ from polycompress.evaluation.result_table import (
 def show_result(result: Mapping[str, Any]) -> None:
     """One task: its languages, then its averages."""
     console.print_line(f"{result['model']['name']} on {result['task']}: {summary(result)}")
-    _show(score_grid(result))
+    _show(score_grid(result, details=False))
     _show(average_grid(result))
     missing = result["averages"].get("missing") or ()
     if missing:

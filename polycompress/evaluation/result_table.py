@@ -31,16 +31,17 @@ class Grid:
     rows: tuple[tuple[str, ...], ...]
 
 
-def score_grid(result: Mapping[str, Any]) -> Grid:
+def score_grid(result: Mapping[str, Any], *, details: bool = True) -> Grid:
     """The languages' table.
 
     Args:
         result: As ``evaluate`` gives it, or ``read_result``.
+        details: Also with the metric's further numbers.
 
     Returns:
         Languages asked for that were not measured have rows too, with dashes.
     """
-    columns = _columns(result)
+    columns = _columns(result, details=details)
     rows = [
         (part_name(row["language"], row["subset"]), *(write(row) for _, write in columns))
         for row in result["scores"]
@@ -116,11 +117,17 @@ def summary(result: Mapping[str, Any]) -> str:
 def _sources(result: Mapping[str, Any]) -> list[str]:
     """Where what stands beside the scores comes from."""
     found = [
-        f"{each['model']}, published: {each['protocol']} ({each['source']})"
+        f"{each['model']}, published: {_published_average(each)}{each['protocol']} ({each['source']})"
         for each in result.get("published") or ()
     ]
     baseline = result.get("baseline")
     return [*found, f"bag of words: {baseline['method']}"] if baseline else found
+
+
+def _published_average(entry: Mapping[str, Any]) -> str:
+    if entry.get("average") is None:
+        return ""
+    return f"{_figure(entry['average'])} over {entry.get('average_over') or 'some'} languages; "
 
 
 def part_name(language: str, subset: str | None) -> str:
@@ -132,19 +139,20 @@ def part_name(language: str, subset: str | None) -> str:
     return name if subset is None else f"{name}, {subset}"
 
 
-def _columns(result: Mapping[str, Any]) -> list[tuple[str, Callable[[Row], str]]]:
+def _columns(result: Mapping[str, Any], *, details: bool) -> list[tuple[str, Callable[[Row], str]]]:
     """Titles, and what writes a row's cell."""
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("examples", lambda row: f"{row['examples']:,}"),
         (str(result["metric"]), lambda row: _figure(row["score"])),
-        ("95 % interval", lambda row: f"{_figure(row['low'])} to {_figure(row['high'])}"),
+        ("95 % interval", lambda row: f"{_figure(row['low'])}-{_figure(row['high'])}"),
     ]
     if len(result["seeds"]) > 1:
         columns.append(("spread over seeds", lambda row: _figure(row.get("spread"))))
-    for name in dict.fromkeys(name for row in result["scores"] for name in row["details"]):
+    for name in dict.fromkeys(name for row in result["scores"] if details for name in row["details"]):
         columns.append((name, _picked("details", name)))
     for each in result.get("published") or ():
-        columns.append((f"{each['model']}, published", _looked_up(each["scores"])))
+        if each["scores"]:  # of some only the average is known
+            columns.append((f"{each['model']}, published", _looked_up(each["scores"])))
     baseline = result.get("baseline") or {"scores": {}}
     for name, scores in baseline["scores"].items():
         columns.append((f"bag of words, {name}", _looked_up(scores)))

@@ -295,7 +295,8 @@ def _published(request: Request) -> tuple[list[dict[str, Any]], list[str]]:
     same = [each for each in known if each.protocol == protocol] if reason is None else []
     if known and not same:
         reason = reason or f"none is known of this protocol: {protocol}"
-    notes = [f"not comparable with published scores: {reason}"] if reason else []
+    told = known or (request.data is not None and isinstance(task.comparable, str))
+    notes = [f"not comparable with published scores: {reason}"] if reason and told else []
     return [
         {
             "model": each.model,

@@ -177,7 +177,17 @@ def test_the_table_shows_gaps_and_what_stands_beside() -> None:
         CROATIAN,
         seeds=[0, 1],
         over_seeds={"spread": 0.01, "collapsed": 0.5},
-        published=[{"model": "XLM-R", "scores": {"deu-Latn": 0.7}, "protocol": "p", "source": "s"}],
+        published=[
+            {"model": "XLM-R", "scores": {"deu-Latn": 0.7}, "protocol": "p", "source": "s", "average": None},
+            {
+                "model": "mBERT",
+                "scores": {},
+                "protocol": "p",
+                "source": "s",
+                "average": 0.6,
+                "average_over": 15,
+            },
+        ],
         baseline={"method": "words", "scores": {"in-language": {"deu-Latn": 0.3}}},
         loyalty={"teacher": "big", "scores": {"deu-Latn": {"label": 0.9, "cka": 0.8}}},
         notes=["a *note*"],
@@ -191,8 +201,8 @@ def test_the_table_shows_gaps_and_what_stands_beside() -> None:
         "bag of words, in-language", "label loyalty", "CKA with the teacher",
     )  # fmt: skip
     assert grid.rows == (
-        ("German (deu-Latn)", "4", "0.750", "0.100 to 0.900", "-", "0.700", "0.300", "0.900", "0.800"),
-        ("Croatian (hrv-Latn), set", "4", "0.250", "0.100 to 0.900", "-", "-", "-", "-", "-"),
+        ("German (deu-Latn)", "4", "0.750", "0.100-0.900", "-", "0.700", "0.300", "0.900", "0.800"),
+        ("Croatian (hrv-Latn), set", "4", "0.250", "0.100-0.900", "-", "-", "-", "-", "-"),
         ("French (fra-Latn)", *["-"] * 8),
     )
     assert average_grid(found).rows == (
@@ -208,4 +218,5 @@ def test_the_table_shows_gaps_and_what_stands_beside() -> None:
     assert "| German (deu-Latn) | 4 | 0.750 |" in page
     assert "Not measured, and in no average: fra-Latn." in page
     assert r"- a \*note\*" in page
+    assert "- mBERT, published: 0.600 over 15 languages; p (s)" in page
     assert page.endswith("Made by `polycompress eval` on 2026-01-01.\n")
