@@ -16,14 +16,18 @@ import typer
 
 import polycompress
 from polycompress.cli import console
+from polycompress.cli.bench import bench
 from polycompress.cli.convert_tokenizer import convert_tokenizer
 from polycompress.cli.count import count
 from polycompress.cli.demo_model import demo_model
+from polycompress.cli.eval import evaluate
+from polycompress.cli.finetune import finetune
 from polycompress.cli.inspect import inspect
 from polycompress.cli.languages import languages
 from polycompress.cli.mlm import mlm
 from polycompress.cli.plan import plan
 from polycompress.cli.report import report
+from polycompress.cli.tasks import tasks
 from polycompress.cli.trim import trim
 from polycompress.cli.verify import verify
 from polycompress.errors import PolycompressError
@@ -72,6 +76,10 @@ for _name, _command in (
     ("verify", verify),
     ("count", count),
     ("mlm", mlm),
+    ("tasks", tasks),
+    ("finetune", finetune),
+    ("eval", evaluate),
+    ("bench", bench),
     ("report", report),
     ("convert-tokenizer", convert_tokenizer),
 ):
