@@ -136,7 +136,7 @@ def _task(
     letters: Mapping[str, str],
 ) -> Task:
     columns: list[tuple[str, str, dict[Part, float], dict[Part, str], set[str]]] = []
-    for each in sorted(judged, key=lambda one: models.index(one.model)):
+    for each in judged:
         values = {part: score.value for part, score in each.scores.items()}
         hints = {part: _hint(score) for part, score in each.scores.items()}
         columns.append((str(models.index(each.model) + 1), each.model.name, values, hints, each.missing))

@@ -55,16 +55,16 @@ def make_report(name: str, found: Results) -> ResultsReport:
         found: The results.
     """
     models = _models(found.judged)
+    judged = sorted(found.judged, key=lambda each: models.index(each.model))
+    said = [note for each in judged for note in each.notes]
     return ResultsReport(
         name=name,
         models=models,
-        heat_map=heat_map(found.judged, models) if found.judged else None,
-        by_size=size_panels(found.judged, models),
-        by_loyalty=loyalty_panels(found.judged, models),
+        heat_map=heat_map(judged, models) if judged else None,
+        by_size=size_panels(judged, models),
+        by_loyalty=loyalty_panels(judged, models),
         speed=found.speed,
-        notes=tuple(
-            dict.fromkeys([*(note for each in found.judged for note in each.notes), *left_out(found.judged)])
-        ),
+        notes=tuple(dict.fromkeys([*said, *left_out(judged)])),
     )
 
 

@@ -14,10 +14,12 @@ WIDTH: Final = 460
 HEIGHT: Final = 280
 COLOURS: Final = 8
 """Classes ``series-0`` to ``series-7``; further series begin again."""
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 18, 16, 38
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 18, 26, 38
 _RADIUS: Final = 3.5
 _ROOM: Final = 1.15
 """On a logarithmic axis, beside the outermost points."""
+_LOG_STEPS: Final = ((1,), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
+_FEW: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +157,19 @@ class _Axes:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers in a range for a logarithmic axis: 1, 2 and 5 times powers of ten, in wide ranges those alone.
+    """Round numbers in a range for a logarithmic axis: powers of ten, or as many between them as give three at least.
 
     Args:
         low: Least value, positive.
         high: Greatest value.
     """
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if high / low < 1000 else (1,)
-    found = [step * 10.0**power for power in powers for step in steps]
-    inside = [value for value in found if low <= value <= high]
+    inside: list[float] = []
+    for steps in _LOG_STEPS:
+        found = [float(f"{step * 10.0**power:.12g}") for power in powers for step in steps]
+        inside = [value for value in found if low <= value <= high]
+        if len(inside) >= _FEW:
+            break
     return inside or [float(f"{math.sqrt(low * high):.2g}")]
 
 
