@@ -40,7 +40,7 @@ def test_classes_are_those_of_plain_transformers(family: str, tmp_path: Path) ->
     found = np.stack(forward(model, model.encoder.encode_texts(PAIRS), batch_tokens=400))
     theirs = alone(path, [(each.text, each.second) for each in PAIRS], "AutoModelForSequenceClassification")
     wanted = np.concatenate([output.logits.numpy() for output in theirs])
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
     assert decode_classes(list(found)).tolist() == wanted.argmax(axis=1).tolist()
 
 
@@ -66,7 +66,7 @@ def test_words_of_a_long_sentence(tmp_path: Path) -> None:
     for row, scores in list(zip(encoded, logits, strict=True))[:4]:
         with torch.no_grad():
             wanted = theirs(input_ids=torch.from_numpy(row.ids.astype(np.int64))[None]).logits[0]
-        np.testing.assert_allclose(scores, wanted.numpy(), atol=1e-4)
+        np.testing.assert_allclose(scores, wanted.numpy(), rtol=1e-4, atol=1e-3)
 
 
 def test_questions_of_long_contexts(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_states_are_averaged_over_tokens(family: str, head: str, tmp_path: Path)
     with torch.no_grad():
         base = model.model.get_encoder() if family == "t5" else model.model.base_model
         wanted = base(input_ids=row).last_hidden_state.mean(dim=1)[0]
-    np.testing.assert_allclose(states[3], wanted.numpy(), atol=1e-4)
+    np.testing.assert_allclose(states[3], wanted.numpy(), rtol=1e-4, atol=1e-3)
 
 
 def test_a_model_in_memory(tmp_path: Path) -> None:
