@@ -42,8 +42,8 @@ def hub_rows(door: HubDoor, kind: Kind, part: Part, split: Split, *, advice: str
         spec = DatasetSpec(door.dataset, door.revision, config, name)
         if not spec.is_local and not _COMMIT.fullmatch(door.revision or ""):
             raise InputError(
-                f"{spec}: no revision of this data set is known that could be pinned. {advice} Or name a commit: "
-                "40 hexadecimal digits."
+                f"{spec}: no revision of this data set is known that could be pinned. {advice} Or name a commit, 40 "
+                "hexadecimal digits, under revision in a task file of your own."
             )
         columns = {value: column.replace("{language}", code) for value, column in door.columns.items()}
         for number, record in enumerate(_records(spec, advice), 1):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -195,15 +194,15 @@ def test_no_hub_door_and_no_revision() -> None:
         find_task("ner-uner"),
         r"not read from the hub \(universalner/universal_ner is a program.* Give a data directory",
     )
-    task = find_task("sib200")
-    assert task.hub is not None
-    unpinned = dataclasses.replace(task, hub=dataclasses.replace(task.hub, revision=None))
-    refused(
-        unpinned, "no revision of this data set is known.* --data DIR or POLYCOMPRESS_DATA. Or name a commit"
+    unpinned = find_task("nli-americas")
+    message = (
+        r"no revision of this data set is known.* Give a data directory that holds nli/americasnli/.* "
+        r"Or name a commit, 40 hexadecimal digits, under revision"
     )
-    refused(pinned(unpinned, COMMIT), "--data DIR")
+    refused(unpinned, message, Part("quy-Latn"))
+    refused(pinned(unpinned, COMMIT), f"americas_nli@{COMMIT}:quy#test.*--data DIR", Part("quy-Latn"))
     with pytest.raises(InputError, match="revision 'main' is no commit: write 40 hexadecimal digits"):
-        pinned(task, "main")
+        pinned(unpinned, "main")
 
 
 def test_the_hub_cannot_be_reached() -> None:
