@@ -112,8 +112,8 @@ def evaluate(
     if suite and out is None:
         raise InputError(f"--suite {suite}: name with --out the directory for its results and tuned models.")
     try:
-        from polycompress.pipelines.evaluate import find_request
         from polycompress.pipelines.evaluate_into import evaluate_into
+        from polycompress.pipelines.evaluate_request import find_request
         from polycompress.pipelines.evaluate_settings import read_settings
         from polycompress.pipelines.evaluate_suite import evaluate_suite
     except ModuleNotFoundError as error:

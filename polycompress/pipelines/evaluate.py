@@ -12,90 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from polycompress.errors import InputError
 from polycompress.evaluation.provenance import machine, versions
-from polycompress.evaluation.published import published_scores
-from polycompress.evaluation.records import Example, Part, Split
+from polycompress.evaluation.records import Example, Part
 from polycompress.evaluation.results import KIND, SCHEMA
 from polycompress.evaluation.scoring import find_metric, keys_hash
-from polycompress.evaluation.task_spec import TaskSpec
-from polycompress.evaluation.tasks import find_task
 from polycompress.pipelines.evaluate_baseline import measure_baseline
 from polycompress.pipelines.evaluate_judges import Judge, Response, open_judge
 from polycompress.pipelines.evaluate_loyalty import loyalty_of, mean_loyalty
-from polycompress.pipelines.evaluate_models import JudgedModel, find_models
-from polycompress.pipelines.evaluate_parts import ALL, Parts, choose_parts, choose_split, read_parts
+from polycompress.pipelines.evaluate_parts import ALL, read_parts
+from polycompress.pipelines.evaluate_published import published_beside
+from polycompress.pipelines.evaluate_request import Request, find_request
 from polycompress.pipelines.evaluate_rows import averages, score_row, summarise_seeds
 from polycompress.pipelines.evaluate_settings import RESAMPLES, EvaluationSettings
 from polycompress.pipelines.gathering import Progress
 
 Examples = Mapping[Part, Sequence[Example]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """A model and what it is to be judged on, found and checked; nothing loaded yet."""
-
-    model: JudgedModel
-    teacher: JudgedModel | None
-    task: TaskSpec
-    split: Split
-    parts: Parts
-    data: Path | None
-    limit: int | None
-    settings: EvaluationSettings
-
-    def identity(self) -> dict[str, Any]:
-        """What decides the scores: another value of any, another result."""
-        return {
-            "model": self.model.fingerprints(),
-            "teacher": None if self.teacher is None else self.teacher.fingerprints(),
-            "task": self.task.id,
-            "split": self.split,
-            "parts": [str(part) for part in (*self.parts.found, *self.parts.missing)],
-            "door": "local" if self.data is not None else "hub",
-            "limit": self.limit,
-            "settings": self.settings.as_dict(),
-        }
-
-
-def find_request(
-    model: str | os.PathLike[str],
-    *,
-    task: str,
-    langs: str | Sequence[str] = ALL,
-    data: str | os.PathLike[str] | None = None,
-    split: str = "test",
-    teacher: str | os.PathLike[str] | None = None,
-    limit: int | None = None,
-    tasks: Path | None = None,
-    settings: EvaluationSettings | None = None,
-) -> Request:
-    """Find the model, the task and what there is of it; see ``evaluate``.
-
-    Raises:
-        InputError: Something is missing or wrong.
-    """
-    spec = find_task(task, tasks)
-    chosen = choose_split(split)
-    where = None if data is None else Path(data)
-    parts = choose_parts(spec, langs, chosen, where)
-    loyal_to = None if teacher is None else find_models(teacher)
-    if loyal_to is not None and len(loyal_to.paths) > 1:
-        raise InputError(
-            f"{loyal_to.spec}: has {len(loyal_to.paths)} seeds, but loyalty is to one model. Give one, such as "
-            f"{loyal_to.paths[0]}."
-        )
-    return Request(
-        model=find_models(model),
-        teacher=loyal_to,
-        task=spec,
-        split=chosen,
-        parts=parts,
-        data=where,
-        limit=limit,
-        settings=settings or EvaluationSettings(),
-    )
 
 
 def evaluate(
@@ -186,7 +117,7 @@ def evaluate_request(
         for part in examples
     ]
     trained = request.model.trained_on
-    published, notes = _published(request)
+    published, notes = published_beside(request)
     found_baseline = None
     if baseline:
         found_baseline = measure_baseline(
@@ -278,33 +209,3 @@ def _responses(
         if progress is not None:
             progress(f"{request.task.id}, {path.parent.name}/{path.name}", len(each), total)
     return judge, found
-
-
-def _published(request: Request) -> tuple[list[dict[str, Any]], list[str]]:
-    """Published scores of the same protocol, and what is to be said where there are none."""
-    task, model = request.task, request.model
-    known = published_scores(task.id)
-    protocol = task.protocol_at(request.data)
-    reason = None
-    if request.data is not None and task.comparable is not True:
-        reason = task.comparable if isinstance(task.comparable, str) else "other examples"
-    elif request.split != "test" or request.limit is not None:
-        reason = "they are of the whole test split"
-    elif task.labels and (model.task != task.id or model.protocol != protocol):
-        reason = f"not known, or not true, of this model: {protocol}"
-    same = [each for each in known if each.protocol == protocol] if reason is None else []
-    if known and not same:
-        reason = reason or f"none is known of this protocol: {protocol}"
-    told = known or (request.data is not None and isinstance(task.comparable, str))
-    notes = [f"not comparable with published scores: {reason}"] if reason and told else []
-    return [
-        {
-            "model": each.model,
-            "protocol": each.protocol,
-            "source": each.source,
-            "scores": {str(part): score for part, score in each.scores.items()},
-            "average": each.average,
-            "average_over": each.average_over,
-        }
-        for each in same
-    ], notes

@@ -11,7 +11,8 @@ from polycompress.errors import InputError
 from polycompress.evaluation.result_table import result_markdown
 from polycompress.evaluation.results import plain, read_result, write_result
 from polycompress.modeldir.atomic import atomic_file, storage_error
-from polycompress.pipelines.evaluate import Request, evaluate_request
+from polycompress.pipelines.evaluate import evaluate_request
+from polycompress.pipelines.evaluate_request import Request
 from polycompress.pipelines.gathering import Progress
 
 logger = logging.getLogger(__name__)

@@ -15,10 +15,10 @@ from polycompress.evaluation.models import EMBEDDING_KINDS
 from polycompress.evaluation.suites import SuiteEntry, find_suite
 from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.evaluation.tasks import find_task
-from polycompress.pipelines.evaluate import find_request
 from polycompress.pipelines.evaluate_into import evaluate_into
 from polycompress.pipelines.evaluate_models import JudgedModel, find_models
 from polycompress.pipelines.evaluate_parts import ALL, choose_parts
+from polycompress.pipelines.evaluate_request import find_request
 from polycompress.pipelines.evaluate_settings import EvaluationSettings
 from polycompress.pipelines.evaluate_tuning import Tuning, plan_tuning, tune
 from polycompress.pipelines.gathering import Progress

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from polycompress.errors import InputError
+from polycompress.evaluation.published import Published
 from polycompress.evaluation.records import Part
 from polycompress.evaluation.results import plain, stored_scores
 from polycompress.evaluation.scoring import METRICS, score
+from polycompress.evaluation.tasks import find_task
+from polycompress.pipelines import evaluate_published
 from polycompress.pipelines.evaluate import evaluate
 from polycompress.pipelines.evaluate_settings import EvaluationSettings, read_settings
 from polycompress.training.errors import ConfigError
@@ -145,9 +148,9 @@ def test_a_seed_that_is_not_finished(kitchen: Kitchen, tmp_path: Path) -> None:
         kitchen.judge(tmp_path / "run", "sib200")
 
 
-def tell(final: Path, seed: int) -> None:
+def tell(final: Path, seed: int, protocol: str = "") -> None:
     """The manifest of a tuned model."""
-    tuned = {"task": "sib200", "train_languages": ["eng-Latn"], "seed": seed}
+    tuned = {"task": "sib200", "train_languages": ["eng-Latn"], "seed": seed, "protocol": protocol}
     (final / "polycompress.json").write_text(json.dumps({"schema": 1, "finetuning": tuned}))
 
 
@@ -253,3 +256,44 @@ def test_size_and_identity_of_the_model(kitchen: Kitchen) -> None:
     assert result["identity"] == kitchen.judge(kitchen.topics, "sib200", langs="deu")["identity"]
     assert result["identity"] != kitchen.judge(kitchen.topics, "sib200", langs="sw")["identity"]
     assert Part("deu-Latn") in stored_scores(plain(result), Path("x"))
+
+
+def test_published_scores_beside_those_of_the_same_protocol(
+    kitchen: Kitchen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocol = find_task("sib200").protocol
+    entries = tuple(
+        Published(
+            task="sib200", model=name, protocol=spoken, source="https://example.org", average=0.5, average_over=2,
+            scores={Part("deu-Latn"): 0.75},
+        )
+        for name, spoken in (("same", protocol), ("other", "trained on the test set"))
+    )  # fmt: skip
+    monkeypatch.setattr(evaluate_published, "published_scores", lambda task: entries)
+    model = tmp_path / "model"
+    shutil.copytree(kitchen.topics, model)
+    unknown = kitchen.judge(model, "sib200")
+    assert unknown["published"] == []
+    assert unknown["notes"][0].startswith(
+        "not comparable with published scores: not known, or not true, of this"
+    )
+    tell(model, 0, protocol)
+    (beside,) = kitchen.judge(model, "sib200")["published"]
+    assert (beside["model"], beside["scores"]) == ("same", {"deu-Latn": 0.75})
+    for options in ({"limit": 2}, {"split": "dev"}):
+        cut = kitchen.judge(model, "sib200", **options)
+        assert cut["published"] == []
+        assert "they are of the whole test split" in cut["notes"][0]
+    tell(model, 0, "trained on something else")
+    assert kitchen.judge(model, "sib200")["published"] == []
+
+
+def test_local_examples_that_are_others(kitchen: Kitchen) -> None:
+    result = kitchen.judge(kitchen.spans, "xquad")
+    assert result["published"] == []
+    assert "published models are trained on SQuAD" in result["notes"][0]
+
+
+def test_without_a_network_it_names_the_data_directory(kitchen: Kitchen) -> None:
+    with pytest.raises(InputError, match="--data DIR"):
+        kitchen.judge(kitchen.tags, "ner-wikiann", data=None, langs="de")

@@ -13,8 +13,8 @@ from polycompress.evaluation.results import read_result
 from polycompress.evaluation.suites import Suite, SuiteEntry
 from polycompress.pipelines import evaluate_suite as suites
 from polycompress.pipelines import evaluate_tuning
-from polycompress.pipelines.evaluate import find_request
 from polycompress.pipelines.evaluate_into import evaluate_into
+from polycompress.pipelines.evaluate_request import find_request
 from polycompress.pipelines.evaluate_settings import EvaluationSettings
 from polycompress.pipelines.evaluate_suite import SuiteResult, evaluate_suite
 from tests.evaluation.tiny_task_models import tiny
