@@ -58,8 +58,8 @@ def finetune(
         float | None,
         typer.Option(
             "--epochs",
-            help="How often the examples are read. [default: 10 of fewer than 1,000 examples, 5 of fewer than 6,000, 3 "
-            "of fewer than 30,000, else 2]",
+            help="How often the examples are read. [default: 10 of fewer than 1,000 examples, 4 of fewer than 6,000, 3 "
+            "of fewer than 15,000, else 2]",
         ),
     ] = None,
     steps: Annotated[

@@ -22,7 +22,7 @@ TRAINED_KINDS: Final[tuple[Kind, ...]] = (
     "token-classification",
     "question-answering",
 )
-_EPOCHS: Final = ((1_000, 10.0), (6_000, 5.0), (30_000, 3.0))
+_EPOCHS: Final = ((1_000, 10.0), (6_000, 4.0), (15_000, 3.0))
 """Epochs for fewer examples than this; ``_EPOCHS_OF_MANY`` for more."""
 _EPOCHS_OF_MANY: Final = 2.0
 _TEXTS: Final = 32

@@ -106,15 +106,15 @@ def hold_back(
     """
     kept, held = [], []
     for part, examples in parts:
-        chosen = [zlib.crc32(_key(example).encode()) % _HELD_BACK == 0 for example in examples]
-        pairs = list(zip(examples, chosen, strict=True))
-        kept.append((part, tuple(example for example, out in pairs if not out)))
-        held.append((part, tuple(example for example, out in pairs if out)))
-        if not kept[-1][1] or not held[-1][1]:
+        if len(examples) < 2:
             raise InputError(
-                f"{part}: {len(examples)} training examples and no development examples, too few to hold some back. "
-                "Raise --limit, or name another language."
+                f"{part}: one training example and no development examples, so none can be held back. Raise --limit, or "
+                "name another language."
             )
+        order = sorted(range(len(examples)), key=lambda place: zlib.crc32(_key(examples[place]).encode()))
+        out = set(order[: max(1, len(examples) // _HELD_BACK)])
+        kept.append((part, tuple(each for place, each in enumerate(examples) if place not in out)))
+        held.append((part, tuple(each for place, each in enumerate(examples) if place in out)))
     return kept, held
 
 
