@@ -16,7 +16,7 @@ from polycompress.evaluation.provenance import machine, versions
 from polycompress.evaluation.records import Example, Part
 from polycompress.evaluation.results import KIND, SCHEMA
 from polycompress.evaluation.scoring import find_metric, keys_hash
-from polycompress.pipelines.evaluate_baseline import measure_baseline
+from polycompress.pipelines.evaluate_baseline import losses_to_baseline, measure_baseline
 from polycompress.pipelines.evaluate_judges import Judge, Response, open_judge
 from polycompress.pipelines.evaluate_loyalty import loyalty_of, mean_loyalty
 from polycompress.pipelines.evaluate_parts import ALL, read_parts
@@ -142,7 +142,7 @@ def evaluate_request(
         "loyalty": judged.loyalty,
         "baseline": found_baseline,
         "published": published,
-        "notes": notes,
+        "notes": [*notes, *losses_to_baseline(found_baseline, rows, trained)],
         "settings": {
             **settings.as_dict(),
             "precision": judged.precision,

@@ -76,6 +76,27 @@ def measure_baseline(
     return {"method": METHODS[task.kind], "scores": scores, "identity": identity}
 
 
+def losses_to_baseline(
+    baseline: Mapping[str, Any] | None, rows: Sequence[Mapping[str, Any]], trained_on: Sequence[str]
+) -> list[str]:
+    """Say where a model is below its bag of words: a fault to be found.
+
+    In languages that it was tuned in the baseline of the language itself counts, elsewhere one that was fitted to the
+    same languages as the model.
+    """
+    if baseline is None:
+        return []
+    own = baseline["scores"].get("in-language", {})
+    carried = next((scores for name, scores in baseline["scores"].items() if name.startswith("from ")), {})
+    below = []
+    for row in rows:
+        part = str(Part(row["language"], row["subset"]))
+        reference = (own if row["language"] in trained_on else carried).get(part)
+        if reference is not None and row["score"] < reference:
+            below.append(part)
+    return [f"below the bag of words, which points to a fault: {', '.join(below)}"] if below else []
+
+
 def _training_parts(task: TaskSpec, data: Path | None) -> list[Part]:
     try:
         return task.languages("train", data)

@@ -16,6 +16,7 @@ from polycompress.evaluation.scoring import METRICS, score
 from polycompress.evaluation.tasks import find_task
 from polycompress.pipelines import evaluate_published
 from polycompress.pipelines.evaluate import evaluate
+from polycompress.pipelines.evaluate_baseline import losses_to_baseline
 from polycompress.pipelines.evaluate_settings import EvaluationSettings, read_settings
 from polycompress.training.errors import ConfigError
 from tests.evaluation.tiny_task_models import tiny
@@ -204,6 +205,21 @@ def test_bag_of_words_beside_the_scores(kitchen: Kitchen) -> None:
     assert list(pairs["scores"]) == ["from eng-Latn", "in-language"]
     assert pairs["scores"]["from eng-Latn"]["eng-Latn"] == pairs["scores"]["in-language"]["eng-Latn"]
     assert kitchen.judge(kitchen.tags, "ner-wikiann", baseline=True)["baseline"] is None
+
+
+def test_losing_to_a_bag_of_words_is_said() -> None:
+    baseline = {
+        "scores": {
+            "from eng-Latn": {"eng-Latn": 0.8, "deu-Latn": 0.4, "swh-Latn": 0.3},
+            "in-language": {"eng-Latn": 0.9, "deu-Latn": 0.9},
+        }
+    }
+    scores = {"eng-Latn": 0.85, "deu-Latn": 0.5, "swh-Latn": 0.2, "fra-Latn": 0.0}
+    rows = [{"language": code, "subset": None, "score": score} for code, score in scores.items()]
+    (note,) = losses_to_baseline(baseline, rows, ["eng-Latn"])
+    assert note.endswith(": eng-Latn, swh-Latn")
+    assert losses_to_baseline(baseline, rows[1:2], ["eng-Latn"]) == []
+    assert losses_to_baseline(None, rows, []) == []
 
 
 def test_retrieval_knows_its_own_sentences(kitchen: Kitchen, tmp_path: Path) -> None:
