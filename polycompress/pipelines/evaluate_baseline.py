@@ -87,7 +87,9 @@ def losses_to_baseline(
     if baseline is None:
         return []
     own = baseline["scores"].get("in-language", {})
-    carried = next((scores for name, scores in baseline["scores"].items() if name.startswith("from ")), {})
+    carried: Mapping[str, float] = next(
+        (scores for name, scores in baseline["scores"].items() if name.startswith("from ")), {}
+    )
     below = []
     for row in rows:
         part = str(Part(row["language"], row["subset"]))
