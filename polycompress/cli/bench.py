@@ -32,7 +32,7 @@ def bench(
         typer.Option(
             "--precision",
             metavar="NAME,...",
-            help="`fp32`, `bf16`. [default: both where the device has them]",
+            help="`fp32`, `bf16`: what weights are converted to. [default: both where the device has them]",
         ),
     ] = "",
     rounds: Annotated[
@@ -41,7 +41,7 @@ def bench(
     threads: Annotated[
         int | None, typer.Option("--threads", help="Of the processor. [default: as torch chooses]")
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="`auto` or `cpu`.")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="`auto`, `cpu` or `cuda`.")] = "auto",
     body: Annotated[bool, typer.Option("--body", help="Leave heads out.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Also keep everything as JSON.")

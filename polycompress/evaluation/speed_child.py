@@ -40,10 +40,11 @@ def work(request: Mapping[str, Any], lines: IO[str]) -> None:
     import transformers
     from tokenizers import Tokenizer
 
-    from polycompress.evaluation.speed_models import find_device, load_timed_model
+    from polycompress.evaluation.precision import choose_device
+    from polycompress.evaluation.speed_models import load_timed_model
 
     torch.set_num_threads(request["threads"])
-    device = find_device(request["device"])
+    device = choose_device(request["device"])
     getattr(transformers, "PreTrainedModel")  # noqa: B009  imported on first use
     torch.ones(8, 8, device=device) @ torch.ones(8, 8, device=device)  # starts what multiplies matrices
     say(lines, {"stage": "libraries", "seconds": time.perf_counter() - begun})

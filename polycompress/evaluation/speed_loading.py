@@ -76,7 +76,7 @@ def measure_loading(
     Args:
         path: Its directory.
         precision: Of its weights.
-        device: ``auto`` or ``cpu``.
+        device: ``auto``, ``cpu`` or ``cuda``.
         threads: That torch may use.
         batch: Texts of the batch that it is run on.
         length: Their tokens.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -12,10 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+import transformers
 from torch import Tensor, nn
 
-from polycompress.errors import InputError, MissingExtraError, PolycompressError
-from polycompress.evaluation.speed import Precision
+from polycompress.errors import InputError, PolycompressError
+from polycompress.evaluation.model_settings import position_limit
+from polycompress.evaluation.precision import Precision, cpu_multiplies_bf16
+from polycompress.evaluation.quiet import quiet_transformers
 from polycompress.modeldir.paths import read_json
 
 DTYPES: Final[Mapping[Precision, torch.dtype]] = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -119,16 +121,11 @@ def load_timed_model(
 
     Raises:
         InputError: transformers cannot load it.
-        MissingExtraError: transformers is not installed.
     """
-    try:
-        import transformers
-    except ImportError as error:
-        raise MissingExtraError("polycompress bench", "train") from error
     config = read_json(path, "config.json")
     assert config is not None
-    loader = transformers.AutoModel if body else _loader(transformers, config)
-    with _quiet(transformers):
+    loader = transformers.AutoModel if body else _loader(config)
+    with quiet_transformers():
         try:
             model, info = loader.from_pretrained(
                 path, local_files_only=True, use_safetensors=True, trust_remote_code=False,
@@ -163,16 +160,11 @@ def count_parameters(model: Any, fresh: frozenset[str] = frozenset()) -> Paramet
 
 
 def longest_input(model: Any) -> int | None:
-    """Tokens that a model has positions for; None where nothing says so."""
-    limit = getattr(model.config, "max_position_embeddings", None)
-    if limit is None and model.config.model_type.startswith("gpt"):
-        limit = getattr(model.config, "n_positions", None)
-    if not isinstance(limit, int) or limit < 1:
-        return None
-    # RoBERTa's family counts positions from the padding id on.
-    embeddings = getattr(getattr(model, "base_model", model), "embeddings", None)
-    padding = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
-    return limit - (0 if padding is None else padding + 1)
+    """Tokens that a model has positions for; None where nothing says so, or positions are relative as T5's."""
+    has_table = getattr(model.config, "max_position_embeddings", None) or model.config.model_type.startswith(
+        "gpt"
+    )
+    return position_limit(model) if has_table else None
 
 
 def random_ids(model: Any, batch: int, length: int, seed: int) -> Tensor:
@@ -200,45 +192,15 @@ def has_bf16(device: torch.device) -> bool:
     """Whether a device computes in bf16 itself, instead of going through fp32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu":
-        return False
-    from torch.backends import mkldnn
-
-    return bool(mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return device.type == "cpu" and cpu_multiplies_bf16()
 
 
-def find_device(name: str) -> torch.device:
-    """``auto``: the GPU where there is one; ``cpu``.
-
-    Raises:
-        InputError: It is another word.
-    """
-    if name not in ("auto", "cpu"):
-        raise InputError(f"device is {name!r}; 'auto' and 'cpu' are known.")
-    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else "cpu")
-
-
-def _loader(transformers: Any, config: Mapping[str, Any]) -> Any:
+def _loader(config: Mapping[str, Any]) -> Any:
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names else None
     kind = getattr(transformers, name, None) if isinstance(name, str) else None
     is_model = isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)
     return kind if is_model else transformers.AutoModel
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    level = transformers.logging.get_verbosity()
-    bars = importlib.import_module("transformers.utils.logging")
-    shown = bars.is_progress_bar_enabled()
-    transformers.logging.set_verbosity_error()
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(level)
-        if shown:
-            bars.enable_progress_bar()
 
 
 @contextmanager

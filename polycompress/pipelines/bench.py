@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from polycompress.errors import InputError
+from polycompress.evaluation.precision import choose_device
 from polycompress.evaluation.provenance import machine, versions
 from polycompress.evaluation.speed import (
     LOAD_TURNS,
@@ -27,9 +28,9 @@ from polycompress.evaluation.speed import (
     turns_of,
 )
 from polycompress.evaluation.speed_loading import Loading, measure_loading
-from polycompress.evaluation.speed_models import TimedModel, find_device, has_bf16, load_timed_model
+from polycompress.evaluation.speed_models import TimedModel, has_bf16, load_timed_model
 from polycompress.evaluation.speed_table import BENCH_KIND, BENCH_SCHEMA
-from polycompress.pipelines.bench_models import BenchModel, find_models
+from polycompress.pipelines.bench_models import BenchModel, find_bench_models
 
 if TYPE_CHECKING:
     from polycompress.pipelines.gathering import Progress
@@ -92,7 +93,7 @@ def bench(
         precisions: ``fp32``, ``bf16``, to which the weights are converted; None: the first, and the second where the
             device has it.
         rounds: Turns of each size; ten times as many at batch 1.
-        device: ``auto`` or ``cpu``.
+        device: ``auto``, ``cpu`` or ``cuda``.
         body: Leave heads out.
         seed: Of the tokens.
         progress: Called as work goes on.
@@ -105,12 +106,12 @@ def bench(
         InputError: A model cannot be found, loaded, or run at one of the sizes, or a setting is out of range.
     """
     begun = time.perf_counter()
-    place = find_device(device)
+    place = choose_device(device)
     settings = SpeedSettings(
         batches=tuple(batches), lengths=tuple(lengths), precisions=_precisions(precisions, place), rounds=rounds,
         body=body, seed=seed,
     )  # fmt: skip
-    found = find_models(models)
+    found = find_bench_models(models)
     tell = progress or (lambda label, amount, total: None)
     loadings = _load_in_turns(found, settings, device, tell)
     timings: list[list[Timing]] = [[] for _ in found]

@@ -6,15 +6,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from polycompress.errors import InputError
 from polycompress.modeldir.checkpoint import open_checkpoint
-from polycompress.modeldir.directory import file_sha256, read_json, resolve_model
-from polycompress.training.run_files import FINAL
+from polycompress.modeldir.directory import file_sha256, read_json
+from polycompress.modeldir.manifest import MANIFEST_FILE
+from polycompress.pipelines.evaluate_models import find_models
+from polycompress.pipelines.loading import architectures
 
-_MANIFEST = "polycompress.json"
-_TOKENIZER = "tokenizer.json"
+_TOKENIZER: Final = "tokenizer.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,8 +49,8 @@ class BenchModel:
         }
 
 
-def find_models(models: Sequence[str | os.PathLike[str]]) -> tuple[BenchModel, ...]:
-    """Find all models before any of them is measured.
+def find_bench_models(models: Sequence[str | os.PathLike[str]]) -> tuple[BenchModel, ...]:
+    """Find all models before any of them is measured; of a run with several seeds the first stands for all.
 
     Raises:
         InputError: There is none, or one cannot be found or read.
@@ -58,41 +59,27 @@ def find_models(models: Sequence[str | os.PathLike[str]]) -> tuple[BenchModel, .
         raise InputError("There is no model to measure: give one MODEL or several.")
     found: list[BenchModel] = []
     for spec in models:
-        source = resolve_model(spec)
-        path = model_of_run(source.path)
-        taken = {each.name for each in found}
-        found.append(_look_at(path, os.fspath(spec), _unlike(source.name, os.fspath(spec), taken)))
+        model = find_models(spec)
+        name = _unlike(model.name, model.spec, {each.name for each in found})
+        found.append(_look_at(model.paths[0], model.spec, name))
     return tuple(found)
-
-
-def model_of_run(path: Path) -> Path:
-    """The model that a run's directory holds, of several seeds the first; any other directory is its own.
-
-    Args:
-        path: A model directory, or what ``finetune`` or ``mlm`` wrote.
-    """
-    config = read_json(path, "config.json", required=False)
-    if config is not None and "model_type" in config:
-        return path
-    inside = [path / FINAL, *(seed / FINAL for seed in sorted(path.glob("seed-*")))]
-    return next((each for each in inside if each.is_dir()), path)
 
 
 def _look_at(path: Path, spec: str, name: str) -> BenchModel:
     config = read_json(path, "config.json")
     assert config is not None
     checkpoint = open_checkpoint(path)
-    names = config.get("architectures")
+    names = architectures(config)
     tokenizer = path / _TOKENIZER
     return BenchModel(
         name=name,
         spec=spec,
         path=path,
-        architecture=str(names[0]) if isinstance(names, list) and names else str(config.get("model_type")),
+        architecture=names[0] if names else str(config.get("model_type")),
         weights_bytes=sum((path / file).stat().st_size for file in checkpoint.files),
         tokenizer_bytes=tokenizer.stat().st_size if tokenizer.is_file() else None,
         all_bytes=_directory_bytes(path),
-        manifest_sha256=file_sha256(path, _MANIFEST) if (path / _MANIFEST).is_file() else None,
+        manifest_sha256=file_sha256(path, MANIFEST_FILE) if (path / MANIFEST_FILE).is_file() else None,
     )
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from polycompress.errors import InputError
 from polycompress.evaluation.speed_loading import Loading
 from polycompress.evaluation.speed_memory import Memory
 from polycompress.pipelines import bench as bench_module
+from tests.command_line import environment
 from tests.tiny_models import make_tiny
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -96,7 +100,28 @@ def test_threads() -> None:
 
 
 def test_wrong_words(models: Path) -> None:
-    with pytest.raises(InputError, match="device is 'tpu'"):
+    with pytest.raises(InputError, match="device is 'tpu': give auto, cpu or cuda"):
         app([str(models / "small"), "--device", "tpu"], standalone_mode=False)
     with pytest.raises(InputError, match="precision is 'int8'; known are fp32 and bf16"):
         app([str(models / "small"), "--precision", "int8"], standalone_mode=False)
+
+
+def test_without_torch_it_says_what_to_install(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
+    program = (
+        "import sys, typer; from polycompress.cli.bench import bench; app = typer.Typer(); app.command()(bench)\n"
+        "from polycompress.errors import PolycompressError\n"
+        "try: app(sys.argv[1:], standalone_mode=False)\n"
+        "except PolycompressError as error: print(error)"
+    )
+    settings = environment()
+    settings["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{settings['PYTHONPATH']}"
+    helped, refused = (
+        subprocess.run(
+            [sys.executable, "-c", program, each], capture_output=True, text=True, env=settings
+        ).stdout
+        for each in ("--help", str(models / "small"))
+    )
+    assert "--rounds" in helped
+    assert "polycompress bench needs packages that are not installed" in refused
+    assert "pip install 'polycompress[train]'" in refused

@@ -39,6 +39,7 @@ def test_a_fresh_process_tells_times_and_memory(tiny: Path) -> None:
         assert plain["memory"]["model_mib"] == memory.model_mib == memory.peak_mib - memory.libraries_mib
 
 
+@pytest.mark.slow
 @needs_accounts
 def test_a_larger_model_takes_as_much_more_memory(tiny: Path, tmp_path: Path) -> None:
     large = make_tiny("xlm-roberta", "sequence", tmp_path / "large", padding_rows=1_000_000)

@@ -11,7 +11,6 @@ import torch
 from polycompress.errors import InputError
 from polycompress.evaluation.speed_models import (
     count_parameters,
-    find_device,
     has_bf16,
     load_timed_model,
     longest_input,
@@ -157,10 +156,3 @@ def test_what_cannot_be_loaded_or_run(tmp_path: Path) -> None:
     model.module.embeddings.word_embeddings = torch.nn.Embedding(1, 16)
     with pytest.raises(InputError, match="batch 1, length 4: the model cannot be run: index out of range"):
         run()
-
-
-def test_devices() -> None:
-    assert find_device("cpu") == CPU
-    assert find_device("auto").type in ("cpu", "cuda")
-    with pytest.raises(InputError, match="device is 'tpu'; 'auto' and 'cpu' are known"):
-        find_device("tpu")

@@ -10,7 +10,7 @@ from polycompress.evaluation.speed_loading import Loading
 from polycompress.evaluation.speed_memory import Memory, can_measure
 from polycompress.pipelines import bench as bench_module
 from polycompress.pipelines.bench import bench
-from polycompress.pipelines.bench_models import find_models, model_of_run
+from polycompress.pipelines.bench_models import find_bench_models
 from tests.tiny_models import make_tiny
 
 
@@ -130,7 +130,7 @@ def test_a_model_that_is_not_there_is_found_out_first(models: Path, tmp_path: Pa
         bench([], device="cpu")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"config\.json: no such file"):
-        find_models([tmp_path / "empty"])
+        find_bench_models([tmp_path / "empty"])
 
 
 def test_runs_stand_for_their_models(models: Path, tmp_path: Path) -> None:
@@ -138,14 +138,15 @@ def test_runs_stand_for_their_models(models: Path, tmp_path: Path) -> None:
     run.mkdir()
     (run / "config.json").write_text('{"settings": {}}')
     (run / "final").symlink_to(models / "small")
-    assert model_of_run(run) == run / "final"
     seeds = tmp_path / "seeds"
     for seed in (1, 0):
         (seeds / f"seed-{seed}").mkdir(parents=True)
         (seeds / f"seed-{seed}" / "final").symlink_to(models / "small")
-    assert model_of_run(seeds) == seeds / "seed-0" / "final"
-    assert model_of_run(models / "small") == models / "small"
-    assert [each.name for each in find_models([run, seeds, run, run])] == [
+    assert [each.path for each in find_bench_models([run, seeds])] == [
+        run / "final",
+        seeds / "seed-0" / "final",
+    ]
+    assert [each.name for each in find_bench_models([run, seeds, run, run])] == [
         "run",
         "seeds",
         str(run),
@@ -154,9 +155,9 @@ def test_runs_stand_for_their_models(models: Path, tmp_path: Path) -> None:
 
 
 def test_hidden_files_do_not_count(models: Path) -> None:
-    before = find_models([models / "decoder"])[0].all_bytes
+    before = find_bench_models([models / "decoder"])[0].all_bytes
     (models / "decoder" / ".cache").mkdir()
     (models / "decoder" / ".cache" / "x").write_bytes(b"x" * 1000)
     (models / "decoder" / "notes").mkdir()
     (models / "decoder" / "notes" / "x").write_bytes(b"x" * 10)
-    assert find_models([models / "decoder"])[0].all_bytes == before + 10
+    assert find_bench_models([models / "decoder"])[0].all_bytes == before + 10
