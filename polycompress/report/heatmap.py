@@ -45,6 +45,8 @@ class Column:
     """As many as there are rows."""
     mean: str
     """Over languages, with their number in parentheses."""
+    families: Mapping[str, str]
+    """The same of each family of which there is a score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +158,18 @@ def _task(
                 label,
                 name,
                 tuple(_cell(part, name, values, hints, missing, low, high) for part in parts),
-                "{:.3f} ({})".format(*mean_over_languages(values)) if values else "",
+                _mean(values),
+                {family: _mean(values, family) for family in dict.fromkeys(map(_family, values))},
             )
             for label, name, values, hints, missing in columns
         ),
     )
+
+
+def _mean(values: Mapping[Part, float], family: str | None = None) -> str:
+    """Of all, or of one family."""
+    inside = {part: value for part, value in values.items() if family is None or _family(part) == family}
+    return "{:.3f} ({})".format(*mean_over_languages(inside)) if inside else ""
 
 
 def _cell(

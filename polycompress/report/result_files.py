@@ -157,6 +157,12 @@ def _add(judged: dict[tuple[str, Model], Judged], found: Mapping[str, Any], path
     limit = found["settings"].get("limit")
     if number(limit) is not None:
         one.notes[f"{task}: at most {limit} examples of each part were used"] = None
+    over = found.get("over_seeds")
+    collapsed = number(over.get("collapsed"), 0, 1) if isinstance(over, Mapping) else None
+    if collapsed:
+        one.notes[f"{task}: {collapsed:.0%} of the {len(found['seeds'])} seeds of {model.name} collapsed"] = (
+            None
+        )
     for note in _list(found.get("notes")):
         one.notes[f"{task}: {note}"] = None
 

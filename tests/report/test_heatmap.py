@@ -38,6 +38,9 @@ def test_gaps_are_gaps_and_no_mean_counts_them(tmp_path: Path) -> None:
         ["0.700", "0.900", "0.800"], ["·", "0.500", "·"],
     ]  # fmt: skip
     assert [column.mean for column in task.columns] == ["0.800 (3)", "0.500 (1)"]
+    assert [column.families for column in task.columns] == [
+        {"Indo-European": "0.850 (2)", "Atlantic-Congo": "0.700 (1)"}, {"Indo-European": "0.500 (1)"},
+    ]  # fmt: skip
     gap, other = task.columns[1].cells[0], task.columns[1].cells[2]
     assert gap.paper == other.paper == ""
     assert "asked for, but the task has no such part" in gap.hint

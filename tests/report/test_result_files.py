@@ -78,6 +78,8 @@ def test_what_others_got(tmp_path: Path) -> None:
         "published": [{"model": "XLM-R", "scores": {"deu-Latn": 0.74}, "source": "its paper"}, 3],
         "baseline": {"scores": {"from English": {"deu-Latn": 0.4, "x": "no number"}, "b": 3}},
         "notes": ["one"],
+        "seeds": [0, 1, 2],
+        "over_seeds": {"collapsed": 1 / 3},
     }
     write(tmp_path / "1.json", make_result("xnli", "a", {"deu-Latn": 0.6}, **more))
     (one,) = read_results(tmp_path).judged
@@ -85,7 +87,7 @@ def test_what_others_got(tmp_path: Path) -> None:
         "XLM-R, published (its paper)": {"deu-Latn": 0.74}, "bag of words, from English": {"deu-Latn": 0.4},
         "bag of words, b": {},
     }  # fmt: skip
-    assert list(one.notes) == ["xnli: one"]
+    assert list(one.notes) == ["xnli: 33% of the 3 seeds of a collapsed", "xnli: one"]
 
 
 def test_nothing_to_show(tmp_path: Path) -> None:
