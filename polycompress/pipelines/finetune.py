@@ -22,7 +22,7 @@ from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.finetune_config import FinetuneConfig, TrainingPlan, plan_training
 from polycompress.pipelines.finetune_data import check_trainable, read_task_data
 from polycompress.pipelines.finetune_inputs import FinetuneInputs, encode_inputs, identity_of
-from polycompress.pipelines.finetune_run import load_headed, run_finetune
+from polycompress.pipelines.finetune_run import check_model, load_headed, run_finetune
 from polycompress.pipelines.finetune_summary import SUMMARY, summarise, write_summary
 from polycompress.pipelines.loading import asked_languages
 from polycompress.pipelines.source_model import SourceModel, find_source_model
@@ -186,6 +186,7 @@ def _train(
         where=str(source.path),
     )
     inputs = encode_inputs(source, task, languages, found, ready, config, data=data, limit=limit)
+    check_model(inputs, first, config)
     plan = plan_training(config, task.kind, inputs.lengths)
     _log_plan(inputs, plan)
     for seed, run in runs.items():

@@ -108,8 +108,8 @@ def hold_back(
     for part, examples in parts:
         if len(examples) < 2:
             raise InputError(
-                f"{part}: one training example and no development examples, so none can be held back. Raise --limit, or "
-                "name another language."
+                f"{part}: one training example and no development examples, so none can be held back. Raise --limit, "
+                "or name another language."
             )
         order = sorted(range(len(examples)), key=lambda place: zlib.crc32(_key(examples[place]).encode()))
         out = set(order[: max(1, len(examples) // _HELD_BACK)])

@@ -36,6 +36,7 @@ from polycompress.training.parameter_groups import (
     Freeze,
     ParameterGroups,
     at_rates,
+    check_freeze,
     freeze_,
     name_groups,
 )
@@ -77,6 +78,18 @@ def load_headed(model: SourceModel, task: TaskSpec, seed: int) -> HeadedModel:
     """
     with _seeded(seed):
         return load_with_head(model.path, model.config, HEADS[task.kind], task.labels, task.id)
+
+
+def check_model(inputs: FinetuneInputs, loaded: HeadedModel, config: FinetuneConfig) -> None:
+    """Refuse what the model cannot follow, before anything is written.
+
+    Raises:
+        InputError: It has fewer layers than are to be frozen, or its table lacks rows for the tokenizer's ids.
+    """
+    check_freeze(name_groups(loaded.model), Freeze.parse(config.freeze))
+    rows = int(loaded.model.get_input_embeddings().num_embeddings)
+    for part in (*inputs.train, *inputs.dev):
+        Items([(part.part.language, part.items)]).check_table(rows)
 
 
 def run_finetune(
@@ -182,7 +195,6 @@ def _make(
     devices: Devices,
 ) -> Tuned:
     model = loaded.model
-    items.check_table(int(model.get_input_embeddings().num_embeddings))
     groups = name_groups(model)
     freeze = Freeze.parse(config.freeze)
     frozen = freeze_(model, groups, freeze)

@@ -95,6 +95,18 @@ class Freeze:
         return cls(True, int(match[1] or 0))
 
 
+def check_freeze(groups: ParameterGroups, freeze: Freeze) -> None:
+    """Refuse to freeze what is not there.
+
+    Raises:
+        InputError: The model has fewer layers.
+    """
+    if freeze.layers > groups.layers:
+        raise InputError(
+            f"freeze names {freeze.layers} layers, but the model has {groups.layers}: give at most as many"
+        )
+
+
 def freeze_(model: Any, groups: ParameterGroups, freeze: Freeze) -> tuple[str, ...]:
     """Take parameters out of training, in place.
 
@@ -104,10 +116,7 @@ def freeze_(model: Any, groups: ParameterGroups, freeze: Freeze) -> tuple[str, .
     Raises:
         InputError: The model has fewer layers.
     """
-    if freeze.layers > groups.layers:
-        raise InputError(
-            f"freeze names {freeze.layers} layers, but the model has {groups.layers}: give at most as many"
-        )
+    check_freeze(groups, freeze)
     chosen = (EMBEDDINGS, *(f"layer-{number}" for number in range(freeze.layers)))
     names = [name for group in chosen for name in groups.groups[group]] if freeze.embeddings else []
     parameters = dict(model.named_parameters())
