@@ -1,0 +1,117 @@
+"""What trimming costs on tasks: SIB-200 and WikiANN in German, Turkish and Chinese, by the size of the vocabulary.
+
+    python eval/runs/trimming_curve.py RUNS --out eval/results/ [--model demo]
+
+The vocabulary serves English and the target language, from the built-in word frequencies. Models are tuned in English.
+Trimmed after tuning: no more training, 5 to 60 thousand tokens. Trimmed before: 10 and 40 thousand, one seed, to see
+what tuning a small table changes. Tuned models of ``cross_lingual.py`` in RUNS are taken as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from eval.speed.harness import data_directory, machine, versions
+from polycompress import trim
+from polycompress.errors import InputError
+from polycompress.pipelines.evaluate import evaluate
+from polycompress.pipelines.finetune import finetune
+
+TASKS = ("sib200", "ner-wikiann")
+TARGETS = ("de", "tr", "zh")
+AFTER = (5_000, 10_000, 20_000, 40_000, 60_000)
+BEFORE = (10_000, 40_000)
+SEED = 0
+
+
+def scores(model: Path, task: str, target: str, data: Path) -> dict[str, dict[str, float]]:
+    """Score and interval in English and in the target language."""
+    found = evaluate(model, task=task, langs=f"en,{target}", data=data)
+    return {
+        row["language"]: {name: row[name] for name in ("score", "low", "high", "examples")}
+        for row in found["scores"]
+    }
+
+
+def trimmed(model: Path | str, target: str, size: int, out: Path) -> dict[str, Any]:
+    """Trim to English and a language; ``refused`` where so few tokens do not hold what must stay."""
+    try:
+        found = trim(model, langs=f"en,{target}", size=size, out=out, overwrite=True)
+    except InputError as error:
+        return {"refused": str(error)}
+    sizes = found.plan.sizes["after"]
+    return {"tokens": sizes["vocab"], "parameters": sizes["parameters"], "bytes": sizes["bytes"]}
+
+
+def main() -> None:
+    """Tune where needed, trim, judge, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path, help="directory of the runs")
+    parser.add_argument("--out", type=Path, help="directory that keeps the result")
+    parser.add_argument("--model", default="demo")
+    parser.add_argument(
+        "--data", type=Path, help="data directory; else POLYCOMPRESS_DATA, else ../shared/data"
+    )
+    asked = parser.parse_args()
+    data, runs = data_directory(asked.data), asked.runs
+    begun, load = time.perf_counter(), os.getloadavg()[0]
+    curve: dict[str, Any] = {}
+    for task in TASKS:
+        tuned = runs / f"{task}-tuned"
+        if not (tuned / "final").is_dir():
+            finetune(asked.model, task=task, train_langs="en", out=tuned, data=data, settings={"seed": SEED})
+        for target in TARGETS:
+            points: list[dict[str, Any]] = [
+                {"when": "never", "asked": None, "scores": scores(tuned / "final", task, target, data)}
+            ]
+            for size in AFTER:
+                place = runs / "trimmed"
+                made = trimmed(tuned / "final", target, size, place)
+                judged = {} if "refused" in made else scores(place, task, target, data)
+                points.append({"when": "after tuning", "asked": size, **made, "scores": judged})
+            for size in BEFORE:
+                place = runs / f"{target}-{size}"
+                made = trimmed(asked.model, target, size, place)
+                judged = {}
+                if "refused" not in made:
+                    run = runs / f"{task}-{target}-{size}"
+                    if not (run / "final").is_dir():
+                        shutil.rmtree(run, ignore_errors=True)
+                        finetune(
+                            place, task=task, train_langs="en", out=run, data=data, settings={"seed": SEED}
+                        )
+                    judged = scores(run / "final", task, target, data)
+                points.append({"when": "before tuning", "asked": size, **made, "scores": judged})
+            curve[f"{task}, {target}"] = points
+    result = {
+        "name": "trimming-curve",
+        "model": "multilingual-e5-small, dequantised from 4 bits",
+        "curve": curve,
+        "seed": SEED,
+        "seconds": round(time.perf_counter() - begun, 1),
+        "load_average_at_start": load,
+        "machine": machine(),
+        "versions": versions(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    text = json.dumps(result, indent=1, ensure_ascii=False)
+    if asked.out is not None:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        (asked.out / "trimming-curve.json").write_text(text + "\n", encoding="utf-8")
+    sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
