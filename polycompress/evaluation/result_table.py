@@ -62,7 +62,7 @@ def average_grid(result: Mapping[str, Any]) -> Grid:
         groups = averages.get(key)
         for name, value in sorted((groups if isinstance(groups, Mapping) else {}).items()):
             rows.append(_average(f"{title}: {name}", value))
-    return Grid(("average over", str(result["metric"]), "languages", "missing"), tuple(rows))
+    return Grid(("average over", "score", "languages", "missing"), tuple(rows))
 
 
 def suite_grid(results: Sequence[Mapping[str, Any]]) -> Grid:
@@ -73,7 +73,7 @@ def suite_grid(results: Sequence[Mapping[str, Any]]) -> Grid:
         away = _average("", result["averages"].get("zero-shot"))
         tuned = bool(result["model"].get("trained_on"))
         rows.append((str(result["task"]), str(result["metric"]), *whole[1:], away[1] if tuned else GAP))
-    return Grid(("task", "metric", "all languages", "languages", "missing", "not trained on"), tuple(rows))
+    return Grid(("task", "metric", "mean", "languages", "missing", "zero-shot"), tuple(rows))
 
 
 def result_markdown(result: Mapping[str, Any]) -> str:
@@ -143,7 +143,7 @@ def _columns(result: Mapping[str, Any], *, details: bool) -> list[tuple[str, Cal
     """Titles, and what writes a row's cell."""
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("examples", lambda row: f"{row['examples']:,}"),
-        (str(result["metric"]), lambda row: _figure(row["score"])),
+        ("score", lambda row: _figure(row["score"])),
         ("95 % interval", lambda row: f"{_figure(row['low'])}-{_figure(row['high'])}"),
     ]
     if len(result["seeds"]) > 1:

@@ -197,7 +197,7 @@ def test_the_table_shows_gaps_and_what_stands_beside() -> None:
     found["model"]["trained_on"] = ["eng-Latn"]
     grid = score_grid(found)
     assert grid.head == (
-        "language", "examples", "accuracy", "95 % interval", "spread over seeds", "XLM-R, published",
+        "language", "examples", "score", "95 % interval", "spread over seeds", "XLM-R, published",
         "bag of words, in-language", "label loyalty", "CKA with the teacher",
     )  # fmt: skip
     assert grid.rows == (
