@@ -21,15 +21,17 @@ from polycompress.languages import Language
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.finetune_config import FinetuneConfig, TrainingPlan, plan_training
 from polycompress.pipelines.finetune_data import check_trainable, read_task_data
+from polycompress.pipelines.finetune_folders import check_folders, run_folders
 from polycompress.pipelines.finetune_inputs import FinetuneInputs, encode_inputs, identity_of
-from polycompress.pipelines.finetune_run import check_model, load_headed, run_finetune
+from polycompress.pipelines.finetune_parts import check_model, hidden_size, load_headed
+from polycompress.pipelines.finetune_run import run_finetune
 from polycompress.pipelines.finetune_summary import SUMMARY, summarise, write_summary
 from polycompress.pipelines.loading import asked_languages
 from polycompress.pipelines.source_model import SourceModel, find_source_model
 from polycompress.training.config import read_config
 from polycompress.training.errors import ConfigError
 from polycompress.training.metrics import Record
-from polycompress.training.run_files import FINAL, check_run
+from polycompress.training.run_files import FINAL
 from polycompress.training.task_model import HeadedModel
 
 logger = logging.getLogger(__name__)
@@ -108,8 +110,8 @@ def finetune(
         raise InputError(f"class_weights is True, but task {spec.id} ({spec.kind}) has no classes to weigh.")
     languages = asked_languages(train_langs)
     where = Path(out)
-    runs = _runs(where, config.seed, seeds)
-    _check_out(where, runs, resume=resume)
+    runs = run_folders(where, config.seed, seeds)
+    check_folders(where, runs, resume=resume)
     source = find_source_model(model, where)
     left = {seed: run for seed, run in runs.items() if not (run / FINAL).is_dir()}
     if left:
@@ -187,7 +189,13 @@ def _train(
     )
     inputs = encode_inputs(source, task, languages, found, ready, config, data=data, limit=limit)
     check_model(inputs, first, config)
-    plan = plan_training(config, task.kind, inputs.lengths)
+    plan = plan_training(
+        config,
+        task.kind,
+        inputs.lengths,
+        examples=inputs.examples,
+        width=hidden_size(first.model),
+    )
     _log_plan(inputs, plan)
     for seed, run in runs.items():
         if len(runs) > 1 and tell is not None:
@@ -212,7 +220,7 @@ def _log_plan(inputs: FinetuneInputs, plan: TrainingPlan) -> None:
     logger.info(
         "%s: %d training examples, %d steps of up to %d tokens (%.3g epochs), judged every %d on %d examples, %s",
         inputs.task.id,
-        sum(len(part.examples) for part in inputs.train),
+        inputs.examples,
         plan.steps,
         plan.batching.token_budget,
         plan.epochs,
@@ -233,35 +241,6 @@ def _record(
         "task": task.id,
         "languages": [{"code": language.code, "name": language.name} for language in languages],
     }
-
-
-def _runs(out: Path, first: int, seeds: int) -> dict[int, Path]:
-    if seeds == 1:
-        return {first: out}
-    return {seed: out / f"seed-{seed}" for seed in range(first, first + seeds)}
-
-
-def _check_out(out: Path, runs: Mapping[int, Path], *, resume: bool) -> None:
-    """Refuse a directory that the runs must not be started or taken up in."""
-    if len(runs) == 1:
-        check_run(out, resume=resume)
-        return
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file. Give a directory for the runs.")
-    names = (
-        {entry.name for entry in out.iterdir() if not entry.name.startswith(".")} if out.exists() else set()
-    )
-    if names and not resume:
-        raise InputError(
-            f"{out}: already exists. Go on with the runs in it with --resume, or choose another directory."
-        )
-    if strange := sorted(name for name in names if name != SUMMARY and not name.startswith("seed-")):
-        raise InputError(
-            f"{out}: holds {strange[0]}, so it is no run of several seeds that could be resumed. Choose another "
-            "directory."
-        )
-    for run in runs.values():
-        check_run(run, resume=resume)
 
 
 def _check_extras() -> None:

@@ -28,6 +28,9 @@ _EPOCHS_OF_MANY: Final = 2.0
 _TEXTS: Final = 32
 _TEXTS_OF_QUESTIONS: Final = 16
 _HEAD_FACTOR: Final = 5.0
+_RATE: Final = 1e-4
+_WIDTH: Final = 384
+_LARGEST_RATE: Final = 3e-4
 _LARGEST_WINDOW: Final = 64
 _LOOKS_AT_LEAST: Final = 8
 """Evaluations in a run, where that means no more often than every so many steps."""
@@ -42,8 +45,8 @@ class FinetuneConfig:
     """How often the training examples are read; None: by their number, unless ``steps`` says."""
     steps: int | None = None
     """Of the optimiser."""
-    learning_rate: float = 1e-4
-    """At its peak. Suits encoders of 384 units; larger ones want 2e-5 to 5e-5."""
+    learning_rate: float | None = None
+    """At its peak; None: 1e-4 for an encoder of 384 units, in inverse proportion to that for others."""
     head_learning_rate: float | None = None
     """Of what is not in the encoder; None: five times the other, since a new head begins at random."""
     warmup_share: float = 0.1
@@ -125,6 +128,8 @@ class TrainingPlan:
     batching: Batching
     evaluate_every: int
     warmup_steps: int
+    learning_rate: float
+    """At its peak."""
     head_factor: float
     """Learning rate of the head, in that of the rest."""
 
@@ -134,13 +139,17 @@ class TrainingPlan:
         return self.steps / self.steps_per_epoch
 
 
-def plan_training(config: FinetuneConfig, kind: Kind, lengths: Sequence[int]) -> TrainingPlan:
-    """Decide what the settings leave open, by the examples alone.
+def plan_training(
+    config: FinetuneConfig, kind: Kind, lengths: Sequence[int], *, examples: int, width: int
+) -> TrainingPlan:
+    """Decide what the settings leave open, by the examples and the size of the model alone.
 
     Args:
         config: The settings.
         kind: Of the task.
-        lengths: Tokens of each training example.
+        lengths: Tokens of each row: of a training example, or of a window of one.
+        examples: How many the rows are of.
+        width: Units of the model's hidden states.
 
     Raises:
         ConfigError: The batches cannot hold the longest example.
@@ -157,7 +166,8 @@ def plan_training(config: FinetuneConfig, kind: Kind, lengths: Sequence[int]) ->
         )
     budget = config.batch_tokens or max(longest, math.ceil(texts * sum(lengths) / len(lengths)))
     per_epoch = len(bucket(lengths, budget))
-    steps = config.steps or max(1, math.ceil((config.epochs or usual_epochs(len(lengths))) * per_epoch))
+    steps = config.steps or max(1, math.ceil((config.epochs or usual_epochs(examples)) * per_epoch))
+    rate = config.learning_rate or usual_rate(width)
     often = max(min(per_epoch, steps // _LOOKS_AT_LEAST), min(per_epoch, _STEPS_BETWEEN_LOOKS), 1)
     return TrainingPlan(
         steps=steps,
@@ -166,13 +176,24 @@ def plan_training(config: FinetuneConfig, kind: Kind, lengths: Sequence[int]) ->
         batching=Batching(token_budget=budget, window=max(1, min(_LARGEST_WINDOW, per_epoch // 2))),
         evaluate_every=min(config.evaluate_every or often, steps),
         warmup_steps=int(config.warmup_share * steps),
-        head_factor=(config.head_learning_rate or _HEAD_FACTOR * config.learning_rate) / config.learning_rate,
+        learning_rate=rate,
+        head_factor=(config.head_learning_rate or _HEAD_FACTOR * rate) / rate,
     )
 
 
 def usual_epochs(examples: int) -> float:
     """Epochs for a number of training examples: few need many."""
     return next((epochs for limit, epochs in _EPOCHS if examples < limit), _EPOCHS_OF_MANY)
+
+
+def usual_rate(width: int) -> float:
+    """The learning rate for a width of hidden states.
+
+    Reference:
+        Yang et al., "Tensor Programs V" (2022), table 3: Adam's rate for hidden weights goes with 1 / width,
+        https://arxiv.org/abs/2203.03466. Where it passes (384 units, 1e-4) was chosen on development examples.
+    """
+    return min(_LARGEST_RATE, _RATE * _WIDTH / max(1, width))
 
 
 def training_config(
@@ -187,7 +208,7 @@ def training_config(
         evaluate_every=plan.evaluate_every,
         schedule=ScheduleConfig(warmup_steps=plan.warmup_steps),
         optimiser=OptimiserConfig(
-            learning_rate=config.learning_rate,
+            learning_rate=plan.learning_rate,
             weight_decay=config.weight_decay,
             max_grad_norm=config.max_grad_norm,
         ),

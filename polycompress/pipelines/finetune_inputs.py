@@ -41,8 +41,13 @@ class FinetuneInputs:
         return by_language(self.train)
 
     @property
+    def examples(self) -> int:
+        """How many are trained on."""
+        return sum(len(part.examples) for part in self.train)
+
+    @property
     def lengths(self) -> list[int]:
-        """Tokens of each training example."""
+        """Tokens of each row that is trained on."""
         return [len(row) for part in self.train for row in part.encoded]
 
     def counts(self) -> dict[str, dict[str, int]]:

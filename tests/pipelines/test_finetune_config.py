@@ -4,14 +4,21 @@ from typing import Any
 
 import pytest
 
+from polycompress.evaluation.records import Kind
 from polycompress.pipelines.finetune import read_settings
 from polycompress.pipelines.finetune_config import (
     FinetuneConfig,
+    TrainingPlan,
     plan_training,
     training_config,
     usual_epochs,
+    usual_rate,
 )
 from polycompress.training.errors import ConfigError
+
+
+def planned(config: FinetuneConfig, kind: Kind, lengths: list[int]) -> TrainingPlan:
+    return plan_training(config, kind, lengths, examples=len(lengths), width=384)
 
 
 def test_every_wrong_setting_at_once() -> None:
@@ -60,9 +67,20 @@ def test_few_examples_are_read_more_often(examples: int, epochs: float) -> None:
     assert usual_epochs(examples) == epochs
 
 
+def test_wider_models_learn_more_slowly() -> None:
+    assert [usual_rate(width) for width in (16, 384, 768, 1024)] == pytest.approx([3e-4, 1e-4, 5e-5, 3.75e-5])
+    plan = plan_training(FinetuneConfig(), "text-classification", [20] * 100, examples=100, width=768)
+    assert plan.learning_rate == pytest.approx(5e-5)
+
+
+def test_windows_of_few_questions_are_read_as_often_as_few_examples() -> None:
+    plan = plan_training(FinetuneConfig(), "question-answering", [50] * 3000, examples=500, width=384)
+    assert plan.epochs == 10
+
+
 def test_a_plan_from_the_data() -> None:
     lengths = [20, 30, 40, 30] * 100
-    plan = plan_training(FinetuneConfig(), "text-classification", lengths)
+    plan = planned(FinetuneConfig(), "text-classification", lengths)
     assert plan.batching.token_budget == 32 * 30
     assert plan.steps_per_epoch == 13
     assert plan.steps == 130
@@ -74,7 +92,7 @@ def test_a_plan_from_the_data() -> None:
 
 
 def test_windows_of_contexts_come_in_smaller_batches() -> None:
-    plan = plan_training(FinetuneConfig(), "question-answering", [384] * 50)
+    plan = planned(FinetuneConfig(), "question-answering", [384] * 50)
     assert plan.batching.token_budget == 16 * 384
 
 
@@ -82,34 +100,28 @@ def test_what_is_asked_for_is_done() -> None:
     config = FinetuneConfig(
         steps=50, batch_tokens=200, evaluate_every=7, learning_rate=1e-3, head_learning_rate=1e-2
     )
-    plan = plan_training(config, "pair-classification", [20] * 100)
+    plan = planned(config, "pair-classification", [20] * 100)
     assert (plan.steps, plan.batching.token_budget, plan.evaluate_every) == (50, 200, 7)
     assert plan.steps_per_epoch == 10
     assert plan.head_factor == pytest.approx(10)
-    assert (
-        plan_training(FinetuneConfig(epochs=0.5, batch_tokens=200), "pair-classification", [20] * 100).steps
-        == 5
-    )
+    assert planned(FinetuneConfig(epochs=0.5, batch_tokens=200), "pair-classification", [20] * 100).steps == 5
 
 
 def test_large_data_is_looked_at_more_often_than_once_an_epoch() -> None:
-    plan = plan_training(FinetuneConfig(), "token-classification", [20] * 20000)
+    plan = planned(FinetuneConfig(), "token-classification", [20] * 20000)
     assert plan.steps == 1250
     assert plan.evaluate_every == 156
 
 
 def test_a_batch_holds_the_longest_example() -> None:
-    assert (
-        plan_training(FinetuneConfig(batch_texts=1), "text-classification", [5, 90]).batching.token_budget
-        == 90
-    )
+    assert planned(FinetuneConfig(batch_texts=1), "text-classification", [5, 90]).batching.token_budget == 90
     with pytest.raises(ConfigError, match="batch_tokens is 80, less than the longest example, 90 tokens"):
-        plan_training(FinetuneConfig(batch_tokens=80), "text-classification", [5, 90])
+        planned(FinetuneConfig(batch_tokens=80), "text-classification", [5, 90])
 
 
 def test_the_engine_s_settings() -> None:
     config = FinetuneConfig(learning_rate=3e-5, weight_decay=0.0, seed=4)
-    plan = plan_training(config, "text-classification", [20] * 100)
+    plan = planned(config, "text-classification", [20] * 100)
     training = training_config(config, plan, config.seed, "bf16")
     assert (training.seed, training.precision, training.steps) == (4, "bf16", plan.steps)
     assert training.optimiser.learning_rate == 3e-5
