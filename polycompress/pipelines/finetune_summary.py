@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 SUMMARY: Final = "summary.json"
 SCHEMA: Final = 1
+_NOTHING_BY_CHANCE: Final = ("entity-f1", "squad-f1")
+"""Metrics of which guessing gives next to nothing, whether a task says so or not."""
 _OF_A_SEED: Final = (DEV_SCORE, "dev_loss", "best_step", "steps", "stopped_early", "seconds")
 
 
@@ -30,25 +32,24 @@ def summarise(task: TaskSpec, figures: Mapping[int, Mapping[str, Any]]) -> dict[
     scores = {
         seed: float(found[DEV_SCORE]) for seed, found in figures.items() if found.get(DEV_SCORE) is not None
     }
-    spread = over_seeds(list(scores.values()), chance=task.chance).as_dict() if scores else None
+    chance = 0.0 if task.chance is None and task.metric in _NOTHING_BY_CHANCE else task.chance
+    spread = over_seeds(list(scores.values()), chance=chance).as_dict() if scores else None
     lost = [
-        seed
-        for seed, score in scores.items()
-        if task.chance is not None and score <= task.chance + COLLAPSE_MARGIN
+        seed for seed, score in scores.items() if chance is not None and score <= chance + COLLAPSE_MARGIN
     ]
     if lost:
         logger.warning(
             "seed %s collapsed: its development score is that of guessing (%.3g). Lower the learning rate, lengthen "
             "the warm-up, or leave it out",
             ", ".join(map(str, lost)),
-            task.chance,
+            chance,
         )
     return {
         "schema": SCHEMA,
         "kind": "fine-tuning",
         "task": task.id,
         "metric": task.metric,
-        "chance": task.chance,
+        "chance": chance,
         "seeds": [
             {"seed": seed, **{name: found.get(name) for name in _OF_A_SEED}, "collapsed": seed in lost}
             for seed, found in figures.items()

@@ -298,6 +298,12 @@ def test_collapsed_seeds_are_told(caplog: pytest.LogCaptureFixture) -> None:
     assert "seed 1, 2 collapsed: its development score is that of guessing (0.143)" in caplog.text
 
 
+def test_names_that_are_never_found_are_a_collapse_too() -> None:
+    summary = summarise(find_task("ner-wikiann"), {0: {"dev_score": 0.0}, 1: {"dev_score": 0.5}})
+    assert [each["collapsed"] for each in summary["seeds"]] == [True, False]
+    assert summary["chance"] == 0.0
+
+
 def test_classes_can_be_weighed(kitchen: Kitchen, tmp_path: Path) -> None:
     plain = kitchen.tune(tmp_path / "plain", task="ner-wikiann")
     weighed = kitchen.tune(tmp_path / "weighed", task="ner-wikiann", settings={"class_weights": True})
