@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import builtins
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from polycompress.errors import MissingExtraError
 from polycompress.evaluation.baselines import Baseline, only_on_one_side
-from polycompress.evaluation.records import TextExample
+from polycompress.evaluation.loading import load_examples
+from polycompress.evaluation.records import Part, TextExample
+from polycompress.evaluation.tasks import find_task
 
 
 def test_words_of_one_side_only() -> None:
@@ -45,3 +48,18 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtraError, match=r"bag-of-words baseline needs .* 'polycompress\[train\]'"):
         Baseline("pair-classification", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "reached"),
+    [("sib200", "eng-Latn", 0.701), ("sib200", "swh-Latn", 0.686), ("nli-sick", "nld-Latn", 0.776)],
+)
+def test_on_real_text_it_reaches_what_the_data_pack_says(
+    data_dir: Path, name: str, code: str, reached: float
+) -> None:
+    task = find_task(name)
+    train, test = (
+        cast("tuple[TextExample, ...]", load_examples(task, Part(code), split, data=data_dir))
+        for split in ("train", "test")
+    )
+    assert Baseline(task.kind, train).accuracy(test) == pytest.approx(reached, abs=0.02)
