@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import typer
 
 from polycompress.cli.eval import evaluate
 from polycompress.cli.main import app
-from tests.command_line import invoke, refused
+from tests.command_line import environment, invoke, refused
 from tests.evaluation.tiny_task_models import tiny
 from tests.pipelines.tiny_pack import CATEGORIES, make_pack
 
@@ -99,3 +101,32 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     done = invoke(capsys, "eval", "--help")
     assert "--suite" in done.out
     assert "polycompress eval" in done.out
+
+
+def test_without_torch_results_are_compared_and_judging_says_what_to_install(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(capsys, *arguments(root, "--langs", "de", "--out", tmp_path)).code == 0
+    script = """
+import sys
+sys.modules["torch"] = None
+from pathlib import Path
+from polycompress.cli.eval import evaluate
+from polycompress.errors import MissingExtraError
+file = Path(sys.argv[1])
+evaluate(compare=(file, file), seed=0)
+try:
+    evaluate("demo", task="sib200", compare=(Path(), Path()))
+except MissingExtraError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "sib200.json")],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "+0.000" in done.stdout
+    assert "polycompress eval needs packages that are not installed" in done.stdout
