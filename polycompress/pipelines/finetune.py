@@ -21,7 +21,7 @@ from polycompress.languages import Language
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.finetune_config import FinetuneConfig, TrainingPlan, plan_training
 from polycompress.pipelines.finetune_data import check_trainable, read_task_data
-from polycompress.pipelines.finetune_folders import check_folders, run_folders
+from polycompress.pipelines.finetune_folders import check_folders, run_folders, unfinished
 from polycompress.pipelines.finetune_inputs import FinetuneInputs, encode_inputs, identity_of
 from polycompress.pipelines.finetune_parts import check_model, hidden_size, load_headed
 from polycompress.pipelines.finetune_run import run_finetune
@@ -113,7 +113,7 @@ def finetune(
     runs = run_folders(where, config.seed, seeds)
     check_folders(where, runs, resume=resume)
     source = find_source_model(model, where)
-    left = {seed: run for seed, run in runs.items() if not (run / FINAL).is_dir()}
+    left = unfinished(runs)
     if left:
         record = _record(source, spec, languages, command)
         place = Path(data) if data is not None else None

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from polycompress.errors import InputError
+from polycompress.modeldir.leftovers import remove
 from polycompress.pipelines.finetune_summary import SUMMARY
-from polycompress.training.run_files import check_run
+from polycompress.training.run_files import FINAL, SNAPSHOTS, check_run
 
 
 def run_folders(out: Path, first: int, seeds: int) -> dict[int, Path]:
@@ -42,3 +43,11 @@ def check_folders(out: Path, runs: Mapping[int, Path], *, resume: bool) -> None:
         )
     for run in runs.values():
         check_run(run, resume=resume)
+
+
+def unfinished(runs: Mapping[int, Path]) -> dict[int, Path]:
+    """The runs that are not finished; of the others, snapshots that a kill in the last moment left are removed."""
+    for run in runs.values():
+        if (run / FINAL).is_dir() and (run / SNAPSHOTS).is_dir():
+            remove(run / SNAPSHOTS)
+    return {seed: run for seed, run in runs.items() if not (run / FINAL).is_dir()}

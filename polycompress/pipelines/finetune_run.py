@@ -84,7 +84,7 @@ def run_finetune(
             evaluate=dev_evaluation(
                 inputs, dataclasses.replace(inputs.ready, model=loaded.model), loaded.head, tuned.optimiser
             ),
-            stop=Patience(config.patience) if config.patience else None,
+            stop=Patience(config.patience),
             locate=items.locate,
         )
         try:

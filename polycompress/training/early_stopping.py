@@ -37,7 +37,7 @@ def compare(score: float, best: float | None, *, higher_is_better: bool) -> Verd
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Ends a run after so many evaluations in a row of which none was better than all before them.
+    """Ends a run after so many evaluations in a row of which none was better than all before them; 0: never.
 
     It asks the state alone, which snapshots hold: a run that was taken up ends where an unbroken one does.
     """
@@ -48,11 +48,11 @@ class Patience:
         """Check the value.
 
         Raises:
-            InputError: It is less than 1.
+            InputError: It is negative.
         """
-        if self.evaluations < 1:
-            raise InputError(f"patience is {self.evaluations}: give at least 1 evaluation.")
+        if self.evaluations < 0:
+            raise InputError(f"patience is {self.evaluations}: give 0 (never) or more evaluations.")
 
     def __call__(self, state: Judged) -> bool:
         """Whether to end here."""
-        return state.looks_since_best >= self.evaluations
+        return 0 < self.evaluations <= state.looks_since_best

@@ -289,6 +289,25 @@ def test_seeds_that_are_finished_are_left_alone(
     assert len(more.summary["seeds"]) == 3
 
 
+def test_what_a_kill_in_the_last_moment_left_goes(kitchen: Kitchen, tmp_path: Path) -> None:
+    kitchen.tune(tmp_path / "run")
+    (tmp_path / "run" / "snapshots" / "step-3").mkdir(parents=True)
+    kitchen.tune(tmp_path / "run", resume=True)
+    assert not (tmp_path / "run" / "snapshots").exists()
+
+
+@pytest.mark.parametrize("patience", [0, 2])
+def test_a_signal_in_the_last_step_finishes_the_run(kitchen: Kitchen, tmp_path: Path, patience: int) -> None:
+    def send(record: Mapping[str, Any]) -> None:
+        if record["step"] == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    result = kitchen.tune(
+        tmp_path / "run", progress=send, settings={"steps": 4, "log_every": 1, "patience": patience}
+    )
+    assert result.manifests[0]["finetuning"]["dev_score"] >= 0
+
+
 def test_collapsed_seeds_are_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     figures = {seed: {"dev_score": score} for seed, score in enumerate([0.7, 0.1429, 0.16])}

@@ -81,9 +81,10 @@ def test_verdicts(score: float, best: float | None, higher: bool, verdict: str) 
     assert compare(score, best, higher_is_better=higher) == verdict
 
 
-def test_patience_is_at_least_one() -> None:
-    with pytest.raises(InputError, match="patience is 0: give at least 1 evaluation"):
-        Patience(0)
+def test_patience_is_not_negative() -> None:
+    with pytest.raises(InputError, match=r"patience is -1: give 0 \(never\) or more evaluations"):
+        Patience(-1)
+    assert not Patience(0)(TrainState(looks_since_best=99))
 
 
 def test_it_ends_when_nothing_gets_better(tmp_path: Path) -> None:
