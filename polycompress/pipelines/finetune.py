@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import polycompress
-from polycompress.errors import InputError, MissingExtraError
+from polycompress.errors import InputError
 from polycompress.evaluation.models import task_model
-from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.evaluation.tasks import find_task
-from polycompress.languages import Language
+from polycompress.modeldir.figures import part_of
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.finetune_config import FinetuneConfig, TrainingPlan, plan_training
 from polycompress.pipelines.finetune_data import check_trainable, read_task_data
 from polycompress.pipelines.finetune_folders import check_folders, run_folders, unfinished
-from polycompress.pipelines.finetune_inputs import FinetuneInputs, encode_inputs, identity_of
+from polycompress.pipelines.finetune_inputs import FinetuneInputs, FinetuneRequest, encode_inputs, identity_of
 from polycompress.pipelines.finetune_parts import check_model, hidden_size, load_headed
 from polycompress.pipelines.finetune_run import run_finetune
 from polycompress.pipelines.finetune_summary import SUMMARY, summarise, write_summary
@@ -103,25 +101,29 @@ def finetune(
         PolycompressError: A run ended before its time; see ``polycompress.training.loop.train``.
     """
     config = read_settings(settings or {}, seeds, limit)
-    _check_extras()
     spec = find_task(task, Path(tasks) if tasks is not None else None)
     check_trainable(spec)
     if config.class_weights and not spec.labels:
         raise InputError(f"class_weights is True, but task {spec.id} ({spec.kind}) has no classes to weigh.")
-    languages = asked_languages(train_langs)
+    request = FinetuneRequest(
+        task=spec,
+        languages=asked_languages(train_langs),
+        data=Path(data) if data is not None else None,
+        limit=limit,
+        config=config,
+    )
     where = Path(out)
     runs = run_folders(where, config.seed, seeds)
     check_folders(where, runs, resume=resume)
     source = find_source_model(model, where)
     left = unfinished(runs)
     if left:
-        record = _record(source, spec, languages, command)
-        place = Path(data) if data is not None else None
-        _train(source, spec, languages, place, limit, config, left, record, resume, progress, tell)
+        inputs, first, plan = _prepare(source, request, next(iter(left)), tell)
+        _train(inputs, first, plan, left, _record(source, request, command), resume, progress, tell)
     else:
         logger.warning("%s: the run is finished; nothing is left to do", where)
     manifests = {seed: read_manifest(run / FINAL) or {} for seed, run in runs.items()}
-    summary = summarise(spec, {seed: part_of_run(manifest) for seed, manifest in manifests.items()})
+    summary = summarise(spec, {seed: part_of(manifest, "finetuning") for seed, manifest in manifests.items()})
     if seeds > 1:
         write_summary(where / SUMMARY, summary)
     return FinetuneResult(out=where, runs=runs, manifests=manifests, summary=summary)
@@ -148,33 +150,21 @@ def read_settings(settings: Mapping[str, Any], seeds: int, limit: int | None) ->
     return config
 
 
-def part_of_run(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What a manifest says about its fine-tuning; empty where it says nothing."""
-    found = manifest.get("finetuning")
-    return dict(found) if isinstance(found, Mapping) else {}
+def _prepare(
+    source: SourceModel, request: FinetuneRequest, seed: int, tell: Tell | None
+) -> tuple[FinetuneInputs, HeadedModel, TrainingPlan]:
+    """Read the examples, load the first seed's model, and decide what the settings leave open.
 
-
-def _train(
-    source: SourceModel,
-    task: TaskSpec,
-    languages: tuple[Language, ...],
-    data: Path | None,
-    limit: int | None,
-    config: FinetuneConfig,
-    runs: Mapping[int, Path],
-    record: Mapping[str, Any],
-    resume: bool,
-    progress: Callable[[Record], None] | None,
-    tell: Tell | None,
-) -> None:
-    """Train the seeds one after another; tokens are made once."""
+    Raises:
+        InputError: Examples, model and settings do not go together; nothing has been written.
+    """
+    task, config = request.task, request.config
     if tell is not None:
         tell("reading examples", 0, None)
-    found = read_task_data(task, languages, data, limit)
+    found = read_task_data(task, request.languages, request.data, request.limit)
     if tell is not None:
         tell("loading the model", 0, None)
-    first: HeadedModel | None = load_headed(source, task, next(iter(runs)))
-    assert first is not None
+    first = load_headed(source, task, seed)
     ready = task_model(
         first.model,
         source.tokenizer_json,
@@ -187,33 +177,44 @@ def _train(
         max_length=config.max_length,
         where=str(source.path),
     )
-    inputs = encode_inputs(source, task, languages, found, ready, config, data=data, limit=limit)
+    inputs = encode_inputs(source, request, found, ready)
     check_model(inputs, first, config)
     plan = plan_training(
-        config,
-        task.kind,
-        inputs.lengths,
-        examples=inputs.examples,
-        width=hidden_size(first.model),
+        config, task.kind, inputs.lengths, examples=inputs.examples, width=hidden_size(first.model)
     )
     _log_plan(inputs, plan)
+    return inputs, first, plan
+
+
+def _train(
+    inputs: FinetuneInputs,
+    first: HeadedModel | None,
+    plan: TrainingPlan,
+    runs: Mapping[int, Path],
+    record: Mapping[str, Any],
+    resume: bool,
+    progress: Callable[[Record], None] | None,
+    tell: Tell | None,
+) -> None:
+    """Train the seeds one after another."""
     for seed, run in runs.items():
         if len(runs) > 1 and tell is not None:
             tell(f"seed {seed}", 0, None)
-        own = dataclasses.replace(config, seed=seed)
-        model = first if first is not None else load_headed(source, task, seed)
+        model = first if first is not None else load_headed(inputs.model, inputs.task, seed)
+        first = None
+        config = dataclasses.replace(inputs.request.config, seed=seed)
         run_finetune(
             inputs,
             model,
-            own,
+            config,
             plan,
             run,
             record=record,
-            identity=identity_of(inputs, own, plan),
+            identity=identity_of(inputs, config, plan),
             resume_run=resume and run.exists(),
             progress=progress,
         )
-        first = None
+        del model
 
 
 def _log_plan(inputs: FinetuneInputs, plan: TrainingPlan) -> None:
@@ -230,22 +231,12 @@ def _log_plan(inputs: FinetuneInputs, plan: TrainingPlan) -> None:
     )
 
 
-def _record(
-    source: SourceModel, task: TaskSpec, languages: Sequence[Language], command: Sequence[str] | None
-) -> dict[str, Any]:
+def _record(source: SourceModel, request: FinetuneRequest, command: Sequence[str] | None) -> dict[str, Any]:
     return {
         "tool": {"name": "polycompress", "version": polycompress.__version__},
         "command": list(command or ()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": source.short_record(),
-        "task": task.id,
-        "languages": [{"code": language.code, "name": language.name} for language in languages],
+        "task": request.task.id,
+        "languages": [{"code": language.code, "name": language.name} for language in request.languages],
     }
-
-
-def _check_extras() -> None:
-    for package in ("torch", "transformers", "accelerate"):
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise MissingExtraError("fine-tuning", "train") from error

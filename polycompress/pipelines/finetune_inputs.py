@@ -22,19 +22,35 @@ _WITHOUT_EFFECT = ("log_every", "snapshot_every", "device")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FinetuneRequest:
+    """What is asked for, checked."""
+
+    task: TaskSpec
+    languages: tuple[Language, ...]
+    """To learn it in."""
+    data: Path | None
+    """A data directory; None: the hub."""
+    limit: int | None
+    """Of the training examples of each part, the first so many."""
+    config: FinetuneConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FinetuneInputs:
     """Everything that all seeds of a fine-tuning share."""
 
     model: SourceModel
-    task: TaskSpec
-    languages: tuple[Language, ...]
-    data: Path | None
-    limit: int | None
+    request: FinetuneRequest
     ready: TaskModel
     """Everything for a forward pass but the model."""
     train: tuple[EncodedPart, ...]
     dev: tuple[EncodedPart, ...]
     notes: tuple[str, ...]
+
+    @property
+    def task(self) -> TaskSpec:
+        """Which."""
+        return self.request.task
 
     def train_items(self) -> list[tuple[str, list[Item]]]:
         """What is trained on, by language."""
@@ -60,14 +76,9 @@ class FinetuneInputs:
 
 def encode_inputs(
     model: SourceModel,
-    task: TaskSpec,
-    languages: tuple[Language, ...],
+    request: FinetuneRequest,
     found: TaskData,
     ready: TaskModel,
-    config: FinetuneConfig,
-    *,
-    data: Path | None,
-    limit: int | None,
 ) -> FinetuneInputs:
     """Turn what was read into tokens.
 
@@ -75,15 +86,12 @@ def encode_inputs(
         InputError: The tokenizer refuses an example.
     """
     train, dev = (
-        tuple(encode_part(ready.encoder, part, examples, config.stride) for part, examples in parts)
+        tuple(encode_part(ready.encoder, part, examples, request.config.stride) for part, examples in parts)
         for parts in (found.train, found.dev)
     )
     return FinetuneInputs(
         model=model,
-        task=task,
-        languages=languages,
-        data=data,
-        limit=limit,
+        request=request,
         ready=dataclasses.replace(ready, model=None),
         train=train,
         dev=dev,
@@ -102,7 +110,7 @@ def identity_of(inputs: FinetuneInputs, config: FinetuneConfig, plan: TrainingPl
                 "model": dict(inputs.model.hashes),
                 "task": inputs.task.id,
                 "labels": list(inputs.task.labels),
-                "languages": [language.code for language in inputs.languages],
+                "languages": [language.code for language in inputs.request.languages],
                 "examples": {
                     "train": Items(inputs.train_items()).fingerprint(),
                     "dev": Items(by_language(inputs.dev)).fingerprint(),

@@ -43,10 +43,10 @@ HEADS: Final[Mapping[Kind, HeadKind]] = {
 class Tuned:
     """What is made once for a seed."""
 
-    loaded: HeadedModel
     task: FineTuning
     optimiser: SplitAdamW
-    frozen: tuple[str, ...]
+    frozen: int
+    """Parameters that are not trained."""
 
 
 def load_headed(model: SourceModel, task: TaskSpec, seed: int) -> HeadedModel:
@@ -89,7 +89,7 @@ def make_parts(
     model = loaded.model
     groups = name_groups(model)
     freeze = Freeze.parse(config.freeze)
-    frozen = freeze_(model, groups, freeze)
+    frozen = set(freeze_(model, groups, freeze))
     is_sparse = not freeze.embeddings and make_table_sparse(model)
     objective = TaskLoss(model, loaded.head, _class_weights(config, items, len(inputs.task.labels)))
     module = devices.wrap(objective, find_tables(objective))
@@ -105,7 +105,8 @@ def make_parts(
         eps=1e-6,
     )
     task = FineTuning(objective, module, items, device=devices.device, is_sparse=is_sparse)
-    return Tuned(loaded=loaded, task=task, optimiser=optimiser, frozen=frozen)
+    count = sum(parameter.numel() for name, parameter in model.named_parameters() if name in frozen)
+    return Tuned(task=task, optimiser=optimiser, frozen=count)
 
 
 def _class_weights(config: FinetuneConfig, items: Items, classes: int) -> torch.Tensor | None:

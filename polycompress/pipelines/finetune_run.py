@@ -15,6 +15,7 @@ from polycompress.pipelines.finetune_dev import dev_evaluation
 from polycompress.pipelines.finetune_inputs import FinetuneInputs
 from polycompress.pipelines.finetune_parts import make_parts, seeded
 from polycompress.pipelines.finetune_writing import write_tuned
+from polycompress.training.config import TrainingConfig
 from polycompress.training.devices import Devices
 from polycompress.training.early_stopping import Patience
 from polycompress.training.items import Items
@@ -25,7 +26,7 @@ from polycompress.training.mixing import LanguageMixer
 from polycompress.training.model import first_position
 from polycompress.training.run_files import SNAPSHOTS
 from polycompress.training.runs import open_run
-from polycompress.training.snapshots import best_snapshot, damage, find_snapshot, load_snapshot
+from polycompress.training.snapshots import Snapshot, best_snapshot, damage, find_snapshot, load_snapshot
 from polycompress.training.state import restore
 from polycompress.training.task_model import HeadedModel
 
@@ -58,72 +59,87 @@ def run_finetune(
     )
     if not devices.is_main and step >= 0:
         snapshot = find_snapshot(out / SNAPSHOTS, int(step))
-    settings = training_config(config, plan, config.seed, inputs.ready.precision)
     with seeded(config.seed * 1_000_003 + devices.rank):
-        items = Items(inputs.train_items())
-        tuned = make_parts(inputs, loaded, config, plan, items, devices)
-        loader = BatchLoader(
-            items,
-            LanguageMixer(items, seed=config.seed),
-            plan.batching,
-            pad_id=inputs.ready.encoder.pad_id,
-            first_position=first_position(tuned.loaded.model),
-            seed=config.seed,
-            rank=devices.rank,
-            world_size=devices.world_size,
-        )
-        parts = Parts(
-            task=tuned.task,
-            model=tuned.loaded.model,
-            optimiser=tuned.optimiser,
-            data=loader,
-            devices=devices,
-            metrics=_sinks(out, snapshot.step if snapshot else 0, progress, devices),
-            out=out,
-            identity=identity,
-            evaluate=dev_evaluation(
-                inputs, dataclasses.replace(inputs.ready, model=loaded.model), loaded.head, tuned.optimiser
-            ),
-            stop=Patience(config.patience),
-            locate=items.locate,
-        )
-        try:
-            state = TrainState()
-            if snapshot is not None:
-                state = resume(parts, load_snapshot(snapshot))
-                logger.info("%s: going on after step %d", out, state.step)
-            tuned.task.module.train()
-            state = train(parts, settings, state)
-        finally:
-            parts.metrics.close()
-        last = state
-        if state.best_step not in (0, state.step):
-            last = _back_to_best(parts, state)
+        parts, frozen = _join(inputs, loaded, config, plan, out, devices, identity, snapshot, progress)
+        state, best = _run(parts, training_config(config, plan, config.seed, devices.precision), snapshot)
         manifest = write_tuned(
             inputs,
-            tuned.loaded,
-            tuned.optimiser,
+            loaded,
+            parts.optimiser,
             out,
             devices=devices,
             record=record,
             settings=identity,
             seed=config.seed,
             figures={
-                **_figures(state, plan, loader),
-                **last.held_out,
+                **_figures(state, plan, parts),
+                **best.held_out,
                 "precision": inputs.ready.precision,
                 "device": str(devices.device),
                 "processes": devices.world_size,
-                "frozen_parameters": sum(
-                    parameter.numel()
-                    for name, parameter in tuned.loaded.model.named_parameters()
-                    if name in set(tuned.frozen)
-                ),
+                "frozen_parameters": frozen,
             },
         )
     if devices.is_main:
         remove(out / SNAPSHOTS)
     return manifest
+
+
+def _join(
+    inputs: FinetuneInputs,
+    loaded: HeadedModel,
+    config: FinetuneConfig,
+    plan: TrainingPlan,
+    out: Path,
+    devices: Devices,
+    identity: Mapping[str, Any],
+    snapshot: Snapshot | None,
+    progress: Callable[[Record], None] | None,
+) -> tuple[Parts, int]:
+    """What the loop needs, and how many parameters are frozen."""
+    items = Items(inputs.train_items())
+    tuned = make_parts(inputs, loaded, config, plan, items, devices)
+    ready = dataclasses.replace(inputs.ready, model=loaded.model)
+    loader = BatchLoader(
+        items,
+        LanguageMixer(items, seed=config.seed),
+        plan.batching,
+        pad_id=ready.encoder.pad_id,
+        first_position=first_position(loaded.model),
+        seed=config.seed,
+        rank=devices.rank,
+        world_size=devices.world_size,
+    )
+    parts = Parts(
+        task=tuned.task,
+        model=loaded.model,
+        optimiser=tuned.optimiser,
+        data=loader,
+        devices=devices,
+        metrics=_sinks(out, snapshot.step if snapshot else 0, progress, devices),
+        out=out,
+        identity=identity,
+        evaluate=dev_evaluation(inputs, ready, loaded.head, tuned.optimiser),
+        stop=Patience(config.patience),
+        locate=items.locate,
+    )
+    return parts, tuned.frozen
+
+
+def _run(parts: Parts, settings: TrainingConfig, snapshot: Snapshot | None) -> tuple[TrainState, TrainState]:
+    """Train to the end, and bring the model to its best state; the states of both moments."""
+    try:
+        state = TrainState()
+        if snapshot is not None:
+            state = resume(parts, load_snapshot(snapshot))
+            logger.info("%s: going on after step %d", parts.out, state.step)
+        parts.task.module.train()
+        state = train(parts, settings, state)
+    finally:
+        parts.metrics.close()
+    if state.best_step in (0, state.step):
+        return state, state
+    return state, _back_to_best(parts, state)
 
 
 def _back_to_best(parts: Parts, state: TrainState) -> TrainState:
@@ -159,7 +175,7 @@ def _sinks(out: Path, after: int, progress: Callable[[Record], None] | None, dev
     return Sinks(sinks)
 
 
-def _figures(state: TrainState, plan: TrainingPlan, loader: BatchLoader) -> dict[str, Any]:
+def _figures(state: TrainState, plan: TrainingPlan, parts: Parts) -> dict[str, Any]:
     return {
         "steps": state.step,
         "steps_planned": plan.steps,
@@ -167,7 +183,7 @@ def _figures(state: TrainState, plan: TrainingPlan, loader: BatchLoader) -> dict
         "best_step": state.best_step,
         "stopped_early": state.step < plan.steps,
         "tokens": state.tokens,
-        "language_tokens": dict(loader.tokens),
+        "language_tokens": dict(parts.data.tokens),
         "batch_tokens": plan.batching.token_budget,
         "learning_rate": plan.learning_rate,
         "head_learning_rate": plan.learning_rate * plan.head_factor,

@@ -41,7 +41,7 @@ def write_tuned(
     """
     model = loaded.model
     weights = as_saved(optimiser.exported_state(model), model, loaded.dtype)
-    task, data = inputs.task, inputs.data
+    task, data = inputs.task, inputs.request.data
     manifest = {
         **record,
         "tool": {"name": "polycompress", "version": polycompress.__version__},
@@ -56,9 +56,9 @@ def write_tuned(
             "kind": task.kind,
             "metric": task.metric,
             "labels": list(task.labels),
-            "train_languages": [language.code for language in inputs.languages],
+            "train_languages": [language.code for language in inputs.request.languages],
             "examples": inputs.counts(),
-            "limit": inputs.limit,
+            "limit": inputs.request.limit,
             "data": "hub" if data is None else "local",
             "protocol": task.protocol_at(data),
             "train_from": task.train_from_at(data),
