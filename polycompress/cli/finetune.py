@@ -66,7 +66,10 @@ def finetune(
         int | None, typer.Option("--steps", help="Of the optimiser, instead of --epochs.")
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", help="At its peak. [default: 1e-4 for 384 units, less for wider models]")
+        float | None,
+        typer.Option(
+            "--learning-rate", help="At its peak. [default: 1e-4 for 384 units, less for wider models]"
+        ),
     ] = None,
     head_learning_rate: Annotated[
         float | None, typer.Option("--head-learning-rate", help="Of the head. [default: 5 times the other]")
