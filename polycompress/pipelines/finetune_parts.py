@@ -12,9 +12,10 @@ import torch
 
 from polycompress.evaluation.records import Kind
 from polycompress.evaluation.task_spec import TaskSpec
-from polycompress.pipelines.finetune_config import FinetuneConfig, TrainingPlan
+from polycompress.pipelines.finetune_config import FinetuneConfig
 from polycompress.pipelines.finetune_inputs import FinetuneInputs
 from polycompress.pipelines.source_model import SourceModel
+from polycompress.training.config import OptimiserConfig
 from polycompress.training.devices import Devices
 from polycompress.training.items import Items
 from polycompress.training.model import make_table_sparse
@@ -81,11 +82,22 @@ def make_parts(
     inputs: FinetuneInputs,
     loaded: HeadedModel,
     config: FinetuneConfig,
-    plan: TrainingPlan,
+    head_factor: float,
+    settings: OptimiserConfig,
     items: Items,
     devices: Devices,
 ) -> Tuned:
-    """Freeze what is to be frozen, and put loss and optimiser around the rest."""
+    """Freeze what is to be frozen, and put loss and optimiser around the rest.
+
+    Args:
+        inputs: Of the run.
+        loaded: Its model.
+        config: What is frozen, and whether classes are weighed.
+        head_factor: Learning rate of the head, in that of the rest.
+        settings: Of the optimiser.
+        items: What is trained on.
+        devices: The processes.
+    """
     model = loaded.model
     groups = name_groups(model)
     freeze = Freeze.parse(config.freeze)
@@ -96,13 +108,14 @@ def make_parts(
     heads = set(groups.groups[HEAD])
     optimiser = SplitAdamW(
         at_rates(
-            param_groups(model, config.weight_decay),
+            param_groups(model, settings.weight_decay),
             [parameter for name, parameter in model.named_parameters() if name in heads],
-            plan.head_factor,
+            head_factor,
         ),
-        lr=plan.learning_rate,
-        betas=(0.9, 0.98),
-        eps=1e-6,
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.eps,
+        second_moment=settings.second_moment,
     )
     task = FineTuning(objective, module, items, device=devices.device, is_sparse=is_sparse)
     count = sum(parameter.numel() for name, parameter in model.named_parameters() if name in frozen)

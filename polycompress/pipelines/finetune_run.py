@@ -59,9 +59,12 @@ def run_finetune(
     )
     if not devices.is_main and step >= 0:
         snapshot = find_snapshot(out / SNAPSHOTS, int(step))
+    settings = training_config(config, plan, config.seed, inputs.ready.precision)
     with seeded(config.seed * 1_000_003 + devices.rank):
-        parts, frozen = _join(inputs, loaded, config, plan, out, devices, identity, snapshot, progress)
-        state, best = _run(parts, training_config(config, plan, config.seed, devices.precision), snapshot)
+        parts, frozen = _join(
+            inputs, loaded, config, plan, settings, out, devices, identity, snapshot, progress
+        )
+        state, best = _run(parts, settings, snapshot)
         manifest = write_tuned(
             inputs,
             loaded,
@@ -90,6 +93,7 @@ def _join(
     loaded: HeadedModel,
     config: FinetuneConfig,
     plan: TrainingPlan,
+    settings: TrainingConfig,
     out: Path,
     devices: Devices,
     identity: Mapping[str, Any],
@@ -98,7 +102,7 @@ def _join(
 ) -> tuple[Parts, int]:
     """What the loop needs, and how many parameters are frozen."""
     items = Items(inputs.train_items())
-    tuned = make_parts(inputs, loaded, config, plan, items, devices)
+    tuned = make_parts(inputs, loaded, config, plan.head_factor, settings.optimiser, items, devices)
     ready = dataclasses.replace(inputs.ready, model=loaded.model)
     loader = BatchLoader(
         items,
