@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 _TRAIN, _DEV = 70, 80
 """Of a hundred paragraphs: where training ends, and where development ends."""
 _SHOWN: Final = 60
+_HALF: Final = re.compile("[\ud800-\udfff]")
 
 
 def text_examples(rows: Iterable[Row], labels: Sequence[str], *, pairs: bool) -> Iterator[TextExample]:
@@ -95,10 +97,10 @@ def question_examples(rows: Iterable[Row], split: Split | None) -> Iterator[Ques
         if not answers:
             raise InputError(f"{row.place}: there is no answer. Mend or remove the question.")
         for answer in answers:
-            if not answer.text or context[answer.start : answer.start + len(answer.text)] != answer.text:
+            if not _stands(answer, context):
                 raise InputError(
-                    f"{row.place}: the answer {answer.text[:_SHOWN]!r} does not stand at character {answer.start} "
-                    "of the context. Mend it."
+                    f"{row.place}: the answer {_shown(answer.text)} does not stand at character "
+                    f"{_shown(answer.start)} of the context. Mend it."
                 )
         yield QuestionExample(key, paragraph, context, _text(row, "question"), answers)
 
@@ -154,6 +156,14 @@ def word_pairs(rows: Iterable[Row]) -> Iterator[WordPair]:
         yield WordPair(word, tuple(translations))
 
 
+def _stands(answer: Answer, context: str) -> bool:
+    """Whether a context has an answer where it says; of an untrusted file its text and place may be anything."""
+    text, start = answer.text, answer.start
+    if not isinstance(text, str) or not text or not isinstance(start, int) or start < 0:
+        return False
+    return context.startswith(text, start)
+
+
 def _keyed(rows: Iterable[Row]) -> Iterator[tuple[str, Row]]:
     """Rows with their keys; without a column for it the key is the number of the row, from 1."""
     seen: set[str] = set()
@@ -173,6 +183,8 @@ def _text(row: Row, value: str) -> str:
         raise InputError(f"{row.place}: the {value} is {_shown(text)}, not text.")
     if not text.strip():
         raise InputError(f"{row.place}: the {value} is empty. Mend or remove the row.")
+    if _HALF.search(text):  # JSON can write it, UTF-8 cannot
+        raise InputError(f"{row.place}: the {value} holds half a character (a lone surrogate). Mend it.")
     return text
 
 

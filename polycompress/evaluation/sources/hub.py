@@ -85,11 +85,17 @@ def _values(
     if "label" in values:
         values["label"] = _name(place, values["label"], names)
     if "tags" in values:
-        values["words"] = list(values["words"] or ())
-        values["tags"] = [_name(place, tag, names) for tag in values["tags"] or ()]
+        values["words"] = _items(place, "words", values["words"])
+        values["tags"] = [_name(place, tag, names) for tag in _items(place, "tags", values["tags"])]
     if "answers" in values:
         values["answers"] = _answers(place, values["answers"])
     return values
+
+
+def _items(place: str, name: str, value: Any) -> list[Any]:
+    if not isinstance(value, list | None):
+        raise InputError(f"{place}: the {name} are {repr(value)[:_SHOWN]}, not a list.")
+    return value or []
 
 
 def _name(place: str, value: Any, names: Sequence[str]) -> str:

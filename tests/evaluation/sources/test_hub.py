@@ -176,6 +176,8 @@ def test_what_the_hub_door_refuses(tmp_path: Path) -> None:
             tmp_path / f"n{number}", ner, {"de": {"test": [{"tokens": ["a", "b"], "ner_tags": tags}]}}
         )
         refused(with_directory(ner, tmp_path / f"n{number}"), message)
+    hub_directory(tmp_path / "nt", ner, {"de": {"test": [{"tokens": "ab", "ner_tags": [0, 0]}]}})
+    refused(with_directory(ner, tmp_path / "nt"), "row 1: the words are 'ab', not a list")
     xquad = find_task("xquad")
     row = {"id": "1", "context": "a", "question": "b", "answers": ["c"]}
     hub_directory(tmp_path / "x", xquad, {"xquad.de": {"validation": [row]}})

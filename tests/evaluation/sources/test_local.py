@@ -228,6 +228,31 @@ def test_a_question_without_an_answer(tmp_path: Path) -> None:
     refused("xquad", tmp_path, "there is no answer", split=paragraph_split("0"))
 
 
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ({"text": "c", "answer_start": "0"}, "'c' does not stand at character '0'"),
+        ({"text": "c", "answer_start": None}, "'c' does not stand at character None"),
+        ({"text": "c", "answer_start": 1e300}, "'c' does not stand at character 1e.300"),
+        ({"text": "c", "answer_start": -2}, "'c' does not stand at character -2"),
+        ({"text": None, "answer_start": 0}, "the answer None does not stand"),
+        ({"text": 5, "answer_start": 0}, "the answer 5 does not stand"),
+    ],
+)
+def test_answers_of_wrong_types(tmp_path: Path, answer: dict[str, object], message: str) -> None:
+    question = {"id": "a", "question": "b?", "answers": [answer]}
+    document = {"data": [{"paragraphs": [{"context": "cd", "qas": [question]}]}]}
+    write(tmp_path / "xquad" / "xquad.de.json", json.dumps(document))
+    refused("xquad", tmp_path, message, split=paragraph_split("0"))
+
+
+def test_half_a_character(tmp_path: Path) -> None:
+    question = {"id": "a", "question": "b\ud800", "answers": [{"text": "c", "answer_start": 0}]}
+    document = {"data": [{"paragraphs": [{"context": "cd", "qas": [question]}]}]}
+    write(tmp_path / "xquad" / "xquad.de.json", json.dumps(document))
+    refused("xquad", tmp_path, "qas.0.: the question holds half a character", split=paragraph_split("0"))
+
+
 def test_an_empty_sentence_or_word(data: Path) -> None:
     write(data / "parallel" / "pud" / "en.tsv", "sent_id\ttext\nn1\t\n")
     refused("retrieval-pud", data, "en.tsv: line 2: the text is empty", Part("fra-Latn"))
