@@ -12,7 +12,10 @@ ROOT = Path(__file__).parent.parent
 TRAINED = (
     *("kernels.", "training."),
     *(f"pipelines.{name}" for name in ("bench", "evaluate", "finetune", "mlm", "trained_writing")),
-    *(f"evaluation.{name}" for name in ("batches", "forward", "models", "pooling", "precision", "quiet", "speed_")),
+    *(
+        f"evaluation.{name}"
+        for name in ("batches", "forward", "models", "pooling", "precision", "pretrained", "speed_")
+    ),
 )
 """Torch from end to end; commands open them when they are needed."""
 HEAVY = ("torch", "transformers", "datasets", "sentencepiece", "scipy", "matplotlib", "huggingface_hub")

@@ -29,7 +29,7 @@ from polycompress.evaluation.decoding import decode_answers, decode_classes, dec
 from polycompress.evaluation.encoding import Encoded
 from polycompress.evaluation.forward import BATCH_TOKENS, computing, forward
 from polycompress.evaluation.models import TaskModel, task_model
-from polycompress.evaluation.quiet import quiet_transformers
+from polycompress.evaluation.pretrained import quiet_transformers
 from polycompress.evaluation.records import Part
 from polycompress.evaluation.tasks import TaskSpec, find_task, load_examples
 from polycompress.modeldir.demo import cached_demo

@@ -100,6 +100,7 @@ def embed(
 
     Raises:
         InputError: A text is more than ``batch_tokens``, or the tokenizer refuses one.
+        PolycompressError: A vector is not all finite numbers.
     """
     if model.kind not in EMBEDDING_KINDS:
         raise ValueError(f"a model for {model.kind} gives logits: load it for retrieval")
@@ -116,7 +117,7 @@ def embed(
         _spread(found, rows, pool(output.last_hidden_state, batch["attention_mask"], model.pooling))
 
     _run(model, encoded, batch_tokens, progress, take)
-    return _stacked(found)
+    return _finite(_stacked(found), "embeddings")
 
 
 @contextmanager
@@ -185,12 +186,16 @@ def _logits(model: TaskModel, output: Any) -> NDArray[np.float32]:
 def _keep(found: list[Any], rows: list[int], encoded: Sequence[Encoded], logits: NDArray[np.float32]) -> None:
     """Put logits where they belong, without those of padding."""
     for row, scores in zip(rows, logits, strict=True):
-        found[row] = scores if scores.ndim == 1 else scores[: len(encoded[row])].copy()
-        if not np.isfinite(found[row]).all():
-            raise PolycompressError(
-                "The model's logits are not all finite numbers: its weights are damaged, or too large for the "
-                "precision. Try fp32; if it says the same, train or fetch the model anew."
-            )
+        found[row] = _finite(scores if scores.ndim == 1 else scores[: len(encoded[row])].copy(), "logits")
+
+
+def _finite(values: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    if not np.isfinite(values).all():
+        raise PolycompressError(
+            f"The model's {name} are not all finite numbers: its weights are damaged, or too large for the "
+            "precision. Try fp32; if it says the same, train or fetch the model anew."
+        )
+    return values
 
 
 def _check_ids(model: TaskModel, encoded: Sequence[Encoded]) -> None:

@@ -18,8 +18,9 @@ from polycompress.evaluation.labels import label_columns
 from polycompress.evaluation.model_settings import padding_id, read_prompt, text_length, uses_segments
 from polycompress.evaluation.pooling import Pooling, read_pooling
 from polycompress.evaluation.precision import Precision, choose_device, choose_precision
-from polycompress.evaluation.quiet import quiet_transformers
+from polycompress.evaluation.pretrained import load_pretrained
 from polycompress.evaluation.records import Kind
+from polycompress.modeldir.checkpoint import open_checkpoint
 from polycompress.modeldir.convert import ensure_tokenizer_json
 from polycompress.modeldir.directory import read_bytes, read_json
 from polycompress.vocab.document import MAX_DOCUMENT_BYTES
@@ -199,20 +200,11 @@ def _advice(where: str, kind: Kind, task: str | None) -> str:
 
 def _load(root: Path, config: Mapping[str, Any], kind: Kind, task: str | None) -> Any:
     loader = getattr(transformers, "AutoModel" if kind in EMBEDDING_KINDS else _HEADS[kind][1])
+    open_checkpoint(root)  # says what is wrong with the files better than transformers does
     # What a checkpoint lacks is made at random: that must not move the caller's generator.
-    with quiet_transformers(), torch.random.fork_rng(devices=[]):
-        try:
-            model, info = loader.from_pretrained(
-                root,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-                dtype=torch.float32,
-            )
-        except (OSError, ValueError, RuntimeError, TypeError, AttributeError, KeyError) as error:
-            raise InputError(f"{root}: transformers cannot load this model: {error}") from error
-    missing = sorted(info["missing_keys"])
+    with torch.random.fork_rng(devices=[]):
+        model, lacking = load_pretrained(loader, root, torch.float32)
+    missing = sorted(lacking)
     if kind in EMBEDDING_KINDS:
         missing = [name for name in missing if "pooler" not in name.split(".")]
     if missing:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from polycompress.errors import InputError, PolycompressError
 from polycompress.evaluation.model_settings import position_limit
 from polycompress.evaluation.precision import Precision, cpu_multiplies_bf16
-from polycompress.evaluation.quiet import quiet_transformers
+from polycompress.evaluation.pretrained import load_pretrained
 from polycompress.modeldir.paths import read_json
 
 DTYPES: Final[Mapping[Precision, torch.dtype]] = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -121,21 +121,18 @@ def load_timed_model(
 
     Raises:
         InputError: transformers cannot load it.
+        PolycompressError: The device has no room for it.
     """
     config = read_json(path, "config.json")
     assert config is not None
     loader = transformers.AutoModel if body else _loader(config)
-    with quiet_transformers():
-        try:
-            model, info = loader.from_pretrained(
-                path, local_files_only=True, use_safetensors=True, trust_remote_code=False,
-                output_loading_info=True, dtype=DTYPES[precision],
-            )  # fmt: skip
-            model = model.eval().to(device)
-        except (OSError, ValueError, RuntimeError, TypeError, AttributeError, KeyError, ImportError) as error:
-            raise InputError(f"{path}: transformers cannot load this model: {error}") from error
+    model, lacking = load_pretrained(loader, path, DTYPES[precision])
+    try:
+        model = model.eval().to(device)
+    except RuntimeError as error:
+        raise PolycompressError(f"{path}: cannot be moved to {device}: {error}") from error
     _give_padding(model)
-    counted = count_parameters(model, frozenset(info["missing_keys"]))
+    counted = count_parameters(model, lacking)
     return TimedModel(path, model, counted, device)
 
 

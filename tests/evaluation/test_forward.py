@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from polycompress.errors import InputError, PolycompressError
 from polycompress.evaluation.decoding import decode_answers, decode_classes, decode_tags
-from polycompress.evaluation.forward import forward, forward_with_states
+from polycompress.evaluation.forward import embed, forward, forward_with_states
 from polycompress.evaluation.models import load_task_model, task_model
 from tests.evaluation.tiny_task_models import LABELS, TAGS, question, sentence, text, tiny
 from tests.tiny_models import TEXTS
@@ -168,3 +168,11 @@ def test_logits_that_are_no_numbers(tmp_path: Path) -> None:
         model.model.classifier.bias[1] = float("nan")
     with pytest.raises(PolycompressError, match="logits are not all finite numbers"):
         forward(model, model.encoder.encode_texts(PAIRS))
+
+
+def test_embeddings_that_are_no_numbers(tmp_path: Path) -> None:
+    model = load_task_model(tiny("bert", "base", tmp_path / "m"), "retrieval")
+    with torch.no_grad():
+        model.model.embeddings.LayerNorm.bias[1] = float("nan")
+    with pytest.raises(PolycompressError, match="embeddings are not all finite numbers"):
+        embed(model, ["a text"])

@@ -89,7 +89,26 @@ def test_an_unknown_model_type(tmp_path: Path) -> None:
 def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
     path = tiny("bert", "sequence", tmp_path / "m")
     (path / "model.safetensors").rename(path / "pytorch_model.bin")
-    with pytest.raises(InputError, match="transformers cannot load this model"):
+    with pytest.raises(InputError, match=r"pytorch_model\.bin but no model\.safetensors.*convert"):
+        load_task_model(path, "pair-classification", LABELS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"id2label": {"0": "a"}},
+            "config.json says other sizes, or another number of labels, than the weights",
+        ),
+        ({"max_position_embeddings": "x"}, "max_position_embeddings"),
+        ({"num_attention_heads": 0}, "by zero"),
+        ({"pad_token_id": 10**6}, "[Pp]adding_idx"),
+    ],
+)
+def test_a_configuration_that_is_wrong(fields: dict[str, object], message: str, tmp_path: Path) -> None:
+    path = tiny("xlm-roberta", "sequence", tmp_path / "m")
+    edit_config(path, **fields)
+    with pytest.raises(InputError, match=f"m: transformers cannot load this model: (.|\n)*{message}"):
         load_task_model(path, "pair-classification", LABELS)
 
 
