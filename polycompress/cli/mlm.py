@@ -70,7 +70,10 @@ def mlm(
     second_moment: Annotated[
         str, typer.Option("--second-moment", help="Of a sparse table: one per `element`, or one per `row`.")
     ] = "element",
-    precision: Annotated[str, typer.Option("--precision", help="`fp32` or `bf16`.")] = "fp32",
+    precision: Annotated[
+        str,
+        typer.Option("--precision", help="`auto` (bf16 where the device is fast at it), `fp32` or `bf16`."),
+    ] = "auto",
     mixing: Annotated[
         str, typer.Option("--mixing", help="`proportional`, `temperature`, `unimax` or `fixed`.")
     ] = "proportional",

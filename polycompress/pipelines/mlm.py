@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -146,6 +146,7 @@ def mlm(
     """
     config = read_config(MlmConfig, settings, "The configuration of mlm")
     _check_extras(tensorboard)
+    config = _with_precision(config)
     where = Path(out)
     check_run(where, resume=resume)
     inputs = find_inputs(model, langs, corpus, held_out, reading or Reading(), where)
@@ -232,6 +233,14 @@ def identity_of(inputs: MlmInputs, config: MlmConfig) -> dict[str, Any]:
         "reading": inputs.reading.as_dict(),
         **json.loads(json.dumps(settings)),
     }
+
+
+def _with_precision(config: MlmConfig) -> MlmConfig:
+    """What ``auto`` means on this machine, so that the run's record says it."""
+    from polycompress.evaluation.precision import choose_device, choose_precision
+
+    precision = choose_precision(config.training.precision, choose_device(config.device))
+    return replace(config, training=replace(config.training, precision=precision))
 
 
 def _check_extras(tensorboard: bool) -> None:

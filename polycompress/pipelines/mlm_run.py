@@ -84,6 +84,7 @@ def run_mlm(
     Raises:
         PolycompressError: See ``mlm``.
     """
+    assert config.training.precision != "auto"
     devices = Devices(precision=config.training.precision, parallel=config.parallel, device=config.device)
     snapshot = open_run(out, record, identity, resume=resume) if devices.is_main else None
     (step,) = devices.total(

@@ -108,8 +108,8 @@ class TrainingConfig:
     steps: int
     """Of the optimiser."""
     seed: int = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Of the computation; weights and optimiser states are fp32 in any case."""
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """Of the computation; weights and optimiser states stay fp32. ``auto`` is settled before a run begins."""
     accumulation: int = 1
     """Batches that make up a step, on each process."""
     log_every: int = 10

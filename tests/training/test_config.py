@@ -52,7 +52,7 @@ def test_every_fault_is_reported_at_once_with_its_field() -> None:
     message = str(caught.value)
     assert message.startswith("The configuration of a test is wrong in ")
     for part in (
-        "precision is 'fp8': give fp32 or bf16",
+        "precision is 'fp8': give auto, fp32 or bf16",
         "warmup is no field.",
         "seed is 'one': give a whole number",
         "optimiser.learning_rate is -1.0: give a number above 0",
