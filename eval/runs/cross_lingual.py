@@ -33,14 +33,14 @@ TUNED = {
 AS_IT_IS = ("word-translation", "retrieval-pud", "retrieval-tatoeba", "retrieval-sib200")
 
 
-def polycompress(*words: str) -> float:
+def polycompress(*words: str, environment: dict[str, str]) -> float:
     """Run a command; its seconds.
 
     Raises:
         SystemExit: It failed.
     """
     begun = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "polycompress", *words], check=False)
+    done = subprocess.run([sys.executable, "-m", "polycompress", *words], env=environment, check=False)
     if done.returncode:
         raise SystemExit(f"polycompress {' '.join(words)}: exit code {done.returncode}")
     return time.perf_counter() - begun
@@ -60,7 +60,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="tasks, joined by commas")
     parser.add_argument("--seeds", type=int, default=1)
     asked = parser.parse_args()
-    data = ["--data", str(data_directory(asked.data))]
+    # By the environment: results record the command, and where the data lie is nobody's business.
+    environment = os.environ | {"POLYCOMPRESS_DATA": str(data_directory(asked.data))}
     only = set(filter(None, asked.only.split(",")))
     asked.out.mkdir(parents=True, exist_ok=True)
     record = asked.out / "seconds.json"
@@ -68,7 +69,7 @@ def main() -> None:
 
     def timed(name: str, *words: str) -> None:
         load = os.getloadavg()[0]
-        taken = polycompress(*words)
+        taken = polycompress(*words, environment=environment)
         seconds[name] = {
             "seconds": round(taken, 1),
             "load_average_at_start": round(load, 2),
@@ -78,7 +79,7 @@ def main() -> None:
         record.write_text(json.dumps(seconds, indent=2) + "\n", encoding="utf-8")
 
     def judge(model: str, task: str) -> None:
-        timed(f"eval {task}", "eval", model, "--task", task, *data, "--baseline", "--out", str(asked.runs))
+        timed(f"eval {task}", "eval", model, "--task", task, "--baseline", "--out", str(asked.runs))
         for suffix in ("json", "md"):
             shutil.copyfile(asked.runs / f"{task}.{suffix}", asked.out / f"{task}.{suffix}")
 
@@ -89,7 +90,7 @@ def main() -> None:
         run = asked.runs / f"{trained}-tuned"
         finished = (run / "final").is_dir() or (run / "summary.json").exists()
         if not finished:
-            words = ["finetune", asked.model, "--task", trained, "--train-langs", "en", *data]
+            words = ["finetune", asked.model, "--task", trained, "--train-langs", "en"]
             words += ["--seeds", str(asked.seeds), "--out", str(run)]
             timed(f"finetune {trained}", *words, *(["--resume"] if run.exists() else []))
         for task in wanted:
