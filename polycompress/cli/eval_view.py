@@ -14,12 +14,13 @@ from polycompress.evaluation.result_table import (
     score_grid,
     suite_grid,
     summary,
+    title,
 )
 
 
 def show_result(result: Mapping[str, Any]) -> None:
     """One task: its languages, then its averages."""
-    console.print_line(f"{result['model']['name']} on {result['task']}: {summary(result)}")
+    console.print_line(f"{title(result)}: {summary(result)}")
     _show(score_grid(result, details=False))
     _show(average_grid(result))
     missing = result["averages"].get("missing") or ()

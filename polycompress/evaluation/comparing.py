@@ -85,13 +85,14 @@ def _row(metric: Metric, a: StoredScore, b: StoredScore, resamples: int, seed: i
         raise InputError(
             f"{a.part}: what each example got has not the columns of {metric.name}. Make both anew."
         )
-    test = paired_bootstrap(one, other, mean_over_models(metric, models), resamples=resamples, seed=seed)
+    statistic = mean_over_models(metric, models)
+    test = paired_bootstrap(one, other, statistic, resamples=resamples, seed=seed)
     return {
         "language": a.part.language,
         "subset": a.part.subset,
         "examples": a.examples,
-        "first": a.score,
-        "second": b.score,
+        "first": float(statistic(one.mean(axis=0))),
+        "second": float(statistic(other.mean(axis=0))),
         "difference": test.difference,
         "low": test.low,
         "high": test.high,

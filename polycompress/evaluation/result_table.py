@@ -78,8 +78,7 @@ def suite_grid(results: Sequence[Mapping[str, Any]]) -> Grid:
 
 def result_markdown(result: Mapping[str, Any]) -> str:
     """The whole page."""
-    title = f"{result['model'].get('name')} on {result['task']}"
-    blocks = [f"# {escape(title)}", f"{escape(summary(result))}.", _drawn(score_grid(result))]
+    blocks = [f"# {escape(title(result))}", f"{escape(summary(result))}.", _drawn(score_grid(result))]
     missing = result["averages"].get("missing") or ()
     if missing:
         blocks.append(f"Not measured, and in no average: {escape(', '.join(map(str, missing)))}.")
@@ -91,6 +90,11 @@ def result_markdown(result: Mapping[str, Any]) -> str:
     if command:
         blocks.append(f"Made by {code(' '.join(map(str, command)))} on {escape(result.get('date'))}.")
     return "\n\n".join(blocks) + "\n"
+
+
+def title(result: Mapping[str, Any]) -> str:
+    """Which model, on what."""
+    return f"{result['model'].get('name') or 'a model'} on {result['task']}"
 
 
 def summary(result: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from polycompress.modeldir.paths import load_json
 SCHEMA: Final = 1
 KIND: Final = "evaluation"
 MAX_RESULT_BYTES: Final = 256 << 20
+_SHOWN: Final = 60
 
 _FIELDS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "task": str,
@@ -93,12 +94,7 @@ def read_result(path: Path) -> dict[str, Any]:
             f"{path}: 'schema' is {found.get('schema')!r}, but this version reads {SCHEMA}. Upgrade with: "
             "pip install -U polycompress"
         )
-    faults = _faults(found, _FIELDS, "")
-    for index, row in enumerate(found["scores"] if not faults else ()):
-        if isinstance(row, dict):
-            faults += _faults(row, _SCORE, f"scores[{index}].")
-        else:
-            faults.append(f"'scores[{index}]' is no object")
+    faults = _faults(found, _FIELDS, "") or _row_faults(found["scores"])
     if faults:
         raise InputError(f"{path}: {'; '.join(faults[:10])}. Make the file again.")
     return found
@@ -126,6 +122,10 @@ def stored_scores(result: Mapping[str, Any], where: Path) -> dict[Part, StoredSc
             raise InputError(
                 f"{where}: scores[{index}].outcomes: not of {row['examples']} examples. Make the file again."
             )
+        if not all(np.isfinite(each).all() for each in outcomes):
+            raise InputError(
+                f"{where}: scores[{index}].outcomes: a number that is not finite. Make the file again."
+            )
         rows[part] = StoredScore(
             part=part,
             score=float(row["score"]),
@@ -152,6 +152,46 @@ def plain(value: Any) -> Any:
     if isinstance(value, Sequence):
         return [plain(item) for item in value]
     return str(value)
+
+
+def number(value: object, low: float = -math.inf, high: float = math.inf) -> float | None:
+    """A finite number in a range, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) and low <= found <= high else None
+
+
+def _row_faults(rows: Sequence[Any]) -> list[str]:
+    faults = []
+    seen = set()
+    for index, row in enumerate(rows):
+        where = f"scores[{index}]"
+        if not isinstance(row, dict):
+            faults.append(f"'{where}' is no object")
+            continue
+        wrong = _faults(row, _SCORE, f"{where}.")
+        faults += wrong
+        if wrong:
+            continue
+        if row["examples"] < 1:
+            faults.append(f"{where}.examples: is {row['examples']}; a whole number from 1 on will do")
+        for name in ("score", "low", "high"):
+            if number(row[name], 0.0, 1.0) is None:
+                faults.append(f"{where}.{name}: is {_shown(row[name])}; a number from 0 to 1 will do")
+        part = Part(row["language"], row["subset"])
+        if part in seen:
+            faults.append(f"{where}: {_shown(part)} is there twice")
+        seen.add(part)
+    return faults
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _faults(found: Mapping[str, Any], fields: Mapping[str, type | tuple[type, ...]], where: str) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycompress.errors import InputError
-from polycompress.evaluation.records import Example, Part, WordPair
+from polycompress.evaluation.records import Example, Part
 
 Floats = NDArray[np.floating[Any]]
 
@@ -150,12 +150,11 @@ def correct(predicted: NDArray[np.integer[Any]], gold: NDArray[np.integer[Any]])
     return right[:, None]
 
 
-def keys_hash(examples: Sequence[Example]) -> str:
+def examples_hash(examples: Sequence[Example]) -> str:
     """Says of two lists of examples whether they are the same, in the same order."""
     digest = hashlib.sha256()
     for example in examples:
-        key = example.word if isinstance(example, WordPair) else example.key
-        digest.update(key.encode("utf-8", "backslashreplace") + b"\n")
+        digest.update(ascii(example).encode("ascii") + b"\n")
     return digest.hexdigest()
 
 

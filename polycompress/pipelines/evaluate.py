@@ -15,7 +15,7 @@ import numpy as np
 from polycompress.evaluation.provenance import machine, versions
 from polycompress.evaluation.records import Example, Part
 from polycompress.evaluation.results import KIND, SCHEMA
-from polycompress.evaluation.scoring import find_metric, keys_hash
+from polycompress.evaluation.scoring import examples_hash, find_metric
 from polycompress.pipelines.evaluate_baseline import losses_to_baseline, measure_baseline
 from polycompress.pipelines.evaluate_judges import Judge, Response, open_judge
 from polycompress.pipelines.evaluate_loyalty import loyalty_of, mean_loyalty
@@ -110,7 +110,7 @@ def evaluate_request(
             metric,
             part,
             judged.counts[part],
-            keys=keys_hash(examples[part]),
+            keys=examples_hash(examples[part]),
             resamples=RESAMPLES,
             seed=settings.seed,
         )

@@ -11,7 +11,7 @@ from polycompress.errors import InputError
 from polycompress.evaluation.baselines import METHODS, Baseline
 from polycompress.evaluation.loading import load_examples
 from polycompress.evaluation.records import Example, Part, TextExample
-from polycompress.evaluation.scoring import keys_hash
+from polycompress.evaluation.scoring import examples_hash
 from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.pipelines.gathering import Progress
 
@@ -52,7 +52,7 @@ def measure_baseline(
     if task.kind not in METHODS:
         return None
     sources = list(trained_on) or [SOURCE]
-    measured = {str(part): keys_hash(each) for part, each in examples.items()}
+    measured = {str(part): examples_hash(each) for part, each in examples.items()}
     identity = {"task": task.id, "sources": sources, "examples": measured}
     if known is not None and known.get("identity") == identity:
         return dict(known)

@@ -21,6 +21,8 @@ from polycompress.modeldir.manifest import MANIFEST_FILE, read_manifest
 from polycompress.modeldir.sources import resolve_model
 from polycompress.training.run_files import FINAL
 
+_SETTINGS: Final = ("tokenizer_config.json", "modules.json", "config_sentence_transformers.json")
+"""Files that a directory may have and that decide about lengths, pooling and prompts."""
 _SEED: Final = re.compile(r"seed-(\d{1,18})", re.ASCII)
 
 
@@ -41,7 +43,7 @@ class JudgedModel:
     """What it was tuned on, in the words of the task's file."""
 
     def fingerprints(self) -> list[str]:
-        """Say of each seed whether it is the same model: a SHA-256 over its configuration, tokenizer and weights."""
+        """Say of each seed whether it is the same model: a SHA-256 over its files."""
         return [_fingerprint(path) for path in self.paths]
 
     def facts(self) -> dict[str, Any]:
@@ -99,6 +101,9 @@ def model_size(path: Path) -> dict[str, Any]:
 
 def _fingerprint(path: Path) -> str:
     names = ["config.json", ensure_tokenizer_json(path).name, *sorted(open_checkpoint(path).files)]
+    names += [name for name in _SETTINGS if (path / name).is_file()]
+    modules = (file.relative_to(path).as_posix() for file in path.glob("[0-9]*_*/*"))
+    names += sorted(name for name in modules if name.endswith((".json", ".safetensors")))
     return hashlib.sha256("".join(file_sha256(path, name) for name in names).encode()).hexdigest()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from polycompress.errors import InputError
 from polycompress.evaluation.records import Split
-from polycompress.evaluation.task_spec import TaskSpec
+from polycompress.evaluation.task_spec import TaskSpec, hub_door
 from polycompress.evaluation.tasks import find_task
 from polycompress.pipelines.evaluate_models import JudgedModel, find_models
 from polycompress.pipelines.evaluate_parts import ALL, Parts, choose_parts, choose_split
@@ -38,7 +38,7 @@ class Request:
             "task": self.task.id,
             "split": self.split,
             "parts": [str(part) for part in (*self.parts.found, *self.parts.missing)],
-            "door": "local" if self.data is not None else "hub",
+            "data": "local files" if self.data is not None else f"hub, {hub_door(self.task).revision}",
             "limit": self.limit,
             "settings": self.settings.as_dict(),
         }

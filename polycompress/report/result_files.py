@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any, Final
 
 from polycompress.errors import InputError
 from polycompress.evaluation.records import Part
-from polycompress.evaluation.results import KIND, MAX_RESULT_BYTES, read_result
+from polycompress.evaluation.results import KIND, MAX_RESULT_BYTES, number, read_result
 from polycompress.evaluation.speed_table import BENCH_KIND, SpeedTable, speed_tables
 from polycompress.modeldir.paths import load_json, safe_file
 
@@ -104,17 +103,6 @@ def read_results(root: Path) -> Results:
     return Results(tuple(judged.values()), tuple(speed))
 
 
-def number(value: object, low: float = -math.inf, high: float = math.inf) -> float | None:
-    """A finite number in a range, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        found = float(value)
-    except OverflowError:
-        return None
-    return found if math.isfinite(found) and low <= found <= high else None
-
-
 def _json_files(root: Path) -> Iterator[Path]:
     seen = 0
     for folder, folders, files in os.walk(root):
@@ -144,7 +132,7 @@ def _add(judged: dict[tuple[str, Model], Judged], found: Mapping[str, Any], path
             f"{path}: 'metric' is {found['metric']!r}, in another file of this task {one.metric!r}."
         )
     for index, row in enumerate(found["scores"]):
-        score = _score(row, f"{path}: scores[{index}]", len(found["seeds"]))
+        score = _score(row, len(found["seeds"]))
         before = one.scores.setdefault(score.part, score)
         if before.value != score.value:
             raise InputError(
@@ -182,14 +170,9 @@ def _model(found: Mapping[str, Any]) -> Model:
     )
 
 
-def _score(row: Mapping[str, Any], where: str, seeds: int) -> Score:
-    value, low, high = (number(row[name], 0.0, 1.0) for name in ("score", "low", "high"))
-    if value is None or low is None or high is None:
-        wrong = next(name for name in ("score", "low", "high") if number(row[name], 0.0, 1.0) is None)
-        raise InputError(
-            f"{where}.{wrong}: is {row[wrong]!r}; a number from 0 to 1 will do. Make the file again."
-        )
+def _score(row: Mapping[str, Any], seeds: int) -> Score:
     part = Part(row["language"], row["subset"])
+    value, low, high = (float(row[name]) for name in ("score", "low", "high"))
     return Score(part, value, low, high, row["examples"], seeds, number(row.get("spread")))
 
 

@@ -94,6 +94,13 @@ def test_numbers_that_json_has_not(tmp_path: Path) -> None:
         ({"scores": [3]}, r"'scores\[0\]' is no object"),
         ({"scores": [{"language": "deu-Latn"}]}, r"'scores\[0\]\.subset' is missing"),
         ({"scores": [{**GERMAN, "examples": True}]}, r"'scores\[0\]\.examples' is of type bool"),
+        ({"scores": [{**GERMAN, "examples": 0}]}, r"scores\[0\]\.examples: is 0; a whole number from 1 on"),
+        (
+            {"scores": [{**GERMAN, "score": 10**400}]},
+            r"scores\[0\]\.score: is 1000+\.\.\.; a number from 0 to 1",
+        ),
+        ({"scores": [{**GERMAN, "low": -0.5}]}, r"scores\[0\]\.low: is -0\.5; a number from 0 to 1 will do"),
+        ({"scores": [GERMAN, GERMAN]}, r"scores\[1\]: deu-Latn is there twice"),
     ],
 )
 def test_wrong_layouts(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
@@ -116,6 +123,7 @@ def test_damaged_outcomes(tmp_path: Path) -> None:
         ({"per_seed": [{"dtype": "object"}]}, r"scores\[0\]\.outcomes: 'dtype' must be"),
         ({}, "not of 4 examples"),
         ({"per_seed": [pack_counts(np.zeros((3, 1), np.uint16))]}, "not of 4 examples"),
+        ({"per_seed": [pack_counts(np.full((4, 1), np.nan, np.float32))]}, "a number that is not finite"),
     ):
         found = result({**GERMAN, "outcomes": outcomes})
         with pytest.raises(InputError, match=message):
@@ -144,6 +152,14 @@ def test_comparing_a_result_with_itself_and_with_more_seeds(tmp_path: Path) -> N
     assert (same["difference"], same["low"], same["high"], same["p"]) == (0, 0, 0, 1)
     (fewer,) = compare_results(three, two)["scores"]
     assert fewer["difference"] == pytest.approx(np.mean(right) - np.mean(right[:2]))
+
+
+def test_scores_are_those_of_the_outcomes_that_are_compared(tmp_path: Path) -> None:
+    first = written(tmp_path / "a.json", {**GERMAN, "score": 0.5})
+    (german,) = compare_results(first, written(tmp_path / "b.json", row("deu-Latn", [[1, 0, 0, 0]])))[
+        "scores"
+    ]
+    assert (german["first"], german["second"], german["difference"]) == (0.75, 0.25, 0.5)
 
 
 @pytest.mark.parametrize(

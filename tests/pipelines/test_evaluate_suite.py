@@ -183,10 +183,10 @@ def test_a_result_is_kept_or_refused(root: Path, tmp_path: Path, caplog: pytest.
     caplog.clear()
     assert evaluate_into(out, request(root, model, langs="deu")) == first
     assert "is there already, of the same model and examples; it is kept" in caplog.text
-    with pytest.raises(InputError, match=r"is of another request \(another parts\)\. .* --overwrite"):
+    with pytest.raises(InputError, match=r"is of another request \(other parts\)\. .* --overwrite"):
         evaluate_into(out, request(root, model, langs="sw"))
     other = tiny("xlm-roberta", "sequence", tmp_path / "n", CATEGORIES, seed=4)
-    with pytest.raises(InputError, match=r"another model"):
+    with pytest.raises(InputError, match=r"other model"):
         evaluate_into(out, request(root, other, langs="de"))
     second = evaluate_into(out, request(root, other, langs="de"), overwrite=True)
     assert read_result(out / "sib200.json") == second != first
@@ -212,3 +212,64 @@ def test_a_damaged_result_is_not_written_over_unasked(root: Path, tmp_path: Path
     evaluate_into(out, request(root, model, langs="de"), overwrite=True)
     assert read_result(out / "sib200.json")
     shutil.rmtree(out)
+
+
+def test_a_result_of_other_examples_is_not_kept(root: Path, tmp_path: Path) -> None:
+    model, out = tiny("xlm-roberta", "sequence", tmp_path / "m", CATEGORIES), tmp_path / "out"
+    shutil.copytree(root / "data", tmp_path / "data")
+
+    def asked() -> Any:
+        return find_request(model, task="sib200", langs="de", data=tmp_path / "data", settings=PLAIN)
+
+    evaluate_into(out, asked())
+    table = tmp_path / "data" / "sib200" / "deu_Latn.tsv"
+    table.write_text(table.read_text().replace("test\n", "probe\n"))
+    with pytest.raises(InputError, match=r"is of another request \(other examples\)"):
+        evaluate_into(out, asked())
+    evaluate_into(out, asked(), overwrite=True)
+    evaluate_into(out, asked())
+
+
+def test_a_result_is_not_kept_where_other_files_of_the_model_decide(root: Path, tmp_path: Path) -> None:
+    model, out = make_tiny("xlm-roberta", "base", tmp_path / "m"), tmp_path / "out"
+
+    def asked() -> Any:
+        return find_request(model, task="retrieval-tatoeba", data=root / "data", settings=PLAIN)
+
+    evaluate_into(out, asked())
+    (model / "1_Pooling").mkdir()
+    (model / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls"}')
+    (model / "modules.json").write_text('[{"type": "x.Pooling", "path": "1_Pooling"}]')
+    with pytest.raises(InputError, match=r"is of another request \(other model\)"):
+        evaluate_into(out, asked())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"loyalty": {"scores": {"deu-Latn": 5}, "teacher": ""}},
+        {"baseline": [1]},
+        {"published": [1]},
+        {"notes": 5},
+    ],
+)
+def test_a_result_that_cannot_be_shown_is_not_kept(
+    root: Path, tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    model, out = tiny("xlm-roberta", "sequence", tmp_path / "m", CATEGORIES), tmp_path / "out"
+    result = evaluate_into(out, request(root, model, langs="de"))
+    (out / "sib200.json").write_text(json.dumps({**result, **fields}))
+    with pytest.raises(InputError, match=r"sib200\.json: is no whole result .* --overwrite"):
+        evaluate_into(out, request(root, model, langs="de"))
+    assert evaluate_into(out, request(root, model, langs="de"), overwrite=True)["notes"] == result["notes"]
+
+
+def test_a_place_that_cannot_be_written_is_found_out_first(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny("xlm-roberta", "sequence", tmp_path / "m", CATEGORIES)
+    monkeypatch.setattr("polycompress.pipelines.evaluate_into.evaluate_request", None)
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match=f"--out {out}: '.*file' is no directory"):
+            evaluate_into(out, request(root, model, langs="de"))

@@ -8,9 +8,10 @@ import pytest
 
 from polycompress.errors import InputError
 from polycompress.evaluation.records import Part
+from polycompress.evaluation.results import number
 from polycompress.evaluation.speed_table import speed_tables
 from polycompress.report import result_files
-from polycompress.report.result_files import number, read_results
+from polycompress.report.result_files import read_results
 from tests.report.result_examples import make_bench, make_result, write
 
 
