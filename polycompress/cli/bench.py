@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Json
+from polycompress.cli.options import Json, Overwrite
 from polycompress.errors import InputError, MissingExtraError
 
 
@@ -46,6 +46,7 @@ def bench(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Also keep everything as JSON.")
     ] = None,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Compare models on this machine: parameters, bytes, load time, private memory, latency, tokens a second.
@@ -59,7 +60,10 @@ def bench(
         polycompress bench demo small smaller --batch 1,8 --length 64 --precision fp32 --json
     """
     from polycompress.cli.bench_view import show_bench
+    from polycompress.modeldir.atomic import atomic_file, check_output_file
 
+    if out is not None:
+        check_output_file(out, overwrite=overwrite)
     batches, lengths = whole_numbers("--batch", batch), whole_numbers("--length", length)
     precisions = [name.strip() for name in precision.split(",") if name.strip()] or None
     try:
@@ -74,8 +78,6 @@ def bench(
             progress=progress, command=["polycompress", *sys.argv[1:]],
         ).as_dict()  # fmt: skip
     if out is not None:
-        from polycompress.modeldir.atomic import atomic_file
-
         with atomic_file(out, "w") as file:
             file.write(json_.dumps(found, ensure_ascii=True, indent=1) + "\n")
     if json:

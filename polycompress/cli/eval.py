@@ -102,15 +102,13 @@ def evaluate(
         polycompress eval --compare results/xnli.json other/xnli.json
     """
     if compare != (NOWHERE, NOWHERE):
+        if model or task or suite:
+            raise InputError(
+                "--compare takes two results and nothing else: leave MODEL, --task and --suite out."
+            )
         _compare(compare, seed=seed, json=json)
         return
-    if not model or bool(task) == bool(suite):
-        raise InputError(
-            "Give MODEL and either --task or --suite, such as: polycompress eval demo --task retrieval-tatoeba. "
-            "The tasks are listed by `polycompress tasks`."
-        )
-    if suite and out is None:
-        raise InputError(f"--suite {suite}: name with --out the directory for its results and tuned models.")
+    _check(model, task, suite, out=out, split=split, tasks=tasks, seeds=seeds)
     try:
         from polycompress.pipelines.evaluate_into import evaluate_into
         from polycompress.pipelines.evaluate_request import find_request
@@ -154,6 +152,25 @@ def evaluate(
         show_suite(results, found.skipped)
     if out is not None:
         console.print_line(f"written to {out}")
+
+
+def _check(
+    model: str, task: str, suite: str, *, out: Path | None, split: str, tasks: Path | None, seeds: int
+) -> None:
+    """Refuse options that do not go together."""
+    if not model or bool(task) == bool(suite):
+        raise InputError(
+            "Give MODEL and either --task or --suite, such as: polycompress eval demo --task retrieval-tatoeba. "
+            "The tasks are listed by `polycompress tasks`."
+        )
+    if suite and out is None:
+        raise InputError(f"--suite {suite}: name with --out the directory for its results and tuned models.")
+    if suite and (split != "test" or tasks is not None):
+        raise InputError(
+            f"--suite {suite}: has test splits of built-in tasks; --split and --tasks go with --task."
+        )
+    if task and seeds != 1:
+        raise InputError(f"--seeds {seeds}: is for the tuning of a --suite; --task judges what is there.")
 
 
 def _compare(files: tuple[Path, Path], *, seed: int, json: bool) -> None:

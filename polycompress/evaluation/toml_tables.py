@@ -161,9 +161,10 @@ def read_table(path: Path) -> Table:
 
 def report(path: Path, faults: Sequence[str]) -> None:
     """Raise an ``InputError`` with all faults of a file, if there are any."""
-    if faults:
-        many = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
-        raise InputError(f"{path}: {many}:" + "".join(f"\n  {fault}" for fault in faults))
+    once = dict.fromkeys(faults)
+    if once:
+        many = f"{len(once)} faults" if len(once) > 1 else "a fault"
+        raise InputError(f"{path}: {many}:" + "".join(f"\n  {fault}" for fault in once))
 
 
 def near(value: str, choices: Iterable[str]) -> str:

@@ -71,6 +71,24 @@ def check_output(out: Path, *, overwrite: bool = False) -> None:
         raise InputError(f"{out}: '{beside}' is not a directory. Choose another output.")
 
 
+def check_output_file(out: Path, *, overwrite: bool = False) -> None:
+    """Refuse an output file that must not be written, before any work is done.
+
+    Args:
+        out: The file to be.
+        overwrite: Whether an existing one may be replaced.
+
+    Raises:
+        InputError: It is a directory, exists and may not be replaced, or lies in a directory that is not there.
+    """
+    if out.is_dir():
+        raise InputError(f"{out}: is a directory. Name a file in it.")
+    if os.path.lexists(out) and not overwrite:
+        raise InputError(f"{out}: already exists. Choose another --out, or pass --overwrite to replace it.")
+    if not out.parent.is_dir():
+        raise InputError(f"{out}: there is no directory '{out.parent}'. Create it, or choose another --out.")
+
+
 def check_apart(out: Path, source: Path) -> None:
     """Refuse an output directory that would replace the model it is made from.
 

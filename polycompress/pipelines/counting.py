@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from polycompress.corpora import (
 )
 from polycompress.errors import InputError, PolycompressError
 from polycompress.languages import Language
+from polycompress.modeldir.atomic import check_output_file
 from polycompress.modeldir.sources import resolve_model
 from polycompress.pipelines.counting_engines import Engine, EngineName, choose_engine
 from polycompress.pipelines.counting_parts import Part, Parts
@@ -138,7 +138,7 @@ def count_files(
         InputError: Something about the request, the files or the address is wrong.
         PolycompressError: A shard is damaged (the others' counts are kept for the next run), or a worker died.
     """
-    _check_output(out, overwrite=overwrite)
+    check_output_file(out, overwrite=overwrite)
     languages = asked_languages(langs)
     reading = reading or Reading()
     specs = parse_corpora(corpus, languages, datasets=True)
@@ -270,12 +270,3 @@ def _what_is_damaged(damaged: Sequence[Damage], kept: Path) -> str:
         f"{len(damaged)} damaged:\n{shown}{more}\nThe counts of everything else are kept in {kept}: mend or remove "
         "what is damaged and run the same command again, or add --skip-bad to do without."
     )
-
-
-def _check_output(out: Path, *, overwrite: bool) -> None:
-    if out.is_dir():
-        raise InputError(f"{out}: is a directory. Name a file, for example {out / 'counts.npz'}.")
-    if os.path.lexists(out) and not overwrite:
-        raise InputError(f"{out}: already exists. Choose another --out, or pass --overwrite to replace it.")
-    if not out.parent.is_dir():
-        raise InputError(f"{out}: there is no directory '{out.parent}'. Create it, or choose another --out.")

@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from polycompress.evaluation.metrics.averages import average_scores
 from polycompress.evaluation.provenance import machine, versions
 from polycompress.evaluation.records import Example, Part
 from polycompress.evaluation.results import KIND, SCHEMA
@@ -185,13 +184,13 @@ def _judge(request: Request, examples: Examples, progress: Progress | None) -> _
                 loyalties[part].append(loyalty_of(response, taught[part], part.language))
     loyalty = None
     if request.teacher is not None:
-        scores = {str(part): mean_loyalty(each) for part, each in loyalties.items()}
+        scores = {part: mean_loyalty(each) for part, each in loyalties.items()}
         names = dict.fromkeys(name for each in scores.values() for name in each)
         loyalty = {
             "teacher": request.teacher.name,
-            "scores": scores,
+            "scores": {str(part): each for part, each in scores.items()},
             "mean": {
-                name: float(np.mean([each[name] for each in scores.values() if name in each]))
+                name: average_scores({part: each.get(name) for part, each in scores.items()}).all.mean
                 for name in names
             },
         }

@@ -18,7 +18,7 @@ from polycompress.modeldir.convert import ensure_tokenizer_json
 from polycompress.modeldir.directory import file_sha256, read_json
 from polycompress.modeldir.figures import part_of
 from polycompress.modeldir.manifest import MANIFEST_FILE, read_manifest
-from polycompress.modeldir.sources import resolve_model
+from polycompress.modeldir.sources import ModelSource, resolve_model
 from polycompress.training.run_files import FINAL
 
 _SETTINGS: Final = ("tokenizer_config.json", "modules.json", "config_sentence_transformers.json")
@@ -79,7 +79,22 @@ def find_models(model: str | os.PathLike[str]) -> JudgedModel:
         if (folder / FINAL).is_dir():
             return _found(spec, folder.resolve().name, (folder / FINAL,), None)
     source = resolve_model(spec)
-    return _found(spec, source.name, (source.path,), None)
+    return _found(spec, _name(source), (source.path,), None)
+
+
+def find_teacher(teacher: str | os.PathLike[str]) -> JudgedModel:
+    """Find the one model that loyalty is to.
+
+    Raises:
+        InputError: There is no such thing, or it is a run of several seeds.
+    """
+    found = find_models(teacher)
+    if len(found.paths) > 1:
+        raise InputError(
+            f"{found.spec}: has {len(found.paths)} seeds, but loyalty is to one model. Give one, such as "
+            f"{found.paths[0]}."
+        )
+    return found
 
 
 def model_size(path: Path) -> dict[str, Any]:
@@ -97,6 +112,14 @@ def model_size(path: Path) -> dict[str, Any]:
         "parameters": {**parameters, "embedding": parameters["embedding"] or None},
         "bytes": sum((path / name).stat().st_size for name in checkpoint.files),
     }
+
+
+def _name(source: ModelSource) -> str:
+    """What to call a model: of ``RUN/final`` the run, of ``RUN/seed-N/final`` both the run and the seed."""
+    places = source.path.resolve().parts
+    if source.name != FINAL or len(places) < 4:
+        return source.name
+    return "/".join(places[-3:-1]) if _SEED.fullmatch(places[-2]) else places[-2]
 
 
 def _fingerprint(path: Path) -> str:

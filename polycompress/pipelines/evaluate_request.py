@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polycompress.errors import InputError
 from polycompress.evaluation.records import Split
 from polycompress.evaluation.task_spec import TaskSpec, hub_door
 from polycompress.evaluation.tasks import find_task
-from polycompress.pipelines.evaluate_models import JudgedModel, find_models
+from polycompress.pipelines.evaluate_models import JudgedModel, find_models, find_teacher
 from polycompress.pipelines.evaluate_parts import ALL, Parts, choose_parts, choose_split
 from polycompress.pipelines.evaluate_settings import EvaluationSettings
 
@@ -65,15 +64,9 @@ def find_request(
     chosen = choose_split(split)
     where = None if data is None else Path(data)
     parts = choose_parts(spec, langs, chosen, where)
-    loyal_to = None if teacher is None else find_models(teacher)
-    if loyal_to is not None and len(loyal_to.paths) > 1:
-        raise InputError(
-            f"{loyal_to.spec}: has {len(loyal_to.paths)} seeds, but loyalty is to one model. Give one, such as "
-            f"{loyal_to.paths[0]}."
-        )
     return Request(
         model=find_models(model),
-        teacher=loyal_to,
+        teacher=None if teacher is None else find_teacher(teacher),
         task=spec,
         split=chosen,
         parts=parts,

@@ -15,14 +15,15 @@ from polycompress.evaluation.models import EMBEDDING_KINDS
 from polycompress.evaluation.suites import SuiteEntry, find_suite
 from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.evaluation.tasks import find_task
-from polycompress.pipelines.evaluate_into import evaluate_into
-from polycompress.pipelines.evaluate_models import JudgedModel, find_models
+from polycompress.pipelines.evaluate_into import check_out, evaluate_into
+from polycompress.pipelines.evaluate_models import JudgedModel, find_models, find_teacher
 from polycompress.pipelines.evaluate_parts import ALL, choose_parts
 from polycompress.pipelines.evaluate_request import find_request
 from polycompress.pipelines.evaluate_settings import EvaluationSettings
 from polycompress.pipelines.evaluate_tuning import Tuning, plan_tuning, tune
 from polycompress.pipelines.gathering import Progress
 from polycompress.pipelines.loading import asked_languages
+from polycompress.training.run_files import FINAL
 
 logger = logging.getLogger(__name__)
 
@@ -100,15 +101,17 @@ def evaluate_suite(
         PolycompressError: A tuning ended before its time.
     """
     where, place = Path(out), None if data is None else Path(data)
+    check_out(where)
     chosen = settings or EvaluationSettings()
     given = find_models(model)
     steps, skipped = _plan(suite, given, langs, place, limit, teacher)
+    base = _base(model, given) if any(step.tuning for step in steps) else model
     results = []
     for step in steps:
         judged: str | os.PathLike[str] = model
         if step.tuning is not None:
             judged = tune(
-                model,
+                base,
                 step.tuning,
                 where / MODELS / step.tuning.name,
                 data=place,
@@ -145,7 +148,7 @@ def _plan(
     teacher: str | os.PathLike[str] | None,
 ) -> tuple[list[_Step], list[str]]:
     """What is to be done, and why some of it cannot be."""
-    loyal_to = None if teacher is None else find_models(teacher)
+    loyal_to = None if teacher is None else find_teacher(teacher)
     steps: list[_Step] = []
     skipped: list[str] = []
     tunings: dict[Any, Tuning] = {}
@@ -177,6 +180,16 @@ def _plan(
             f"No task of the suite {suite} can be judged:\n" + "\n".join(f"  {each}" for each in skipped)
         )
     return steps, skipped
+
+
+def _base(model: str | os.PathLike[str], given: JudgedModel) -> str | os.PathLike[str]:
+    """What is tuned: of a run its model."""
+    if len(given.paths) > 1:
+        raise InputError(
+            f"{given.spec}: has {len(given.paths)} seeds, but one model is tuned for the tasks of a suite that it was "
+            f"not tuned for. Give one, such as {given.paths[0]}."
+        )
+    return given.paths[0] if (Path(given.spec) / FINAL).is_dir() else model
 
 
 def _languages(entry: SuiteEntry, langs: str | Sequence[str]) -> str | tuple[str, ...]:

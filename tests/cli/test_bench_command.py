@@ -60,6 +60,20 @@ def test_a_table_and_a_file(models: Path, tmp_path: Path, capsys: pytest.Capture
     ratio = found["ratios"]["parameters"]["total"][1]
     assert f"{ratio:.2f}x" in shown
     assert f"written to {out}" in shown.replace("\n", "")
+    call(models / "small", "--batch", "1", "--length", "8", "--out", out, "--overwrite")
+    assert len(json.loads(out.read_text())["models"]) == 1
+
+
+def test_an_output_that_may_not_be_written_is_refused_first(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text("old")
+    for name, message in (
+        ("old.json", "already exists. Choose another --out, or pass --overwrite"),
+        ("none/x.json", "there is no directory"),
+        ("", "is a directory"),
+    ):
+        with pytest.raises(InputError, match=message):
+            call(models / "nothing", "--out", tmp_path / name)
+    assert (tmp_path / "old.json").read_text() == "old"
 
 
 def test_json_is_one_object(models: Path, capsys: pytest.CaptureFixture[str]) -> None:

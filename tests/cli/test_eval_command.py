@@ -79,6 +79,13 @@ def test_results_are_written_and_compared(
         (["--task", "nli-sick"], "labels (id2label) are entertainment, geography"),
         (["--suite", "quick"], "--suite quick: name with --out the directory"),
         (["--task", "sib200", "--suite", "quick"], "Give MODEL and either --task or --suite"),
+        (
+            ["--suite", "quick", "--out", "o", "--split", "dev"],
+            "--suite quick: has test splits of built-in tasks",
+        ),
+        (["--suite", "quick", "--out", "o", "--tasks", "t"], "--split and --tasks go with --task"),
+        (["--task", "sib200", "--seeds", "3"], "--seeds 3: is for the tuning of a --suite"),
+        (["--compare", "a.json", "b.json"], "--compare takes two results and nothing else"),
         ([], "Give MODEL and either --task or --suite"),
     ],
 )

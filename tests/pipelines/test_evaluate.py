@@ -141,6 +141,9 @@ def test_a_run_of_one_seed(kitchen: Kitchen, tmp_path: Path) -> None:
     result = kitchen.judge(tmp_path / "run", "sib200", langs="de")
     assert result["seeds"] == [3]
     assert result["model"]["path"] == str(tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "run" / "seed-1")
+    for place, name in (("final", "run"), ("seed-1/final", "run/seed-1")):
+        assert kitchen.judge(tmp_path / "run" / place, "sib200", langs="de")["model"]["name"] == name
 
 
 def test_a_seed_that_is_not_finished(kitchen: Kitchen, tmp_path: Path) -> None:
@@ -185,6 +188,16 @@ def test_a_teacher_with_another_vocabulary(kitchen: Kitchen, tmp_path: Path) -> 
             assert 0 < scores["probability"] < 1
             assert scores["cka"] < 0.999
         assert set(loyalty["mean"]) == {"label", "probability", "cka"}
+
+
+def test_mean_loyalty_counts_a_language_once(kitchen: Kitchen, tmp_path: Path) -> None:
+    data = make_pack(tmp_path / "data")
+    shutil.copy(data / "ner" / "uner" / "test.sv_pud.conll", data / "ner" / "uner" / "test.en_pud.conll")
+    teacher = tiny("xlm-roberta", "token", tmp_path / "t", TAGS, seed=3)
+    loyalty = kitchen.judge(kitchen.tags, "ner-uner", data=data, teacher=teacher)["loyalty"]
+    english, *swedish = (scores["probability"] for scores in loyalty["scores"].values())
+    assert len(swedish) == 2
+    assert loyalty["mean"]["probability"] == pytest.approx((english + np.mean(swedish)) / 2)
 
 
 def test_a_teacher_of_several_seeds(kitchen: Kitchen, tmp_path: Path) -> None:

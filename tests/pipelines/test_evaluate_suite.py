@@ -150,6 +150,35 @@ def test_models_tuned_from_another(root: Path, tmp_path: Path, monkeypatch: pyte
         judge(root, tmp_path / "out", other)
 
 
+def test_what_is_known_before_any_work(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suites, "tune", None)
+    for seed in (0, 1):
+        shutil.copytree(root / "base", tmp_path / "run" / f"seed-{seed}" / "final")
+    with pytest.raises(
+        InputError, match=r"has 2 seeds, but one model is tuned .* Give one, such as .*seed-0/final"
+    ):
+        judge(root, tmp_path / "out", tmp_path / "run")
+    with pytest.raises(InputError, match="has 2 seeds, but loyalty is to one model"):
+        judge(root, tmp_path / "out", teacher=tmp_path / "run")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"--out .*: '.*file' is no directory"):
+        judge(root, tmp_path / "file")
+
+
+def test_a_suite_of_a_run(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuned = []
+
+    def fake(model: Any, tuning: Any, run: Path, **_: Any) -> Path:
+        tuned.append(model)
+        return tiny("xlm-roberta", "sequence", run / "final", CATEGORIES).parent
+
+    monkeypatch.setattr(suites, "tune", fake)
+    shutil.copytree(root / "base", tmp_path / "run" / "final")
+    done = judge(root, tmp_path / "out", tmp_path / "run", langs="de")
+    assert tuned == [tmp_path / "run" / "final"]
+    assert done.results[0]["model"]["name"] == "run"
+
+
 def test_training_examples_that_are_not_there(root: Path) -> None:
     from polycompress.evaluation.tasks import find_task
 
