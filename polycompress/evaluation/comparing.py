@@ -36,6 +36,8 @@ def compare_results(first: Path, second: Path, *, resamples: int = 1000, seed: i
     Raises:
         InputError: A file is no result, or they are of different tasks, splits or examples, or share no language.
     """
+    if seed < 0:
+        raise InputError(f"seed is {seed}: give at least 0.")
     results = [read_result(path) for path in (first, second)]
     for field in ("task", "split", "metric"):
         one, other = (result[field] for result in results)

@@ -58,14 +58,20 @@ def uses_segments(config: Any, tokenizer_config: Mapping[str, Any]) -> bool:
 
 
 def padding_id(config: Any, tokenizer: Tokenizer, tokenizer_config: Mapping[str, Any]) -> int:
-    """Id of padding: the model's own first, since positions and last tokens are counted from it."""
+    """Id of padding: the model's own first, since positions and last tokens are counted from it.
+
+    Where nothing names one it is the end of text, which no text has within: a decoder's head reads the last token that is
+    no padding.
+    """
     configured = getattr(config, "pad_token_id", None)
     if isinstance(configured, int) and configured >= 0:
         return configured
     token = tokenizer_config.get("pad_token")
     token = token.get("content") if isinstance(token, Mapping) else token
     found = tokenizer.token_to_id(token) if isinstance(token, str) else None
-    return 0 if found is None else int(found)
+    if found is None:
+        found = getattr(config, "eos_token_id", None)
+    return found if isinstance(found, int) else 0
 
 
 def read_prompt(root: Path) -> str:

@@ -3,10 +3,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import transformers
 
 from polycompress.errors import InputError
+from polycompress.evaluation.forward import forward
 from polycompress.evaluation.models import load_task_model
 from polycompress.evaluation.precision import choose_device, choose_precision, cpu_multiplies_bf16
 from tests.evaluation.tiny_task_models import LABELS, TAGS, edit_config, tiny
@@ -127,6 +130,20 @@ def test_more_tokens_than_positions(family: str, limit: int, tmp_path: Path) -> 
         InputError, match=f"max_length is {limit + 1}, but the model has positions for {limit} tokens"
     ):
         load_task_model(path, "text-classification", LABELS, max_length=limit + 1)
+
+
+def test_a_decoder_without_padding_reads_the_last_token_of_any_text(tmp_path: Path) -> None:
+    path = tiny("gpt2", "sequence", tmp_path / "m")
+    edit_config(path, pad_token_id=None)
+    edit_config(path, "tokenizer_config.json", pad_token=None)
+    model = load_task_model(path, "text-classification", LABELS, device="cpu", precision="fp32")
+    (encoded,) = model.encoder.encode_strings(["a text"])
+    encoded.ids[-1] = 0  # an ordinary token, as in GPT-2's own vocabulary
+    with torch.no_grad():
+        wanted = transformers.AutoModelForSequenceClassification.from_pretrained(path)(
+            torch.tensor(encoded.ids[None].astype("int64"))
+        )
+    np.testing.assert_allclose(forward(model, [encoded])[0], wanted.logits[0].numpy(), atol=1e-5)
 
 
 def test_loading_leaves_the_generator_alone(tmp_path: Path) -> None:

@@ -181,6 +181,12 @@ def test_what_cannot_be_compared(
         compare_results(first, second)
 
 
+def test_a_seed_that_is_none(tmp_path: Path) -> None:
+    first = written(tmp_path / "a.json", GERMAN)
+    with pytest.raises(InputError, match="seed is -1: give at least 0"):
+        compare_results(first, first, seed=-1)
+
+
 def test_columns_of_another_metric(tmp_path: Path) -> None:
     first = written(tmp_path / "a.json", GERMAN, metric="entity-f1")
     with pytest.raises(InputError, match="deu-Latn: what each example got has not the columns of entity-f1"):
