@@ -60,8 +60,8 @@ def uses_segments(config: Any, tokenizer_config: Mapping[str, Any]) -> bool:
 def padding_id(config: Any, tokenizer: Tokenizer, tokenizer_config: Mapping[str, Any]) -> int:
     """Id of padding: the model's own first, since positions and last tokens are counted from it.
 
-    Where nothing names one it is the end of text, which no text has within: a decoder's head reads the last token that is
-    no padding.
+    Where nothing names one it is the end of text, which no text has within: a decoder's head reads the last token that
+    is no padding.
     """
     configured = getattr(config, "pad_token_id", None)
     if isinstance(configured, int) and configured >= 0:
