@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from polycompress.errors import InputError
+from polycompress.evaluation.records import Part
 from polycompress.languages import find_language
 from polycompress.modeldir.figures import join
 from polycompress.modeldir.markdown import code, escape, table
@@ -186,7 +187,7 @@ def _figure(value: Any) -> str:
 
 
 def _key(row: Row) -> str:
-    return str(row["language"]) if row["subset"] is None else f"{row['language']}/{row['subset']}"
+    return str(Part(row["language"], row["subset"]))
 
 
 def _split(name: str) -> tuple[str, str | None]:

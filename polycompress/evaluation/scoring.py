@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycompress.errors import InputError
-from polycompress.evaluation.records import Example, Part
+from polycompress.evaluation.metrics.entities import f1_of_counts
+from polycompress.evaluation.records import Example
 
 Floats = NDArray[np.floating[Any]]
 
@@ -35,17 +36,6 @@ class Metric:
     """What a model that learnt nothing scores, where that is the same for every task."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one model did with each example of a part."""
-
-    part: Part
-    counts: NDArray[Any]
-    """(n, k) the metric's columns; whole numbers as uint16, others as float32."""
-    keys: str
-    """SHA-256 of the examples' keys: two outcomes can be compared where it is the same."""
-
-
 def _column(index: int) -> Callable[[Floats], Floats]:
     return lambda means: means[..., index]
 
@@ -62,7 +52,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         Metric(
             "entity-f1",
             ("found", "predicted", "true"),
-            lambda means: _ratio(2 * means[..., 0], means[..., 1] + means[..., 2]),
+            f1_of_counts,
             {
                 "precision": lambda means: _ratio(means[..., 0], means[..., 1]),
                 "recall": lambda means: _ratio(means[..., 0], means[..., 2]),

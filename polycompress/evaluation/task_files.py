@@ -9,6 +9,7 @@ from typing import Any, Final, cast, get_args
 
 from polycompress.evaluation.records import Kind, Split
 from polycompress.evaluation.sources.doors import (
+    COMMIT,
     FORMATS,
     OPTIONAL,
     REQUIRED,
@@ -35,7 +36,6 @@ METRICS: Final[Mapping[Kind, str]] = {
 _LABELLED: Final = ("pair-classification", "text-classification", "token-classification")
 _ID: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _DATASET: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _TAG: Final = re.compile(r"O|[BI]-\S+")
 
 
@@ -173,7 +173,7 @@ def _hub(table: Table, kind: Kind | None, labels: tuple[str, ...]) -> HubDoor:
     dataset, revision = table.text("dataset"), table.optional_text("revision")
     if dataset and not _DATASET.fullmatch(dataset):
         table.fault(f"dataset is {dataset!r}: give owner/name.")
-    if revision is not None and not _COMMIT.fullmatch(revision):
+    if revision is not None and not COMMIT.fullmatch(revision):
         table.fault(f"revision is {revision!r}: give a commit, 40 hexadecimal digits.")
     config = table.optional_text("config")
     configs = table.texts("configs")

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from polycompress.errors import InputError
 from polycompress.evaluation.records import Kind, Part, Split
-from polycompress.evaluation.sources.doors import HubDoor, LocalDoor
+from polycompress.evaluation.sources.doors import COMMIT, HubDoor, LocalDoor
 from polycompress.evaluation.sources.hub import hub_parts
 from polycompress.evaluation.sources.local import layout, local_parts
-
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +93,7 @@ def pinned(task: TaskSpec, revision: str) -> TaskSpec:
     Raises:
         InputError: It is no commit, or the task has no hub door.
     """
-    if not _COMMIT.fullmatch(revision):
+    if not COMMIT.fullmatch(revision):
         raise InputError(f"revision {revision!r} is no commit: write 40 hexadecimal digits.")
     return dataclasses.replace(task, hub=dataclasses.replace(hub_door(task), revision=revision))
 
@@ -132,8 +128,3 @@ def advice(task: TaskSpec) -> str:
     if task.local is None:
         return f"Name a commit under revision in {task.path.name}, in a directory of your own task files."
     return f"Give a data directory that holds {layout(task.local)}: --data DIR or POLYCOMPRESS_DATA."
-
-
-def part_names(parts: Sequence[Part]) -> str:
-    """Parts, for messages."""
-    return ", ".join(map(str, parts)) or "none"

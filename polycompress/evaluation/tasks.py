@@ -8,7 +8,7 @@ from pathlib import Path
 from polycompress.errors import InputError
 from polycompress.evaluation.loading import load_examples
 from polycompress.evaluation.task_files import METRICS, read_task
-from polycompress.evaluation.task_spec import TaskSpec, part_names, pinned
+from polycompress.evaluation.task_spec import TaskSpec, pinned
 from polycompress.evaluation.toml_tables import near
 from polycompress.resources import data_path
 
@@ -18,7 +18,6 @@ __all__ = [
     "all_tasks",
     "find_task",
     "load_examples",
-    "part_names",
     "pinned",
     "read_task",
 ]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +121,7 @@ def scores_of_counts(counts: NDArray[np.int64]) -> Scores:
     )
 
 
-def f1_of_counts(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+def f1_of_counts(counts: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """F1 of sums or means of counts: the statistic that bootstrap intervals of entity F1 are drawn with.
 
     Args:
@@ -131,7 +131,10 @@ def f1_of_counts(counts: NDArray[np.float64]) -> NDArray[np.float64]:
         (...), 0 where there are no entities at all.
     """
     named = counts[..., 1] + counts[..., 2]
-    return np.divide(2 * counts[..., 0], named, out=np.zeros(named.shape), where=named > 0)
+    found: NDArray[np.float64] = np.divide(
+        2 * counts[..., 0], named, out=np.zeros(named.shape), where=named > 0
+    )
+    return found
 
 
 def _parse(tag: str, place: int) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -10,6 +11,8 @@ from polycompress.evaluation.records import Kind, Split
 
 Format = Literal["tsv", "conll", "squad"]
 FORMATS: Final[tuple[Format, ...]] = ("tsv", "conll", "squad")
+COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+"""What pins a data set of the hub."""
 SPLITS: Final[tuple[Split, ...]] = ("train", "dev", "test")
 
 REQUIRED: Final[Mapping[Kind, tuple[str, ...]]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -10,10 +9,9 @@ from polycompress.corpora.hub_datasets import DatasetSpec
 from polycompress.corpora.hub_reading import dataset_rows
 from polycompress.errors import InputError, MissingExtraError, PolycompressError
 from polycompress.evaluation.records import Kind, Part, Split
-from polycompress.evaluation.sources.doors import HubDoor, Row
+from polycompress.evaluation.sources.doors import COMMIT, HubDoor, Row
 from polycompress.evaluation.sources.templates import read_name
 
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _SHOWN: Final = 60
 
 
@@ -40,7 +38,7 @@ def hub_rows(door: HubDoor, kind: Kind, part: Part, split: Split, *, advice: str
     paragraph = _Paragraphs()
     for name in door.splits[split]:
         spec = DatasetSpec(door.dataset, door.revision, config, name)
-        if not spec.is_local and not _COMMIT.fullmatch(door.revision or ""):
+        if not spec.is_local and not COMMIT.fullmatch(door.revision or ""):
             raise InputError(
                 f"{spec}: no revision of this data set is known that could be pinned. {advice} Or name a commit, 40 "
                 "hexadecimal digits, under revision in a task file of your own."
