@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import polycompress
-from polycompress.errors import CertificateError
+from polycompress.errors import CertificateError, InputError
 from polycompress.modeldir import ids as id_fields
 from polycompress.modeldir.atomic import atomic_directory
 from polycompress.modeldir.card import render_card
 from polycompress.modeldir.directory import copied_files, file_sha256, read_json, safe_file
-from polycompress.modeldir.manifest import pack_ids, write_manifest
+from polycompress.modeldir.manifest import pack_ids, read_manifest, write_manifest
 from polycompress.modeldir.rawio import copy_file
 from polycompress.modeldir.tensors import open_checkpoint, write_sliced
 from polycompress.modeldir.tokenizer_config import remap_special_tokens_map, remap_tokenizer_config
@@ -26,6 +27,8 @@ from polycompress.vocab.surgery import dump_document, trim_document
 
 if TYPE_CHECKING:
     from polycompress.pipelines.trim_plan import TrimPlan
+
+logger = logging.getLogger(__name__)
 
 MAX_CARD_BYTES: Final = 1 << 22
 
@@ -197,7 +200,18 @@ def _manifest(
         "certificate": certificate.as_dict(),
         "not_copied": list(plan.not_copied),
         "notes": list(notes),
+        **_known_before(opened.source.path),
     }
+
+
+def _known_before(root: Path) -> dict[str, Any]:
+    """What the source's own manifest says that is true of the result as well: how it was tuned."""
+    try:
+        found = read_manifest(root) or {}
+    except InputError as error:
+        logger.warning("%s; what it says of the source is left out", error)
+        return {}
+    return {"finetuning": found["finetuning"]} if isinstance(found.get("finetuning"), dict) else {}
 
 
 def hash_source(opened: OpenModel, progress: Progress | None = None) -> dict[str, str]:

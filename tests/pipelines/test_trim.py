@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from polycompress import trim
 from polycompress.errors import CertificateError, InputError
-from polycompress.modeldir.manifest import unpack_ids
+from polycompress.modeldir.manifest import unpack_ids, write_manifest
 from polycompress.modeldir.tensors import Checkpoint, RowSlice, open_checkpoint
 from polycompress.pipelines import trim_writing
 from polycompress.pipelines.trim_request import choose_limit
@@ -75,6 +75,17 @@ def test_the_manifest_tells_everything(source: Path, corpus: str, tmp_path: Path
     assert len(manifest["source"]["files"]["model.safetensors"]) == 64
     assert manifest["certificate"]["rows"]["identical"] == manifest["certificate"]["rows"]["rows"]
     assert "140" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_how_the_source_was_tuned_stays_known(corpus: str, tmp_path: Path) -> None:
+    tuned = make_tiny("xlm-roberta", "sequence", tmp_path / "tuned", vocab_size=400)
+    facts = {"task": "xnli", "train_languages": ["eng-Latn"], "protocol": "as published"}
+    write_manifest(tuned, {"finetuning": facts})
+    trim(tuned, langs="de", corpus=corpus, out=tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "polycompress.json").read_text())["finetuning"] == facts
+    (tuned / "polycompress.json").write_text("{")
+    trim(tuned, langs="de", corpus=corpus, out=tmp_path / "other")
+    assert "finetuning" not in json.loads((tmp_path / "other" / "polycompress.json").read_text())
 
 
 def test_a_dry_run_writes_nothing(source: Path, tmp_path: Path) -> None:
