@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from polycompress.errors import MissingExtraError
+from polycompress.errors import InputError, MissingExtraError
 from polycompress.evaluation.records import Kind, TextExample
 
 METHODS: Final[Mapping[Kind, str]] = {
@@ -35,6 +35,7 @@ class Baseline:
             train: What to learn from; of at least two classes.
 
         Raises:
+            InputError: Nothing can be learnt from these.
             MissingExtraError: scikit-learn is not installed.
         """
         try:
@@ -50,7 +51,10 @@ class Baseline:
                 preprocessor=_text, analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True
             )
         self._model = make_pipeline(features, LogisticRegression(C=_INVERSE_PENALTY[kind], max_iter=1000))
-        self._model.fit(list(train), np.array([example.label for example in train]))
+        try:
+            self._model.fit(list(train), np.array([example.label for example in train]))
+        except ValueError as error:
+            raise InputError(f"nothing can be learnt from the training examples: {error}") from error
 
     def predict(self, examples: Sequence[TextExample]) -> NDArray[np.int64]:
         """(n,) the class of each example."""

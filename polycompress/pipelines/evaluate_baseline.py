@@ -42,12 +42,11 @@ def measure_baseline(
         progress: Called as work goes on.
 
     Returns:
-        For JSON: the method, and accuracies by part, ``in-language`` and ``from CODE``. None where the kind of task has
-        no baseline.
+        For JSON: the method, and accuracies by part, ``in-language`` and ``from CODE``; none where there is nothing to
+        learn from, which is said. None where the kind of task has no baseline.
 
     Raises:
         MissingExtraError: scikit-learn is not installed.
-        InputError: Training examples cannot be read.
     """
     if task.kind not in METHODS:
         return None
@@ -62,14 +61,16 @@ def measure_baseline(
     if task.kind == "pair-classification":
         fitted_on = [part for part in train if part.language in sources]
         if fitted_on:
-            model = Baseline(task.kind, _examples(task, fitted_on, data))
-            scores[f"from {', '.join(sources)}"] = {
-                str(part): model.accuracy(each) for part, each in tests.items()
-            }
+            model = _fitted(task, fitted_on, data)
+            if model is not None:
+                scores[f"from {', '.join(sources)}"] = {
+                    str(part): model.accuracy(each) for part, each in tests.items()
+                }
     own = {}
     for part, each in tests.items():
-        if part in train:
-            own[str(part)] = Baseline(task.kind, _examples(task, [part], data)).accuracy(each)
+        model = _fitted(task, [part], data) if part in train else None
+        if model is not None:
+            own[str(part)] = model.accuracy(each)
         if progress is not None:
             progress(f"bag of words for {task.id}", 1, len(tests))
     scores["in-language"] = own
@@ -107,8 +108,13 @@ def _training_parts(task: TaskSpec, data: Path | None) -> list[Part]:
         return []
 
 
-def _examples(task: TaskSpec, parts: Sequence[Part], data: Path | None) -> list[TextExample]:
-    found: list[TextExample] = []
-    for part in parts:
-        found += cast("Sequence[TextExample]", load_examples(task, part, "train", data=data))
-    return found
+def _fitted(task: TaskSpec, parts: Sequence[Part], data: Path | None) -> Baseline | None:
+    """A baseline of the training examples of some parts; None where there are none that will do."""
+    train: list[TextExample] = []
+    try:
+        for part in parts:
+            train += cast("Sequence[TextExample]", load_examples(task, part, "train", data=data))
+        return Baseline(task.kind, train)
+    except InputError as error:
+        logger.warning("no baseline in %s: %s", ", ".join(map(str, parts)), error)
+        return None

@@ -220,6 +220,31 @@ def test_bag_of_words_beside_the_scores(kitchen: Kitchen) -> None:
     assert kitchen.judge(kitchen.tags, "ner-wikiann", baseline=True)["baseline"] is None
 
 
+def test_a_bag_of_words_that_cannot_be_fitted_is_a_gap(
+    kitchen: Kitchen, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = make_pack(tmp_path / "data")
+    german, swahili = (data / "sib200" / f"{code}.tsv" for code in ("deu_Latn", "swh_Latn"))
+    german.write_text("".join(row for row in german.read_text().splitlines(True) if "train" not in row))
+    swahili.write_text(
+        "".join(
+            row for row in swahili.read_text().splitlines(True) if "train" not in row or "\tsports\t" in row
+        )
+    )
+    result = kitchen.judge(kitchen.topics, "sib200", data=data, baseline=True)
+    assert set(result["baseline"]["scores"]["in-language"]) == {"eng-Latn"}
+    assert "no baseline in deu-Latn: " in caplog.text
+    assert "no baseline in swh-Latn: " in caplog.text
+    for code in ("en", "nl"):
+        table = data / "nli" / "sick" / f"train.{code}.tsv"
+        head, *rows = table.read_text().splitlines()
+        cells = [row.split("\t") for row in rows]
+        table.write_text("\n".join([head, *("\t".join([*row[:2], "a", "a", *row[4:]]) for row in cells)]))
+    assert set(kitchen.judge(kitchen.pairs, "nli-sick", data=data, baseline=True)["baseline"]["scores"]) == {
+        "in-language"
+    }
+
+
 def test_losing_to_a_bag_of_words_is_said() -> None:
     baseline = {
         "scores": {
