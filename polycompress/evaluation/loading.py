@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -31,8 +32,7 @@ def load_examples(
         InputError: The part is missing (those found are named), an example is broken (file and line), or the hub
             cannot be reached.
     """
-    if limit is not None and limit < 1:
-        raise InputError(f"limit is {limit}; it must be at least 1.")
+    check_limit(limit)
     if task.kind == "retrieval" and part.language == task.pivot:
         raise InputError(
             f"{part} is the language that task {task.id} compares the others with. Choose another."
@@ -43,6 +43,16 @@ def load_examples(
         source = data if data is not None else hub_door(task).dataset
         raise InputError(f"{source}: task {task.id} has no {split} examples in {part}: all files are empty.")
     return found
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse a number of examples that is none.
+
+    Raises:
+        InputError: It is less than 1, or more than can be counted.
+    """
+    if limit is not None and not 1 <= limit <= sys.maxsize:
+        raise InputError(f"limit is {limit}; it must be at least 1, and at most {sys.maxsize}.")
 
 
 def _rows(task: TaskSpec, part: Part, split: Split, data: Path | None) -> Iterator[Row]:

@@ -11,6 +11,8 @@ from polycompress.training.errors import ConfigError
 
 RESAMPLES: Final = 1000
 """Of the bootstrap."""
+MAX_LENGTH: Final = 1 << 20
+"""Tokens of a row at most."""
 _SUBJECT: Final = "The configuration of eval"
 
 
@@ -41,6 +43,8 @@ class EvaluationSettings:
             )
             if value is not None and value < least
         ]
+        if self.max_length is not None and self.max_length > MAX_LENGTH:
+            faults.append(f"max_length is {self.max_length}: give at most {MAX_LENGTH}")
         if faults:
             raise ConfigError(faults, _SUBJECT)
 

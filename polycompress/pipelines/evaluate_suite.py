@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from polycompress.errors import InputError
+from polycompress.evaluation.loading import check_limit
 from polycompress.evaluation.models import EMBEDDING_KINDS
 from polycompress.evaluation.suites import SuiteEntry, find_suite
 from polycompress.evaluation.task_spec import TaskSpec
@@ -102,6 +103,7 @@ def evaluate_suite(
     """
     where, place = Path(out), None if data is None else Path(data)
     check_out(where)
+    check_limit(limit)
     chosen = settings or EvaluationSettings()
     given = find_models(model)
     steps, skipped = _plan(suite, given, langs, place, limit, teacher)

@@ -75,6 +75,8 @@ def test_results_are_written_and_compared(
         (["--task", "sib200", "--split", "trial"], "--split 'trial': give one of train, dev, test"),
         (["--task", "sib200", "--precision", "fp8", "--seed", "-1"], "precision is 'fp8'"),
         (["--task", "sib200", "--limit", "0"], "limit is 0"),
+        (["--task", "sib200", "--limit", str(10**30)], "it must be at least 1, and at most"),
+        (["--task", "sib200", "--max-length", str(10**30)], "give at most 1048576"),
         (["--task", "ner-wikiann"], "which has no head for token-classification"),
         (["--task", "nli-sick"], "labels (id2label) are entertainment, geography"),
         (["--suite", "quick"], "--suite quick: name with --out the directory"),

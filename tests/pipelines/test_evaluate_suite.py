@@ -160,6 +160,8 @@ def test_what_is_known_before_any_work(root: Path, tmp_path: Path, monkeypatch: 
         judge(root, tmp_path / "out", tmp_path / "run")
     with pytest.raises(InputError, match="has 2 seeds, but loyalty is to one model"):
         judge(root, tmp_path / "out", teacher=tmp_path / "run")
+    with pytest.raises(InputError, match="limit is 0; it must be at least 1"):
+        judge(root, tmp_path / "out", limit=0)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"--out .*: '.*file' is no directory"):
         judge(root, tmp_path / "file")
