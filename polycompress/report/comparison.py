@@ -142,6 +142,6 @@ def _loyal(one: Judged, measure: str, name: str, models: Sequence[Model]) -> Dot
 def correlation(panel: Panel) -> float | None:
     """Pearson's, over all points of a picture; None for fewer than three or where one side does not vary."""
     points = np.array([(dot.x, dot.y) for each in panel.series for dot in each.dots])
-    if len(points) < 3 or not points.std(axis=0).all():
+    if len(points) < 3 or not np.ptp(points, axis=0).all():
         return None
     return float(np.corrcoef(points.T)[0, 1])

@@ -107,6 +107,15 @@ def test_where_labels_say_nothing_hidden_states_do(tmp_path: Path) -> None:
     assert correlation(panel) is None
 
 
+def test_scores_that_are_all_equal_have_no_correlation(tmp_path: Path) -> None:
+    codes = ("deu-Latn", "swh-Latn", "fra-Latn")
+    loyalty = {"teacher": "t", "scores": {code: {"label": 0.1 * n} for n, code in enumerate(codes)}}
+    write(tmp_path / "1.json", make_result("sib200", "a", dict.fromkeys(codes, 0.35), loyalty=loyalty))
+    found = read_results(tmp_path).judged
+    (panel,) = loyalty_panels(found, [found[0].model])
+    assert correlation(panel) is None
+
+
 def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
     codes = [language.code for language in all_languages()[:12]]
     write(tmp_path / "1.json", make_result("xnli", "a", dict.fromkeys(codes[:6], 0.5)))
