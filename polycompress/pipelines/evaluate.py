@@ -194,7 +194,12 @@ def _judge(request: Request, examples: Examples, progress: Progress | None) -> _
                 for name in names
             },
         }
-    return _Judged(counts=counts, loyalty=loyalty, precision=judge.precision, max_length=judge.max_length)
+    return _Judged(
+        counts=counts,
+        loyalty=loyalty,
+        precision=judge.model.precision,
+        max_length=judge.model.encoder.max_length,
+    )
 
 
 def _responses(

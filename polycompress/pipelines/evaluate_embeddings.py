@@ -20,23 +20,13 @@ class EmbeddingJudge:
     """A model that gives each text a vector: pooled as its directory says, else the mean of its hidden states."""
 
     def __init__(self, model: TaskModel, settings: EvaluationSettings) -> None:
-        self._model = model
+        self.model = model
         self._settings = settings
         self._known: dict[str, NDArray[np.float32]] = {}
 
-    @property
-    def precision(self) -> str:
-        """What it computes in."""
-        return self._model.precision
-
-    @property
-    def max_length(self) -> int:
-        """Tokens of a row."""
-        return self._model.encoder.max_length
-
     def respond(self, examples: Sequence[Example], language: str, *, hidden: bool) -> Response:
         """The neighbours of each sentence or word."""
-        if self._model.kind == "retrieval":
+        if self.model.kind == "retrieval":
             return self._retrieve(cast("Sequence[SentencePair]", examples))
         return self._translate(cast("Sequence[WordPair]", examples))
 
@@ -67,7 +57,7 @@ class EmbeddingJudge:
 
     def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return embed(
-            self._model, texts, batch_tokens=self._settings.batch_tokens, prefix=self._settings.prompt
+            self.model, texts, batch_tokens=self._settings.batch_tokens, prefix=self._settings.prompt
         )
 
     def _remembered(self, texts: Sequence[str]) -> NDArray[np.float32]:

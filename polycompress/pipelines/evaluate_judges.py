@@ -42,12 +42,8 @@ class Judge(Protocol):
     """A loaded model."""
 
     @property
-    def precision(self) -> str:
-        """What it computes in."""
-
-    @property
-    def max_length(self) -> int:
-        """Tokens of a row."""
+    def model(self) -> TaskModel:
+        """The model."""
 
     def respond(self, examples: Sequence[Example], language: str, *, hidden: bool) -> Response:
         """What the model says of examples in a language; ``hidden``: with hidden states."""
@@ -79,29 +75,19 @@ class HeadJudge:
     """A model with the head of a task."""
 
     def __init__(self, model: TaskModel, settings: EvaluationSettings) -> None:
-        self._model = model
+        self.model = model
         self._settings = settings
-
-    @property
-    def precision(self) -> str:
-        """What it computes in."""
-        return self._model.precision
-
-    @property
-    def max_length(self) -> int:
-        """Tokens of a row."""
-        return self._model.encoder.max_length
 
     def respond(self, examples: Sequence[Example], language: str, *, hidden: bool) -> Response:
         """What the model says of each example."""
-        if self._model.kind == "token-classification":
+        if self.model.kind == "token-classification":
             return self._tag(cast("Sequence[WordsExample]", examples), hidden=hidden)
-        if self._model.kind == "question-answering":
+        if self.model.kind == "question-answering":
             return self._answer(cast("Sequence[QuestionExample]", examples), language, hidden=hidden)
         return self._classify(cast("Sequence[TextExample]", examples), hidden=hidden)
 
     def _classify(self, examples: Sequence[TextExample], *, hidden: bool) -> Response:
-        logits, states = self._forward(self._model.encoder.encode_texts(examples), hidden)
+        logits, states = self._forward(self.model.encoder.encode_texts(examples), hidden)
         gold = np.array([example.label for example in examples])
         return Response(
             counts=correct(decode_classes(logits), gold),
@@ -110,9 +96,9 @@ class HeadJudge:
         )
 
     def _tag(self, examples: Sequence[WordsExample], *, hidden: bool) -> Response:
-        encoded = self._model.encoder.encode_words(examples)
+        encoded = self.model.encoder.encode_words(examples)
         logits, states = self._forward(encoded, hidden)
-        labels = self._model.labels
+        labels = self.model.labels
         predicted = decode_tags(examples, encoded, logits, labels)
         gold = [[labels[tag] for tag in example.tags] for example in examples]
         places, of_words = _word_logits(encoded, logits)
@@ -124,7 +110,7 @@ class HeadJudge:
         )
 
     def _answer(self, examples: Sequence[QuestionExample], language: str, *, hidden: bool) -> Response:
-        encoded = self._model.encoder.encode_questions(examples)
+        encoded = self.model.encoder.encode_questions(examples)
         logits, states = self._forward(encoded, hidden)
         answers = decode_answers(examples, encoded, logits)
         scores = [
@@ -141,8 +127,8 @@ class HeadJudge:
         self, encoded: Sequence[Encoded], hidden: bool
     ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32] | None]:
         if hidden:
-            return forward_with_states(self._model, encoded, batch_tokens=self._settings.batch_tokens)
-        return forward(self._model, encoded, batch_tokens=self._settings.batch_tokens), None
+            return forward_with_states(self.model, encoded, batch_tokens=self._settings.batch_tokens)
+        return forward(self.model, encoded, batch_tokens=self._settings.batch_tokens), None
 
 
 def _word_logits(

@@ -55,9 +55,7 @@ def _records(spec: DatasetSpec, advice: str) -> Iterator[Mapping[str, Any]]:
         yield from dataset_rows(spec)
     except MissingExtraError:
         raise
-    except InputError as error:
-        raise InputError(f"{error} {advice}") from error
-    except PolycompressError as error:  # the hub does not answer
+    except PolycompressError as error:  # among others the hub does not answer
         raise InputError(f"{error} {advice}") from error
 
 
