@@ -99,8 +99,7 @@ def load_task_model(
     """
     root = Path(path)
     config = read_json(root, "config.json") or {}
-    if kind not in EMBEDDING_KINDS:
-        _check_head(root, config, kind, task)
+    check_head(root, kind, task)
     model = _load(root, config, kind, task)
     tokenizer_path = ensure_tokenizer_json(root)
     document = read_bytes(root, tokenizer_path.name, max_bytes=MAX_DOCUMENT_BYTES)
@@ -184,8 +183,15 @@ def task_model(
     )
 
 
-def _check_head(root: Path, config: Mapping[str, Any], kind: Kind, task: str | None) -> None:
-    named = config.get("architectures")
+def check_head(root: Path, kind: Kind, task: str | None = None) -> None:
+    """Refuse a model directory whose configuration names no class with the head that a kind of task needs.
+
+    Raises:
+        InputError: Says what makes one.
+    """
+    if kind in EMBEDDING_KINDS:
+        return
+    named = (read_json(root, "config.json") or {}).get("architectures")
     names = [str(name) for name in named] if isinstance(named, list) else []
     if not any(name.endswith(_HEADS[kind][0]) for name in names):
         raise InputError(

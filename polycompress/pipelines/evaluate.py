@@ -16,7 +16,7 @@ from polycompress.evaluation.records import Example, Part
 from polycompress.evaluation.results import KIND, SCHEMA
 from polycompress.evaluation.scoring import examples_hash, find_metric
 from polycompress.pipelines.evaluate_baseline import losses_to_baseline, measure_baseline
-from polycompress.pipelines.evaluate_judges import Judge, Response, open_judge
+from polycompress.pipelines.evaluate_judges import Response, open_judge
 from polycompress.pipelines.evaluate_loyalty import loyalty_of, mean_loyalty
 from polycompress.pipelines.evaluate_parts import ALL, read_parts
 from polycompress.pipelines.evaluate_published import published_beside
@@ -171,14 +171,14 @@ class _Judged:
 
 def _judge(request: Request, examples: Examples, progress: Progress | None) -> _Judged:
     """Run the teacher, then the models, one at a time."""
-    taught: dict[Part, Response] = {}
+    taught: Mapping[Part, Response] = {}
     if request.teacher is not None:
-        _, taught = _responses(request, request.teacher.paths[0], examples, progress, hidden=True)
+        taught = _respond(request, request.teacher.paths[0], examples, progress, hidden=True).responses
     counts: dict[Part, list[Any]] = {part: [] for part in examples}
     loyalties: dict[Part, list[dict[str, float]]] = {part: [] for part in examples}
     for path in request.model.paths:
-        judge, found = _responses(request, path, examples, progress, hidden=bool(taught))
-        for part, response in found.items():
+        heard = _respond(request, path, examples, progress, hidden=bool(taught))
+        for part, response in heard.responses.items():
             counts[part].append(response.counts)
             if taught:
                 loyalties[part].append(loyalty_of(response, taught[part], part.language))
@@ -197,14 +197,23 @@ def _judge(request: Request, examples: Examples, progress: Progress | None) -> _
     return _Judged(
         counts=counts,
         loyalty=loyalty,
-        precision=judge.model.precision,
-        max_length=judge.model.encoder.max_length,
+        precision=heard.precision,
+        max_length=heard.max_length,
     )
 
 
-def _responses(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Heard:
+    """What one model said; the model itself is let go."""
+
+    responses: Mapping[Part, Response]
+    precision: str
+    max_length: int
+
+
+def _respond(
     request: Request, path: Path, examples: Examples, progress: Progress | None, *, hidden: bool
-) -> tuple[Judge, dict[Part, Response]]:
+) -> _Heard:
     judge = open_judge(path, request.task, request.settings)
     found = {}
     total = sum(map(len, examples.values()))
@@ -212,4 +221,5 @@ def _responses(
         found[part] = judge.respond(each, part.language, hidden=hidden)
         if progress is not None:
             progress(f"{request.task.id}, {path.parent.name}/{path.name}", len(each), total)
-    return judge, found
+    model = judge.model
+    return _Heard(responses=found, precision=model.precision, max_length=model.encoder.max_length)

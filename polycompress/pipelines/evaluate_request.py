@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polycompress.evaluation.models import check_head
 from polycompress.evaluation.records import Split
 from polycompress.evaluation.task_spec import TaskSpec, hub_door
 from polycompress.evaluation.tasks import find_task
@@ -64,9 +65,13 @@ def find_request(
     chosen = choose_split(split)
     where = None if data is None else Path(data)
     parts = choose_parts(spec, langs, chosen, where)
+    found = find_models(model)
+    loyal_to = None if teacher is None else find_teacher(teacher)
+    for path in (*found.paths, *(loyal_to.paths if loyal_to else ())):
+        check_head(path, spec.kind, spec.id)
     return Request(
-        model=find_models(model),
-        teacher=None if teacher is None else find_teacher(teacher),
+        model=found,
+        teacher=loyal_to,
         task=spec,
         split=chosen,
         parts=parts,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from polycompress.evaluation.tasks import find_task
 from polycompress.pipelines import evaluate_published
 from polycompress.pipelines.evaluate import evaluate
 from polycompress.pipelines.evaluate_baseline import losses_to_baseline
+from polycompress.pipelines.evaluate_judges import open_judge
 from polycompress.pipelines.evaluate_settings import EvaluationSettings, read_settings
 from polycompress.training.errors import ConfigError
 from tests.evaluation.tiny_task_models import tiny
@@ -205,6 +207,24 @@ def test_a_teacher_of_several_seeds(kitchen: Kitchen, tmp_path: Path) -> None:
         shutil.copytree(kitchen.topics, tmp_path / f"seed-{seed}" / "final")
     with pytest.raises(InputError, match="has 2 seeds, but loyalty is to one model"):
         kitchen.judge(kitchen.topics, "sib200", teacher=tmp_path)
+
+
+def test_one_model_at_a_time(kitchen: Kitchen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[weakref.ref[Any]] = []
+
+    def open_and_watch(*arguments: Any) -> Any:
+        assert not any(each() for each in opened)
+        opened.append(weakref.ref(judge := open_judge(*arguments)))
+        return judge
+
+    monkeypatch.setattr("polycompress.pipelines.evaluate.open_judge", open_and_watch)
+    for seed in (0, 1):
+        shutil.copytree(kitchen.topics, tmp_path / f"seed-{seed}" / "final")
+    kitchen.judge(tmp_path, "sib200", langs="de", teacher=kitchen.topics)
+    assert len(opened) == 3
+    with pytest.raises(InputError, match=r"no head for"):  # before the teacher is run
+        kitchen.judge(kitchen.base, "sib200", teacher=kitchen.topics)
+    assert len(opened) == 3
 
 
 def test_bag_of_words_beside_the_scores(kitchen: Kitchen) -> None:
