@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from polycompress.cli import console
 from polycompress.cli.training_view import duration
@@ -16,6 +16,9 @@ from polycompress.evaluation.result_table import (
     summary,
     title,
 )
+
+_BETWEEN: Final = 3
+"""Characters between two columns."""
 
 
 def show_result(result: Mapping[str, Any]) -> None:
@@ -71,5 +74,20 @@ def show_comparison(found: Mapping[str, Any]) -> None:
 
 
 def _show(grid: Grid) -> None:
-    if grid.rows:
-        console.print_facts(grid.rows, header=grid.head)
+    for part in fitting(grid, console.out().width) if grid.rows else ():
+        console.print_facts(part.rows, header=part.head)
+
+
+def fitting(grid: Grid, width: int) -> list[Grid]:
+    """Cut a table into several that are at most so wide, each with the first column; cells stay whole."""
+    names, *columns = zip(grid.head, *grid.rows, strict=True)
+    tables: list[list[tuple[str, ...]]] = []
+    room = 0
+    for column in columns:
+        needed = max(map(len, column)) + _BETWEEN
+        if needed > room or not tables:
+            tables.append([names])
+            room = width - max(map(len, names)) - _BETWEEN
+        tables[-1].append(column)
+        room -= needed
+    return [Grid(head, tuple(rows)) for head, *rows in (zip(*table, strict=True) for table in tables)]

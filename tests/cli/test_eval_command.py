@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 import typer
 
 from polycompress.cli.eval import evaluate
+from polycompress.cli.eval_view import fitting
 from polycompress.cli.main import app
+from polycompress.evaluation.result_table import Grid
 from tests.command_line import environment, invoke, refused
 from tests.evaluation.tiny_task_models import tiny
 from tests.pipelines.tiny_pack import CATEGORIES, make_pack
@@ -100,6 +103,22 @@ def test_wrong_requests(
     assert message in said.replace("\n", " ")
 
 
+def test_wide_tables_are_cut_between_columns(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = Grid(("language", "a" * 9, "b" * 9, "c" * 9), (("German", "1", "2", "3"),))
+    assert fitting(grid, 80) == [grid]
+    assert [part.head for part in fitting(grid, 36)] == [
+        ("language", "a" * 9, "b" * 9),
+        ("language", "c" * 9),
+    ]
+    assert [part.rows for part in fitting(grid, 1)] == [(("German", each),) for each in "123"]
+    monkeypatch.setenv("COLUMNS", "80")
+    done = invoke(capsys, *arguments(root, "--langs", "de", "--teacher", root / "others"))
+    assert "CKA with the teacher" in done.out
+    assert re.search(r"German \(deu-Latn\) +14 +[\d.]+ +[\d.]+-[\d.]+", done.out)
+
+
 def test_nothing_to_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refused(capsys, tmp_path, "eval", "--compare", tmp_path / "a.json", tmp_path / "b.json")
     assert "a.json: no such file" in said
@@ -121,6 +140,7 @@ import sys
 sys.modules["torch"] = None
 from pathlib import Path
 from polycompress.cli.eval import evaluate
+from polycompress.cli.eval_view import fitting
 from polycompress.errors import MissingExtraError
 file = Path(sys.argv[1])
 evaluate(compare=(file, file), seed=0)
