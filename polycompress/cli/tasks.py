@@ -41,6 +41,8 @@ def tasks(
     Examples:
         polycompress tasks
 
+        polycompress tasks xnli
+
         polycompress tasks ner-wikiann --data DIR --json
     """
     from polycompress.evaluation.suites import all_suites

@@ -24,14 +24,18 @@ from tests.command_line import PROGRAM, environment, invoke, shell
 from tests.tiny_models import make_tiny
 
 COMMANDS = (
+    "bench",
     "convert-tokenizer",
     "count",
     "demo-model",
+    "eval",
+    "finetune",
     "inspect",
     "languages",
     "mlm",
     "plan",
     "report",
+    "tasks",
     "trim",
     "verify",
 )
