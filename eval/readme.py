@@ -213,6 +213,48 @@ def training_speed() -> str:
     return markdown(rows)
 
 
+def scores() -> str:
+    """Tasks: the source language, all others, and a bag of words on the languages it can be trained in."""
+    rows = [
+        [
+            "task",
+            "metric",
+            "English",
+            "zero-shot, mean",
+            "languages",
+            "German",
+            "Swahili",
+            "bag of words, German",
+        ]
+    ]
+    for path in sorted((RESULTS / "cross-lingual").glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found.get("kind") != "evaluation":
+            continue
+        by_language: dict[str, list[float]] = {}
+        for row in found["scores"]:
+            by_language.setdefault(row["language"], []).append(row["score"])
+        zero_shot = found["averages"]["zero-shot"]
+        in_language = ((found["baseline"] or {}).get("scores") or {}).get("in-language", {})
+        rows.append(
+            [
+                found["task"],
+                found["metric"],
+                *(_score(by_language.get(code)) for code in ("eng-Latn",)),
+                _score([zero_shot["mean"]]),
+                str(zero_shot["languages"]),
+                *(_score(by_language.get(code)) for code in ("deu-Latn", "swh-Latn")),
+                _score([in_language["deu-Latn"]] if in_language.get("deu-Latn") is not None else None),
+            ]
+        )
+    return markdown(rows)
+
+
+def _score(values: list[float] | None) -> str:
+    """The mean of the test sets of a language."""
+    return f"{sum(values) / len(values):.3f}" if values else "–"
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "german": german,
     "english": english,
@@ -220,6 +262,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "trim speed": trim_speed,
     "count speed": count_speed,
     "training speed": training_speed,
+    "scores": scores,
 }
 
 
