@@ -274,6 +274,7 @@ def load(name: str) -> Any:
 def markdown(rows: list[list[str]]) -> str:
     """A table; the first row is its header."""
     line = ["---", *("---:" for _ in rows[0][1:])]
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return "".join(f"| {' | '.join(row)} |\n" for row in (rows[0], line, *rows[1:]))
 
 

@@ -119,12 +119,13 @@ def _show_table(chosen: Sequence[TaskSpec], suites: Sequence[Suite], data: Path 
     table.add_column("id", no_wrap=True)
     table.add_column("kind")
     table.add_column("test sets", justify="right")
-    for name in ("metric", "licence"):
-        table.add_column(name, overflow="fold")
+    table.add_column("metric", no_wrap=True)
+    table.add_column("licence", no_wrap=True, overflow="ellipsis")
     for task in chosen:
         parts = str(len(task.languages("test", data))) if task.has_door(data) else "-"
         table.add_row(*map(Text, (task.id, task.kind, parts, task.metric, task.licence)))
     console.out().print(table)
     where = "on the Hugging Face hub (- where --data is needed)" if data is None else f"in {data}"
     console.print_line(f"{len(chosen)} tasks; test sets are counted {where}")
+    console.print_line("polycompress tasks ID shows everything about one")
     console.print_line(f"suites: {', '.join(suite.id for suite in suites)}")
