@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from textwrap import shorten
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -14,6 +15,10 @@ from polycompress.cli.options import Json
 if TYPE_CHECKING:
     from polycompress.evaluation.suites import Suite
     from polycompress.evaluation.tasks import TaskSpec
+
+
+LICENCE: Final = 26
+"""Characters of a licence in the table."""
 
 
 def tasks(
@@ -120,10 +125,15 @@ def _show_table(chosen: Sequence[TaskSpec], suites: Sequence[Suite], data: Path 
     table.add_column("kind")
     table.add_column("test sets", justify="right")
     table.add_column("metric", no_wrap=True)
-    table.add_column("licence", no_wrap=True, overflow="ellipsis")
+    table.add_column("licence")
     for task in chosen:
         parts = str(len(task.languages("test", data))) if task.has_door(data) else "-"
-        table.add_row(*map(Text, (task.id, task.kind, parts, task.metric, task.licence)))
+        table.add_row(
+            *map(
+                Text,
+                (task.id, task.kind, parts, task.metric, shorten(task.licence, LICENCE, placeholder="…")),
+            )
+        )
     console.out().print(table)
     where = "on the Hugging Face hub (- where --data is needed)" if data is None else f"in {data}"
     console.print_line(f"{len(chosen)} tasks; test sets are counted {where}")
