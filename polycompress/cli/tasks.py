@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from polycompress.evaluation.tasks import TaskSpec
 
 
-LICENCE: Final = 26
+LICENCE: Final = 22
 """Characters of a licence in the table."""
 
 
