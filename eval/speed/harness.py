@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -16,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("polycompress", "tokenizers", "numpy", "wordfreq", "safetensors", "torch", "transformers")
+from polycompress.evaluation.provenance import machine, versions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,36 +64,6 @@ def python(code: str, *arguments: str) -> Run:
 def median(values: Sequence[float]) -> float:
     """The median, to four digits."""
     return float(f"{statistics.median(values):.4g}")
-
-
-def machine() -> dict[str, Any]:
-    """The machine, in words."""
-    model = "unknown"
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip()
-            for line in info.read_text().splitlines()
-            if line.startswith("model name")
-        ]
-        model = names[0] if names else model
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that matter, where they are installed."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def arguments(description: str, rounds: int) -> argparse.Namespace:
