@@ -10,9 +10,9 @@ what tuning a small table changes. Tuned models of ``cross_lingual.py`` in RUNS 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
-import shutil
 import sys
 import time
 from datetime import UTC, datetime
@@ -59,7 +59,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", type=Path, help="directory of the runs")
-    parser.add_argument("--out", type=Path, help="directory that keeps the result")
+    parser.add_argument("--out", type=Path, required=True, help="directory that keeps the result")
     parser.add_argument("--model", default="demo")
     parser.add_argument(
         "--data", type=Path, help="data directory; else POLYCOMPRESS_DATA, else ../shared/data"
@@ -67,50 +67,57 @@ def main() -> None:
     asked = parser.parse_args()
     data, runs = data_directory(asked.data), asked.runs
     begun, load = time.perf_counter(), os.getloadavg()[0]
-    curve: dict[str, Any] = {}
+    curve: dict[str, list[dict[str, Any]]] = {}
+
+    def keep(task: str, target: str, point: dict[str, Any]) -> None:
+        """Write what is known so far: a run that is cut off has lost nothing."""
+        curve.setdefault(f"{task}, {target}", []).append(point)
+        result = {
+            "name": "trimming-curve",
+            "model": "multilingual-e5-small, dequantised from 4 bits",
+            "curve": curve,
+            "seed": SEED,
+            "seconds": round(time.perf_counter() - begun, 1),
+            "load_average_at_start": load,
+            "machine": machine(),
+            "versions": versions(),
+            "date": datetime.now(UTC).date().isoformat(),
+        }
+        asked.out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(result, indent=1, ensure_ascii=False)
+        (asked.out / "trimming-curve.json").write_text(text + "\n", encoding="utf-8")
+        sys.stdout.write(json.dumps({"task": task, "target": target, **point}, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
     for task in TASKS:
         tuned = runs / f"{task}-tuned"
         if not (tuned / "final").is_dir():
             finetune(asked.model, task=task, train_langs="en", out=tuned, data=data, settings={"seed": SEED})
         for target in TARGETS:
-            points: list[dict[str, Any]] = [
-                {"when": "never", "asked": None, "scores": scores(tuned / "final", task, target, data)}
-            ]
+            whole = scores(tuned / "final", task, target, data)
+            keep(task, target, {"when": "never", "asked": None, "scores": whole})
             for size in AFTER:
                 place = runs / "trimmed"
                 made = trimmed(tuned / "final", target, size, place)
                 judged = {} if "refused" in made else scores(place, task, target, data)
-                points.append({"when": "after tuning", "asked": size, **made, "scores": judged})
-            for size in BEFORE:
-                place = runs / f"{target}-{size}"
-                made = trimmed(asked.model, target, size, place)
-                judged = {}
-                if "refused" not in made:
-                    run = runs / f"{task}-{target}-{size}"
-                    if not (run / "final").is_dir():
-                        shutil.rmtree(run, ignore_errors=True)
-                        finetune(
-                            place, task=task, train_langs="en", out=run, data=data, settings={"seed": SEED}
-                        )
-                    judged = scores(run / "final", task, target, data)
-                points.append({"when": "before tuning", "asked": size, **made, "scores": judged})
-            curve[f"{task}, {target}"] = points
-    result = {
-        "name": "trimming-curve",
-        "model": "multilingual-e5-small, dequantised from 4 bits",
-        "curve": curve,
-        "seed": SEED,
-        "seconds": round(time.perf_counter() - begun, 1),
-        "load_average_at_start": load,
-        "machine": machine(),
-        "versions": versions(),
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-    text = json.dumps(result, indent=1, ensure_ascii=False)
-    if asked.out is not None:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        (asked.out / "trimming-curve.json").write_text(text + "\n", encoding="utf-8")
-    sys.stdout.write(text + "\n")
+                keep(task, target, {"when": "after tuning", "asked": size, **made, "scores": judged})
+    for task, target, size in itertools.product(TASKS, TARGETS, BEFORE):
+        place, run = runs / f"{target}-{size}", runs / f"{task}-{target}-{size}"
+        made = trimmed(asked.model, target, size, place)
+        judged = {}
+        if "refused" not in made:
+            if not (run / "final").is_dir():
+                finetune(
+                    place,
+                    task=task,
+                    train_langs="en",
+                    out=run,
+                    data=data,
+                    settings={"seed": SEED},
+                    resume=run.exists(),
+                )
+            judged = scores(run / "final", task, target, data)
+        keep(task, target, {"when": "before tuning", "asked": size, **made, "scores": judged})
 
 
 if __name__ == "__main__":
