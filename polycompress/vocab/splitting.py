@@ -132,13 +132,28 @@ def harmful_words(words: Iterable[str], rule: WordRule) -> set[str]:
         words: Without spaces and line feeds. Empty ones are not looked at.
         rule: How the lines are to be cut.
     """
-    together = "\n".join(words)
+    words = list(words)
+    return {words[number] for number in harmful_numbers("\n".join(["", *words]), rule).tolist()}
+
+
+def harmful_numbers(together: str, rule: WordRule) -> NDArray[np.int64]:
+    """Which words are harmful (see ``harmful_words``).
+
+    Args:
+        together: The words, each behind a line feed.
+        rule: How the lines are to be cut.
+
+    Returns:
+        Numbers of words, from 0, each once, increasing.
+    """
     codes = np.frombuffer(together.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    bad = _harmful_places(codes)
-    found = {_word_at(together, place) for place in bad.tolist()}
+    places = _harmful_places(codes)
     if rule.whole is not None and _holds_any(together, rule.whole):
-        found.update(_word_at(together, match.start()) for match in rule.whole.finditer(together))
-    return found
+        found = [match.start() for match in rule.whole.finditer(together)]
+        places = np.concatenate([places, np.array(found, dtype=np.int64)])
+    if not len(places):
+        return places
+    return np.unique(np.searchsorted(np.flatnonzero(codes == _LINE_FEED), places) - 1)
 
 
 def _harmful_places(codes: NDArray[np.uint32]) -> NDArray[np.int64]:
@@ -167,12 +182,6 @@ def _class_of(character: str) -> int:
         return _ANYWHERE
     places = _AT_BEGIN * not_plain(f"{character}a") | _AT_END * not_plain(f"a{character}")
     return places or _HARMLESS
-
-
-def _word_at(together: str, place: int) -> str:
-    begin = together.rfind("\n", 0, place) + 1
-    end = together.find("\n", place)
-    return together[begin : end if end >= 0 else None]
 
 
 def _holds_any(text: str, finder: regex.Pattern[str]) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 
 from polycompress.vocab.encoding import TokenCounter, batched, encode, flat_ids
 from polycompress.vocab.splitting import WordRule, harmful_words
+from polycompress.vocab.word_table import Words, WordTable, available, chunks
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -20,7 +21,7 @@ WORDS_PER_LINE: Final = 256
 JOINED_LINES_PER_BATCH: Final = 128
 FEW: Final = 64
 """Up to so many words are looked for one by one in the lines they came from."""
-MAX_DISTINCT_WORDS: Final = 1 << 19
+MAX_DISTINCT_WORDS: Final = 1 << 18
 MAX_DISTINCT_CHARACTERS: Final = 1 << 25
 """Of all distinct words together: where there are no spaces, a word is a sentence."""
 SELF_CHECK_LINES: Final = 64
@@ -38,6 +39,10 @@ JOINED_CHARACTERS: Final = 1 << 11
 """Of lines that are joined without being cut."""
 WHOLE_LINES: Final = (512, 1 << 16)
 """Lines, and characters of them, that are tokenised together as they are."""
+TABLE_FROM: Final = 1 << 22
+"""Once the words of so many characters have been counted in Python, a ``WordTable`` goes on where pyarrow is there."""
+TABLE_CHARACTERS: Final = 1 << 20
+"""A table is given so much text at a time, if its words repeat."""
 
 
 class WordCounter:
@@ -59,13 +64,28 @@ class WordCounter:
         self._fresh = True
         self._judged = 0
         self._new = 0
+        self._table: WordTable | None = None
+        self._counted = 0
+        self._pool: list[str] = []
+        self._pooled = 0
 
     def add(self, lines: list[str]) -> None:
         """Count some lines."""
         while self._fresh and len(lines) > FIRST_LINES and self.rule.independent:
             self._add_batch(lines[:FIRST_LINES])
             lines = lines[FIRST_LINES:]
-        self._add_batch(lines)
+        if self._table is not None and self._next_skip == 1:
+            self._pool += lines
+            self._pooled += sum(map(len, lines))
+            if self._pooled >= TABLE_CHARACTERS:
+                self._empty_pool()
+        else:
+            self._add_batch(lines)
+
+    def _empty_pool(self) -> None:
+        lines, self._pool, self._pooled = self._pool, [], 0
+        if lines:
+            self._add_batch(lines)
 
     def _add_batch(self, lines: list[str]) -> None:
         if not self.rule.independent:
@@ -81,14 +101,25 @@ class WordCounter:
             self._later.clear()
         if whole:
             self._tokenise(whole)
-        if (
+        if self._table is not None:
+            self._make_room_in(self._table)
+        elif (
             len(self._first) + len(self._later) > MAX_DISTINCT_WORDS
             or self._characters > MAX_DISTINCT_CHARACTERS
         ):
             self._make_room()
+        elif self._counted > TABLE_FROM and available():
+            self._table = WordTable()
+            self._table.take_over(self._first, first=self.rule.first_differs)
+            self._table.take_over(self._later, first=False)
+            self._first, self._later = Counter(), Counter()
 
     def finish(self) -> None:
         """Tokenise the words that are left."""
+        self._empty_pool()
+        if self._table is not None:
+            self._give_table(self._table.pop(once=False))
+            return
         self._give(_by_count(self._first), first=True)
         self._give(_by_count(self._later), first=False)
 
@@ -147,6 +178,11 @@ class WordCounter:
             together = " ".join(lines)
         if not lines:
             return whole
+        self._counted += len(together)
+        if self._table is not None:
+            left_out, fresh = self._table.add(lines, self.rule)
+            self._judge(len(together), fresh)
+            return whole + [lines[number] for number in left_out]
         if self.rule.first_differs:
             cut = [line.partition(" ") for line in lines]
             new = _update(self._first, [first for first, _, _ in cut])
@@ -154,7 +190,7 @@ class WordCounter:
                 new += _update(self._later, " ".join(rests).split(" "))
         else:
             new = _update(self._later, together.split(" "))
-        self._judge(len(together), new)
+        self._judge(len(together), sum(map(len, new)) + len(new))
         harmful = harmful_words(new, self.rule)
         if "" in new:  # spaces beside each other, or at an end
             harmful.add("")
@@ -178,9 +214,13 @@ class WordCounter:
             self._later.pop(word, None)
         return whole
 
-    def _judge(self, size: int, new: list[str]) -> None:
-        """Look whether words repeat; if not, let the next batches be tokenised as they are."""
-        fresh = sum(map(len, new)) + len(new)
+    def _judge(self, size: int, fresh: int) -> None:
+        """Look whether words repeat; if not, let the next batches be tokenised as they are.
+
+        Args:
+            size: Characters of the lines.
+            fresh: Characters of those words that are new, a space with each.
+        """
         self._characters += fresh
         self._judged += size
         self._new += fresh
@@ -230,6 +270,33 @@ class WordCounter:
         self._first, self._later = map(Counter, kept)
         self._characters = characters
 
+    def _make_room_in(self, table: WordTable) -> None:
+        """The same in a table, as soon as it has found out how many words it holds."""
+        if _too_much(table, 1):
+            self._give_table(table.pop(once=True))
+            if _too_much(table, 2):
+                self._give_table(table.pop(once=False))
+
+    def _give_table(self, words: Words) -> None:
+        """Hand the words of a table to the tokenizer, longer lines of them at a time."""
+        self._give_first(
+            (count, text[1:].split("\n")) for count, text in chunks(words, WORDS_PER_LINE, first=True)
+        )
+        lead, across = self.rule.lead, self.rule.across
+        drop = 0 if lead else 1  # what stands before a word in a table is a space
+        self._send(
+            (
+                (count, line)
+                for count, text in chunks(words, WORDS_PER_LINE, first=False)
+                for line in (
+                    [lead + word for word in text[1:].split(" ")]
+                    if across is not None and across.search(text)
+                    else [text[drop:]]
+                )
+            ),
+            JOINED_LINES_PER_BATCH,
+        )
+
     def _give(self, groups: Iterable[tuple[int, list[str]]], *, first: bool) -> None:
         """Hand words with their counts to the tokenizer."""
         if first:
@@ -270,6 +337,12 @@ class WordCounter:
             texts = [line for _, line in batch]
             self.tokenised += len("".join(texts).encode())
             self._tokens.add(texts, [count for count, _ in batch])
+
+
+def _too_much(table: WordTable, parts: int) -> bool:
+    """Whether a table holds more than a part of what words may take."""
+    words, size = table.size()
+    return words > MAX_DISTINCT_WORDS // parts or size > 2 * MAX_DISTINCT_CHARACTERS // parts
 
 
 def _lines_with(harmful: set[str], lines: list[str]) -> list[str]:

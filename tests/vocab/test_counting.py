@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers
 
-from polycompress.vocab import counting, word_counter
+from polycompress.vocab import counting, word_counter, word_table
 from polycompress.vocab.counting import count_texts, count_weighted
 from polycompress.vocab.splitting import WordRule, word_rule
 from tests.vocab.test_splitting import KINDS, TEXT, TOKENIZERS
@@ -137,3 +137,52 @@ def test_chinese_is_not_cut_into_words_that_never_repeat() -> None:
     assert tally.tokenised == pytest.approx(tally.bytes, rel=0.01)
     expected = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(lines, add_special_tokens=False))
     assert tally.tokens == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(lines=LINES, room=st.integers(1, 40))
+def test_a_table_counts_as_python_does(kind: str, lines: list[str], room: int) -> None:
+    pytest.importorskip("pyarrow")
+    tokenizer = TOKENIZERS[kind]
+    size = tokenizer.get_vocab_size()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(word_counter, "TABLE_FROM", 0)
+        patch.setattr(word_counter, "TABLE_CHARACTERS", room)
+        patch.setattr(word_counter, "MAX_DISTINCT_WORDS", room)
+        patch.setattr(word_table, "MAX_WAITING_WORDS", room)
+        patch.setattr(word_counter, "WORDS_PER_LINE", 3)
+        patch.setattr(word_counter, "FIRST_LINES", 2)
+        patch.setattr(word_counter, "JUDGED_CHARACTERS", 1 << 20)
+        patch.setattr(counting, "LINES_PER_BATCH", 2)
+        tally = count_texts(tokenizer, json.loads(tokenizer.to_str()), lines, size)
+    expected = Counter(
+        token for line in lines for token in tokenizer.encode(line, add_special_tokens=False).ids
+    )
+    assert dict(enumerate(tally.counts.tolist())) == {token: expected[token] for token in range(size)}
+
+
+def test_real_text_is_counted_in_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyarrow")
+    used: list[int] = []
+    add = word_table.WordTable.add
+
+    def seen(table: word_table.WordTable, lines: list[str], rule: WordRule) -> tuple[list[int], int]:
+        used.append(len(lines))
+        return add(table, lines, rule)
+
+    monkeypatch.setattr(word_table.WordTable, "add", seen)
+    monkeypatch.setattr(word_counter, "TABLE_FROM", 1 << 14)
+    monkeypatch.setattr(word_counter, "TABLE_CHARACTERS", 1 << 15)
+    for kind in ("unigram", "bytes"):
+        tokenizer = TOKENIZERS[kind]
+        words = [text for line in TEXT for text in line.split(" ") if text]
+        lines = [
+            " ".join(words[(7 * place + number) % len(words)] for place in range(number % 23 + 1))
+            for number in range(6000)
+        ]
+        tally = count_texts(tokenizer, json.loads(tokenizer.to_str()), lines, tokenizer.get_vocab_size())
+        every = tokenizer.encode_batch(lines, add_special_tokens=False)
+        expected = Counter(token for encoding in every for token in encoding.ids)
+        assert {token: count for token, count in enumerate(tally.counts.tolist()) if count} == expected
+        assert tally.tokenised < tally.bytes / 2
+    assert sum(used) > 6000  # of both: most lines
