@@ -59,18 +59,16 @@ def batched(items: Iterable[str], size: int, characters: int = CHARACTERS_PER_BA
         size: Of a list.
         characters: Of a list of more than one item.
     """
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
-        yield from _halved(batch, characters)
-
-
-def _halved(batch: list[str], characters: int) -> Iterator[list[str]]:
-    if len(batch) == 1 or sum(map(len, batch)) <= characters:
+    batch: list[str] = []
+    held = 0
+    for item in items:
+        held += len(item)
+        if batch and (len(batch) == size or held > characters):
+            yield batch
+            batch, held = [], len(item)
+        batch.append(item)
+    if batch:
         yield batch
-    else:
-        middle = len(batch) // 2
-        yield from _halved(batch[:middle], characters)
-        yield from _halved(batch[middle:], characters)
 
 
 def encode(tokenizer: Tokenizer, lines: Sequence[str]) -> list[Encoding]:

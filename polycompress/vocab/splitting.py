@@ -132,8 +132,14 @@ def harmful_words(words: Iterable[str], rule: WordRule) -> set[str]:
         words: Without spaces and line feeds. Empty ones are not looked at.
         rule: How the lines are to be cut.
     """
-    words = list(words)
-    return {words[number] for number in harmful_numbers("\n".join(["", *words]), rule).tolist()}
+    return harmful_among("\n".join(["", *words]), rule)
+
+
+def harmful_among(together: str, rule: WordRule) -> set[str]:
+    """``harmful_words`` of words that are joined, each behind a line feed."""
+    numbers = harmful_numbers(together, rule)
+    words = together.split("\n") if len(numbers) else []
+    return {words[number + 1] for number in numbers.tolist()}
 
 
 def harmful_numbers(together: str, rule: WordRule) -> NDArray[np.int64]:

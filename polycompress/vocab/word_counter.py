@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from polycompress.vocab.encoding import TokenCounter, batched, encode, flat_ids
-from polycompress.vocab.splitting import WordRule, harmful_words
+from polycompress.vocab.splitting import WordRule, harmful_among, harmful_words
 from polycompress.vocab.word_table import Words, WordTable, available, chunks
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ SELF_CHECK_CHARACTERS: Final = 1 << 12
 NEW_SHARE: Final = 0.8
 """Where so much of the text is words not met before, counting words costs more than it saves."""
 JUDGED_CHARACTERS: Final = 1 << 13
-"""So much text is judged at a time; where its words do not repeat, as much is then tokenised line by line, and twice
-as much each time that the next judgement is the same, up to ``LONGEST_SKIP`` times as much."""
+"""So much text is looked at to see whether its words repeat; where they do not, as much is tokenised line by line
+before the next look, and twice as much each time that it is the same, up to ``LONGEST_SKIP`` times as much."""
 LONGEST_SKIP: Final = 512
-FIRST_LINES: Final = 256
-"""Until the first judgement, lines are taken so many at a time."""
 JOINED_CHARACTERS: Final = 1 << 11
 """Of lines that are joined without being cut."""
+_EMPTY_WORD: Final = ("  ", "\n ", " \n", "\n\n")
+"""In lines between line feeds: spaces side by side or at an end, or a line of nothing."""
 WHOLE_LINES: Final = (512, 1 << 16)
 """Lines, and characters of them, that are tokenised together as they are."""
 TABLE_FROM: Final = 1 << 22
@@ -58,49 +58,41 @@ class WordCounter:
         self._first: Counter[str] = Counter()
         self._later: Counter[str] = Counter()
         self._characters = 0
-        self._checked = 0
-        self._skip = 0
-        self._next_skip = 1
-        self._fresh = True
-        self._judged = 0
-        self._new = 0
         self._table: WordTable | None = None
         self._counted = 0
         self._pool: list[str] = []
         self._pooled = 0
+        self._checked = False
+        self._doubtful = True
+        self._skip = 0
+        self._next_skip = 1
 
     def add(self, lines: list[str]) -> None:
         """Count some lines."""
-        while self._fresh and len(lines) > FIRST_LINES and self.rule.independent:
-            self._add_batch(lines[:FIRST_LINES])
-            lines = lines[FIRST_LINES:]
-        if self._table is not None and self._next_skip == 1:
-            self._pool += lines
-            self._pooled += sum(map(len, lines))
-            if self._pooled >= TABLE_CHARACTERS:
-                self._empty_pool()
+        self._pool += lines
+        self._pooled += sum(map(len, lines))
+        if self._doubtful:
+            enough = JUDGED_CHARACTERS
         else:
-            self._add_batch(lines)
+            enough = TABLE_CHARACTERS if self._table is not None else 0
+        if self._pooled >= enough:
+            self._empty_pool()
 
     def _empty_pool(self) -> None:
         lines, self._pool, self._pooled = self._pool, [], 0
-        if lines:
-            self._add_batch(lines)
-
-    def _add_batch(self, lines: list[str]) -> None:
+        if not lines:
+            return
+        if self.rule.independent and not self._checked:
+            self._check(lines)
         if not self.rule.independent:
             self._tokenise(lines)
             return
+        if self._doubtful and self._skip <= 0:
+            self._decide(lines)
         if self._skip > 0:
             self._skip -= self._tokenise_joined(lines)
             return
-        whole = self._count_words(lines)
-        if self._checked < SELF_CHECK_LINES and not self._holds(lines, whole):
-            whole = lines
-            self._first.clear()
-            self._later.clear()
-        if whole:
-            self._tokenise(whole)
+        self._tokenise(self._count_words(lines))
         if self._table is not None:
             self._make_room_in(self._table)
         elif (
@@ -131,13 +123,13 @@ class WordCounter:
 
     def _tokenise_joined(self, lines: list[str]) -> int:
         """Count lines without their words, joined to longer ones, which the library likes better; their characters."""
-        together = " ".join(lines)
-        words = together.split(" ")
-        harmful = harmful_words(words, self.rule)
-        if "" in words:
+        together = "\n".join(["", *lines])
+        words = together.replace(" ", "\n")
+        harmful = harmful_among(words, self.rule)
+        if "\n\n" in words or words.endswith("\n"):
             harmful.add("")
         feeds = self.rule.line_feeds if self.rule.first_differs else None
-        if "\n" in together or feeds in ("none", "behind letters") or len(harmful) > FEW:
+        if together.count("\n") > len(lines) or feeds in ("none", "behind letters") or len(harmful) > FEW:
             self._tokenise(lines)
             return len(together)
         whole = _lines_with(harmful, lines)
@@ -181,7 +173,7 @@ class WordCounter:
         self._counted += len(together)
         if self._table is not None:
             left_out, fresh = self._table.add(lines, self.rule)
-            self._judge(len(together), fresh)
+            self._doubtful = fresh > NEW_SHARE * len(together)
             return whole + [lines[number] for number in left_out]
         if self.rule.first_differs:
             cut = [line.partition(" ") for line in lines]
@@ -190,7 +182,9 @@ class WordCounter:
                 new += _update(self._later, " ".join(rests).split(" "))
         else:
             new = _update(self._later, together.split(" "))
-        self._judge(len(together), sum(map(len, new)) + len(new))
+        fresh = sum(map(len, new)) + len(new)
+        self._characters += fresh
+        self._doubtful = fresh > NEW_SHARE * len(together)
         harmful = harmful_words(new, self.rule)
         if "" in new:  # spaces beside each other, or at an end
             harmful.add("")
@@ -214,45 +208,44 @@ class WordCounter:
             self._later.pop(word, None)
         return whole
 
-    def _judge(self, size: int, fresh: int) -> None:
-        """Look whether words repeat; if not, let the next batches be tokenised as they are.
-
-        Args:
-            size: Characters of the lines.
-            fresh: Characters of those words that are new, a space with each.
-        """
-        self._characters += fresh
-        self._judged += size
-        self._new += fresh
-        if self._judged >= JUDGED_CHARACTERS:
-            if self._new > NEW_SHARE * self._judged:
-                self._skip = self._next_skip * JUDGED_CHARACTERS
-                self._next_skip = min(2 * self._next_skip, LONGEST_SKIP)
-            else:
-                self._next_skip = 1
-            self._judged = self._new = 0
-            self._fresh = False
-
-    def _holds(self, lines: list[str], whole: list[str]) -> bool:
-        """Check the rule on the first lines met; a tokenizer that breaks it is counted line by line from there on."""
-        left_out = set(whole)
-        plain = [line for line in lines if line not in left_out]
-        sample = next(
-            batched(plain[: SELF_CHECK_LINES - self._checked], SELF_CHECK_LINES, SELF_CHECK_CHARACTERS), []
-        )
-        self._checked += len(sample)
+    def _check(self, lines: list[str]) -> None:
+        """Try the rule on the first lines that it would cut; where it does not hold, it is never used."""
+        plain = (line for line in lines if self._is_cut(line))
+        sample = next(batched(plain, SELF_CHECK_LINES, SELF_CHECK_CHARACTERS), [])
         words = [
-            word if i == 0 else self.rule.lead + word
+            word if place == 0 else self.rule.lead + word
             for line in sample
-            for i, word in enumerate(line.split(" "))
+            for place, word in enumerate(line.split(" "))
         ]
+        self._checked = bool(sample)
         if flat_ids(encode(self._tokenizer, sample)).tolist() != (
             flat_ids(encode(self._tokenizer, words)).tolist()
         ):
             self.rule = WordRule(
                 independent=False, reason="on the corpus itself, words did not tokenise independently"
             )
-        return self.rule.independent
+
+    def _is_cut(self, line: str) -> bool:
+        words = line.split(" ")
+        across = self.rule.across
+        return not (
+            "" in words
+            or "\n" in line
+            or harmful_words(words, self.rule)
+            or (across is not None and across.search(line))
+        )
+
+    def _decide(self, lines: list[str]) -> None:
+        """Look whether the words of the first lines repeat, or were met before; if not, let text be counted whole."""
+        sample = next(batched(lines, len(lines), JUDGED_CHARACTERS))
+        together = " ".join(sample)
+        new = set(together.split(" ")).difference(self._first, self._later)
+        self._doubtful = sum(map(len, new)) + len(new) > NEW_SHARE * len(together)
+        if self._doubtful:
+            self._skip = self._next_skip * JUDGED_CHARACTERS
+            self._next_skip = min(2 * self._next_skip, LONGEST_SKIP)
+        else:
+            self._next_skip = 1
 
     def _make_room(self) -> None:
         """Tokenise the words seen once, most of all words and least likely to come again; if need be, all of them."""
@@ -349,18 +342,14 @@ def _lines_with(harmful: set[str], lines: list[str]) -> list[str]:
     """The lines that may hold some of a few words, among them all that do."""
     if len(harmful) > FEW:
         return lines
+    together = "\n".join(["", *lines, ""])
+    ends = list(itertools.accumulate((len(line) + 1 for line in lines), initial=0))
     numbers: set[int] = set()
-    if "" in harmful:
-        numbers.update(
-            number for number, line in enumerate(lines) if "  " in line or not line or line.strip(" ") != line
-        )
-    together = "\n".join(lines)
-    begins = list(itertools.accumulate((len(line) + 1 for line in lines), initial=0))
-    for word in harmful - {""}:
-        place = together.find(word)
-        while place >= 0:
-            numbers.add(bisect.bisect_right(begins, place) - 1)
-            place = together.find(word, place + 1)
+    for text in [*harmful - {""}, *(_EMPTY_WORD if "" in harmful else ())]:
+        place = together.find(text)
+        while place >= 0:  # a match that begins with the end of a line is in the next one
+            numbers.add(bisect.bisect_left(ends, place + text.startswith("\n")) - 1)
+            place = together.find(text, place + 1)
     return [lines[number] for number in sorted(numbers)]
 
 

@@ -102,7 +102,6 @@ def test_text_that_does_not_repeat_is_counted_as_it_is(kind: str, lines: list[st
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(word_counter, "JUDGED_CHARACTERS", 8)
         patch.setattr(word_counter, "NEW_SHARE", 0.0)
-        patch.setattr(word_counter, "FIRST_LINES", 1)
         patch.setattr(word_counter, "JOINED_CHARACTERS", 60)
         tally = count_texts(tokenizer, json.loads(tokenizer.to_str()), lines, size)
     expected = Counter(
@@ -119,9 +118,9 @@ def test_making_room_changes_nothing(kind: str, lines: list[str], room: int) -> 
     state = json.loads(tokenizer.to_str())
     once = count_texts(tokenizer, state, lines, size)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(word_counter, "NEW_SHARE", 9.0)  # words are counted whether they repeat or not
         patch.setattr(word_counter, "MAX_DISTINCT_WORDS", room)
         patch.setattr(word_counter, "WORDS_PER_LINE", 3)
-        patch.setattr(word_counter, "FIRST_LINES", 2)
         patch.setattr(counting, "LINES_PER_BATCH", 2)
         again = count_texts(tokenizer, state, lines, size)
     assert np.array_equal(once.counts, again.counts)
@@ -148,11 +147,11 @@ def test_a_table_counts_as_python_does(kind: str, lines: list[str], room: int) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(word_counter, "TABLE_FROM", 0)
         patch.setattr(word_counter, "TABLE_CHARACTERS", room)
+        patch.setattr(word_counter, "NEW_SHARE", 9.0)  # words are counted whether they repeat or not
         patch.setattr(word_counter, "MAX_DISTINCT_WORDS", room)
         patch.setattr(word_table, "MAX_WAITING_WORDS", room)
         patch.setattr(word_counter, "WORDS_PER_LINE", 3)
-        patch.setattr(word_counter, "FIRST_LINES", 2)
-        patch.setattr(word_counter, "JUDGED_CHARACTERS", 1 << 20)
+        patch.setattr(word_counter, "JUDGED_CHARACTERS", 1)
         patch.setattr(counting, "LINES_PER_BATCH", 2)
         tally = count_texts(tokenizer, json.loads(tokenizer.to_str()), lines, size)
     expected = Counter(
