@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import threading
 from collections import deque
@@ -59,16 +60,14 @@ def batched(items: Iterable[str], size: int, characters: int = CHARACTERS_PER_BA
         size: Of a list.
         characters: Of a list of more than one item.
     """
-    batch: list[str] = []
-    held = 0
-    for item in items:
-        held += len(item)
-        if batch and (len(batch) == size or held > characters):
-            yield batch
-            batch, held = [], len(item)
-        batch.append(item)
-    if batch:
-        yield batch
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        ends = list(itertools.accumulate(map(len, batch)))
+        begin = before = 0
+        while begin < len(batch):
+            end = max(bisect.bisect_right(ends, before + characters), begin + 1)
+            yield batch[begin:end]
+            begin, before = end, ends[end - 1]
 
 
 def encode(tokenizer: Tokenizer, lines: Sequence[str]) -> list[Encoding]:

@@ -165,16 +165,15 @@ def harmful_numbers(together: str, rule: WordRule) -> NDArray[np.int64]:
 def _harmful_places(codes: NDArray[np.uint32]) -> NDArray[np.int64]:
     """Where in words joined by line feeds a character stands that makes its word harmful."""
     classes = _CLASSES[codes]
-    if (classes == _HARMLESS).all():
-        return np.empty(0, dtype=np.int64)
     unknown = np.unique(codes[classes == _UNKNOWN])
-    for code in unknown.tolist():
-        _CLASSES[code] = _class_of(chr(code))
-    classes = _CLASSES[codes]
+    if len(unknown):
+        for code in unknown.tolist():
+            _CLASSES[code] = _class_of(chr(code))
+        classes = _CLASSES[codes]
     places = np.flatnonzero(classes != _HARMLESS)
     kinds = classes[places]
-    begins = np.concatenate([[True], codes[:-1] == _LINE_FEED])[places]
-    ends = np.concatenate([codes[1:] == _LINE_FEED, [True]])[places]
+    begins = (places == 0) | (codes[places - 1] == _LINE_FEED)
+    ends = (places == len(codes) - 1) | (codes[(places + 1) % len(codes)] == _LINE_FEED)
     harmful = (kinds & _ANYWHERE != 0) | ((kinds & _AT_BEGIN != 0) & begins) | ((kinds & _AT_END != 0) & ends)
     found: NDArray[np.int64] = places[harmful]
     return found

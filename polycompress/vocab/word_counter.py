@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,7 +36,7 @@ JOINED_CHARACTERS: Final = 1 << 11
 """Of lines that are joined without being cut."""
 _EMPTY_WORD: Final = ("  ", "\n ", " \n", "\n\n")
 """In lines between line feeds: spaces side by side or at an end, or a line of nothing."""
-WHOLE_LINES: Final = (512, 1 << 16)
+WHOLE_LINES: Final = (512, 1 << 17)
 """Lines, and characters of them, that are tokenised together as they are."""
 TABLE_FROM: Final = 1 << 22
 """Once the words of so many characters have been counted in Python, a ``WordTable`` goes on where pyarrow is there."""
@@ -343,14 +342,14 @@ def _lines_with(harmful: set[str], lines: list[str]) -> list[str]:
     if len(harmful) > FEW:
         return lines
     together = "\n".join(["", *lines, ""])
-    ends = list(itertools.accumulate((len(line) + 1 for line in lines), initial=0))
-    numbers: set[int] = set()
+    begins = np.cumsum([0, *map(len, lines)]) + np.arange(len(lines) + 1)
+    places: list[int] = []
     for text in [*harmful - {""}, *(_EMPTY_WORD if "" in harmful else ())]:
         place = together.find(text)
         while place >= 0:  # a match that begins with the end of a line is in the next one
-            numbers.add(bisect.bisect_left(ends, place + text.startswith("\n")) - 1)
+            places.append(place + text.startswith("\n"))
             place = together.find(text, place + 1)
-    return [lines[number] for number in sorted(numbers)]
+    return [lines[number] for number in np.unique(np.searchsorted(begins, places) - 1).tolist()]
 
 
 def _update(counts: Counter[str], words: list[str]) -> list[str]:
