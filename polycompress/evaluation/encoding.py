@@ -24,6 +24,8 @@ IGNORED: Final = -100
 """Label of what a loss leaves out."""
 LONGEST_STRIDE: Final = 128
 """Tokens that neighbouring windows share at most, where nothing else is asked for; of BERT's script for SQuAD."""
+WORD_BEGINNINGS: Final = ("\u2581", "\u0120")
+"""Pieces that are nothing but the mark of a word's beginning, of SentencePiece and of byte-level BPE."""
 _AT_ONCE: Final = 1024
 _PROBE: Final = ("a b", ["a", "b"], ["a", " b"])
 
@@ -39,8 +41,8 @@ class Encoded:
     type_ids: NDArray[np.int32] | None = None
     """(T,) segments, where the model and the tokenizer tell them apart."""
     word_starts: NDArray[np.int32] | None = None
-    """(T,) of words: number of the word whose first token stands here, else -1. Over the windows of an example every
-    word that has a token occurs once."""
+    """(T,) of words: number of the word whose first token stands here, else -1; the first with text, if it has any.
+    Over the windows of an example every word that has a token occurs once."""
     offsets: NDArray[np.int32] | None = None
     """(T, 2) of questions: begin and end in characters of the context, without white space at the beginning; -1 where
     the token is not of the context."""
@@ -100,6 +102,9 @@ class TaskEncoder:
             apart, with_space = (
                 self.tokenizer.encode(each, is_pretokenized=True).ids for each in (words, led)
             )
+        self._bare = [
+            token for token in map(self.tokenizer.token_to_id, WORD_BEGINNINGS) if token is not None
+        ]
         # Byte-level tokenizers write the space at the beginning of a word; others begin words by themselves.
         self._lead = " " if plain != apart and plain == with_space else ""
 
@@ -147,8 +152,9 @@ class TaskEncoder:
                     "tokenizer.json: the tokenizer does not say which word a token belongs to, which tagging needs. "
                     "Use a model with a tokenizer of the tokenizers library."
                 )
+            bare = [np.isin(window.ids, self._bare) for window in windows]
             for at, (window, starts) in enumerate(
-                zip(windows, own_word_starts(places, room - shared), strict=True)
+                zip(windows, own_word_starts(places, room - shared, bare), strict=True)
             ):
                 if at == 0 or (starts >= 0).any():
                     found.append(self._encoded(number, window, word_starts=starts))

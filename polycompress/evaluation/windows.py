@@ -11,12 +11,18 @@ NOWHERE = -1
 """Marks a token that begins no word, or that is not of the context."""
 
 
-def own_word_starts(windows: Sequence[NDArray[np.int32]], step: int) -> list[NDArray[np.int32]]:
+def own_word_starts(
+    windows: Sequence[NDArray[np.int32]], step: int, bare: Sequence[NDArray[np.bool_]] | None = None
+) -> list[NDArray[np.int32]]:
     """Give every word's first token to one window: the one that shows most of its surroundings.
+
+    A token that is nothing but the mark of a word's beginning says nothing of the word: SentencePiece puts one before
+    almost every Chinese character that stands alone. The word's next token stands for it then.
 
     Args:
         windows: Of one sentence, in order: (T,) for each token its word's number, -1 for special tokens.
         step: Ordinary tokens by which a window begins later than the one before.
+        bare: For each window (T,) which tokens are such marks; None: there are none.
 
     Returns:
         For each window (T,) the number of the word whose first token stands there, else -1. Every word that has a
@@ -28,6 +34,7 @@ def own_word_starts(windows: Sequence[NDArray[np.int32]], step: int) -> list[NDA
     for number, words in enumerate(windows):
         places = np.flatnonzero(words >= 0)
         own = words[places]
+        marks = np.zeros(len(own), dtype=bool) if bare is None else bare[number][places]
         firsts = np.flatnonzero(own != np.concatenate(([before], own[:-1])))
         far = len(own)
         for first in firsts.tolist():
@@ -35,6 +42,8 @@ def own_word_starts(windows: Sequence[NDArray[np.int32]], step: int) -> list[NDA
             right = far - 1 - first if number < len(windows) - 1 else far
             word, context = int(own[first]), min(left, right)
             if word not in best or context > best[word][0]:
+                while marks[first] and first + 1 < far and own[first + 1] == word:
+                    first += 1
                 best[word] = (context, number, int(places[first]))
         before = int(own[step - 1]) if 0 < step <= len(own) else NOWHERE
     for word, (_, number, place) in best.items():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from polycompress.errors import InputError
 from polycompress.evaluation.encoding import IGNORED, TaskEncoder
@@ -97,6 +97,15 @@ def test_every_word_is_labelled_once_on_its_first_token(
             assert int(row.word_starts[place]) not in found
             found[int(row.word_starts[place])] = int(row.ids[place])
     assert found == first
+
+
+def test_characters_behind_a_bare_mark_carry_the_label() -> None:
+    vocab = [("<unk>", 0.0), ("▁", -1.0), ("中", -2.0), ("国", -2.0), ("▁ab", -2.0), ("c", -3.0)]
+    tokenizer = Tokenizer(models.Unigram(vocab, 0, False))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    (row,) = TaskEncoder(tokenizer, max_length=16).encode_words([sentence("中", "国", "abc")])
+    assert [tokenizer.id_to_token(token) for token in row.ids] == ["▁", "中", "▁", "国", "▁ab", "c"]
+    assert row.word_labels([1, 2, 3]).tolist() == [-100, 1, -100, 2, 3, -100]
 
 
 def test_labels_of_words_stand_on_first_tokens() -> None:

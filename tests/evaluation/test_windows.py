@@ -44,6 +44,19 @@ def test_a_word_belongs_to_the_window_that_shows_more_around_it() -> None:
     assert [int(word) for word in second if word >= 0] == [5, 6, 7]
 
 
+def test_a_bare_mark_of_a_beginning_does_not_stand_for_its_word() -> None:
+    # "▁ 中 ▁ ▁ ab cd ▁": the third word is nothing but its mark
+    words = np.array([-1, 0, 0, 1, 1, 1, 1, 2, -1], dtype=np.int32)
+    bare = np.array([False, True, False, True, True, False, False, True, False])
+    (starts,) = own_word_starts([words], 7, [bare])
+    assert starts.tolist() == [-1, -1, 0, -1, -1, 1, -1, 2, -1]
+    # the mark ends one window, its word's text begins the next: one of the two stands for it
+    first, second = np.array([-1, 0, 1, -1]), np.array([-1, 1, 2, -1])
+    marks = [np.array([False, False, True, False]), np.array([False, False, False, False])]
+    found = own_word_starts([first, second], 2, marks)
+    assert sorted(int(word) for starts in found for word in starts if word >= 0) == [0, 1, 2]
+
+
 def test_spans_begin_with_a_letter() -> None:
     spans = np.array([[-1, -1], [0, 2], [2, 5], [5, 6], [6, 6]], dtype=np.int32)
     assert without_leading_space(spans, "ab cd ").tolist() == [[-1, -1], [0, 2], [3, 5], [6, 6], [6, 6]]
