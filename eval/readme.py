@@ -250,6 +250,26 @@ def scores() -> str:
     return markdown(rows)
 
 
+def curve() -> str:
+    """What trimming costs on a task, by the size of the vocabulary; in brackets where tuning came after trimming."""
+    found = load("trimming-curve")["curve"]
+    asked = sorted({point["asked"] for points in found.values() for point in points if point["asked"]})
+    rows = [["task, language", "whole model", *(f"{size:,}" for size in asked)]]
+    for name, points in found.items():
+        target = find_language(name.rsplit(", ", 1)[1]).code
+        cells = {
+            (point["when"], point["asked"]): f"{point['scores'][target]['score']:.3f}"
+            for point in points
+            if target in point["scores"]
+        }
+        row = [name, cells.get(("never", None), "–")]
+        for size in asked:
+            after, before = (cells.get((when, size)) for when in ("after tuning", "before tuning"))
+            row.append((after or "–") + (f" ({before})" if before else ""))
+        rows.append(row)
+    return markdown(rows)
+
+
 def _score(values: list[float] | None) -> str:
     """The mean of the test sets of a language."""
     return f"{sum(values) / len(values):.3f}" if values else "–"
@@ -263,6 +283,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "count speed": count_speed,
     "training speed": training_speed,
     "scores": scores,
+    "trimming curve": curve,
 }
 
 
