@@ -16,6 +16,7 @@ from polycompress.evaluation.encoding import Encoded, TaskEncoder
 from polycompress.evaluation.records import Example, Part, QuestionExample, Split, TextExample, WordsExample
 from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.evaluation.tasks import load_examples
+from polycompress.evaluation.windows import tokens_of_span
 from polycompress.languages import Language
 from polycompress.pipelines.finetune_config import TRAINED_KINDS
 from polycompress.training.items import Item
@@ -156,15 +157,8 @@ def answer_span(question: QuestionExample, row: Encoded) -> NDArray[np.int64]:
     if row.offsets is None:
         raise ValueError("only what encode_questions gives has spans")
     answer = question.answers[0]
-    begin, end = answer.start, answer.start + len(answer.text)
-    begins, ends = row.offsets[:, 0], row.offsets[:, 1]
-    inside = (begins >= 0) & (ends > begins)
-    if not inside.any() or begin < begins[inside].min() or end > ends[inside].max():
-        return np.zeros(2, dtype=np.int64)
-    touched = np.flatnonzero(inside & (begins < end) & (ends > begin))
-    if not len(touched):
-        return np.zeros(2, dtype=np.int64)
-    return np.array([touched[0], touched[-1]], dtype=np.int64)
+    span = tokens_of_span(row.offsets, answer.start, answer.start + len(answer.text))
+    return np.array(span or (0, 0), dtype=np.int64)
 
 
 def by_language(parts: Sequence[EncodedPart]) -> list[tuple[str, list[Item]]]:
