@@ -25,7 +25,8 @@ MAX_DISTINCT_CHARACTERS: Final = 1 << 25
 """Of all distinct words together: where there are no spaces, a word is a sentence."""
 SELF_CHECK_LINES: Final = 64
 SELF_CHECK_CHARACTERS: Final = 1 << 12
-"""The rule is checked on so many of the first lines, fewer where these are long."""
+"""The rule is checked on so many of the first lines that hold several words, fewer at a time where these are long;
+lines before the first of them are tokenised as they are."""
 NEW_SHARE: Final = 0.8
 """Where so much of the text is words not met before, counting words costs more than it saves."""
 JUDGED_CHARACTERS: Final = 1 << 13
@@ -61,7 +62,7 @@ class WordCounter:
         self._counted = 0
         self._pool: list[str] = []
         self._pooled = 0
-        self._checked = False
+        self._checked = 0
         self._doubtful = True
         self._skip = 0
         self._next_skip = 1
@@ -81,9 +82,9 @@ class WordCounter:
         lines, self._pool, self._pooled = self._pool, [], 0
         if not lines:
             return
-        if self.rule.independent and not self._checked:
+        if self.rule.independent and self._checked < SELF_CHECK_LINES:
             self._check(lines)
-        if not self.rule.independent:
+        if not self.rule.independent or not self._checked:
             self._tokenise(lines)
             return
         if self._doubtful and self._skip <= 0:
@@ -108,11 +109,15 @@ class WordCounter:
     def finish(self) -> None:
         """Tokenise the words that are left."""
         self._empty_pool()
+        self._give_all()
+
+    def _give_all(self) -> None:
         if self._table is not None:
             self._give_table(self._table.pop(once=False))
-            return
         self._give(_by_count(self._first), first=True)
         self._give(_by_count(self._later), first=False)
+        self._first.clear()
+        self._later.clear()
 
     def _tokenise(self, lines: list[str]) -> None:
         """Count lines as they are."""
@@ -208,18 +213,19 @@ class WordCounter:
         return whole
 
     def _check(self, lines: list[str]) -> None:
-        """Try the rule on the first lines that it would cut; where it does not hold, it is never used."""
-        plain = (line for line in lines if self._is_cut(line))
-        sample = next(batched(plain, SELF_CHECK_LINES, SELF_CHECK_CHARACTERS), [])
+        """Try the rule on the first lines that it would cut; a tokenizer that breaks it is counted line by line."""
+        several = (line for line in lines if " " in line and self._is_cut(line))
+        sample = next(batched(several, SELF_CHECK_LINES - self._checked, SELF_CHECK_CHARACTERS), [])
+        self._checked += len(sample)
         words = [
-            word if place == 0 else self.rule.lead + word
+            word if place == 0 and self.rule.first_differs else self.rule.lead + word
             for line in sample
             for place, word in enumerate(line.split(" "))
         ]
-        self._checked = bool(sample)
         if flat_ids(encode(self._tokenizer, sample)).tolist() != (
             flat_ids(encode(self._tokenizer, words)).tolist()
         ):
+            self._give_all()  # by the rule that they were cut by
             self.rule = WordRule(
                 independent=False, reason="on the corpus itself, words did not tokenise independently"
             )
@@ -254,7 +260,7 @@ class WordCounter:
         ]
         characters = sum(sum(map(len, words)) + len(words) for words in kept)
         if sum(map(len, kept)) > MAX_DISTINCT_WORDS // 2 or characters > MAX_DISTINCT_CHARACTERS // 2:
-            self.finish()
+            self._give_all()
             kept, characters = [{}, {}], 0
         else:
             for words, first in ((self._first, True), (self._later, False)):

@@ -27,16 +27,20 @@ LINES = st.lists(
 )
 
 
+def _by_line(tokenizer: Tokenizer, lines: list[str]) -> dict[int, int]:
+    """Tokens of every line on its own."""
+    found = Counter(token for line in lines for token in tokenizer.encode(line, add_special_tokens=False).ids)
+    return {token: found[token] for token in range(tokenizer.get_vocab_size())}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @given(lines=LINES)
 def test_counts_equal_those_of_whole_lines(kind: str, lines: list[str]) -> None:
     tokenizer = TOKENIZERS[kind]
     size = tokenizer.get_vocab_size()
     tally = count_texts(tokenizer, json.loads(tokenizer.to_str()), lines, size)
-    expected = Counter(
-        token for line in lines for token in tokenizer.encode(line, add_special_tokens=False).ids
-    )
-    assert dict(enumerate(tally.counts.tolist())) == {token: expected[token] for token in range(size)}
+    expected = _by_line(tokenizer, lines)
+    assert dict(enumerate(tally.counts.tolist())) == expected
     assert tally.texts == len(lines)
     assert tally.characters == sum(map(len, lines))
     assert tally.bytes == sum(len(line.encode()) for line in lines)
@@ -60,6 +64,18 @@ def test_a_wrong_rule_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = sum(len(tokenizer.encode(line).ids) for line in TEXT)
     assert not tally.rule.independent
     assert tally.tokens == expected
+
+
+def test_a_wrong_rule_is_found_out_behind_lines_that_cannot_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = TOKENIZERS["bytes"]
+    monkeypatch.setattr(counting, "word_rule", lambda _: WordRule(independent=True, lead=""))
+    monkeypatch.setattr(counting, "LINES_PER_BATCH", 2)
+    monkeypatch.setattr(word_counter, "JUDGED_CHARACTERS", 1)
+    monkeypatch.setattr(word_counter, "NEW_SHARE", 9.0)
+    lines = ["Hund", "Fuchs", "Hund", "Fuchs", *TEXT]  # one word a line: any rule holds
+    tally = count_texts(tokenizer, json.loads(tokenizer.to_str()), lines, tokenizer.get_vocab_size())
+    assert not tally.rule.independent
+    assert dict(enumerate(tally.counts.tolist())) == _by_line(tokenizer, lines)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -104,10 +120,7 @@ def test_text_that_does_not_repeat_is_counted_as_it_is(kind: str, lines: list[st
         patch.setattr(word_counter, "NEW_SHARE", 0.0)
         patch.setattr(word_counter, "JOINED_CHARACTERS", 60)
         tally = count_texts(tokenizer, json.loads(tokenizer.to_str()), lines, size)
-    expected = Counter(
-        token for line in lines for token in tokenizer.encode(line, add_special_tokens=False).ids
-    )
-    assert dict(enumerate(tally.counts.tolist())) == {token: expected[token] for token in range(size)}
+    assert dict(enumerate(tally.counts.tolist())) == _by_line(tokenizer, lines)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -154,10 +167,7 @@ def test_a_table_counts_as_python_does(kind: str, lines: list[str], room: int) -
         patch.setattr(word_counter, "JUDGED_CHARACTERS", 1)
         patch.setattr(counting, "LINES_PER_BATCH", 2)
         tally = count_texts(tokenizer, json.loads(tokenizer.to_str()), lines, size)
-    expected = Counter(
-        token for line in lines for token in tokenizer.encode(line, add_special_tokens=False).ids
-    )
-    assert dict(enumerate(tally.counts.tolist())) == {token: expected[token] for token in range(size)}
+    assert dict(enumerate(tally.counts.tolist())) == _by_line(tokenizer, lines)
 
 
 def test_real_text_is_counted_in_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
