@@ -23,6 +23,8 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
+from polycompress.vocab.parting import MARK, codes_of, kinds_in
+
 _BOUNDARY = "\u2581"
 MAX_SPANNING: Final = 1000
 """With more pieces than this that span words, too many lines would hold one."""
@@ -30,16 +32,22 @@ FEW_TEXTS: Final = 32
 """Up to so many texts are looked for one by one."""
 
 # Regular expressions of published tokenizers; all keep "non-space, single space, non-space" apart at the space.
-INDEPENDENT_PATTERNS = frozenset(
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+# These take one mark before letters along.
+_END_LETTERS_AT_MARKS = frozenset(
     {
-        # GPT-2
-        r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
         # Llama 3
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
         r"|\s+(?!\S)|\s+",
         # Qwen 2 and 3
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
         r"|\s+(?!\S)|\s+",
+    }
+)
+INDEPENDENT_PATTERNS = frozenset(
+    {
+        _GPT2,
+        *_END_LETTERS_AT_MARKS,
         # GPT-4o and gpt-oss (o200k)
         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
         r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
@@ -57,7 +65,8 @@ _KNOWN_NORMALIZERS = frozenset(
         *("Replace", "Prepend", "Strip"),
     }
 )
-_KEEP_LINE_FEEDS = frozenset({"NFC", "NFD", "NFKC", "NFKD", "Lowercase"})
+_NORMAL_FORMS = frozenset({"NFC", "NFD", "NFKC", "NFKD"})
+_KEEP_LINE_FEEDS = _NORMAL_FORMS | {"Lowercase"}
 
 # Characters that a normaliser may join to a neighbouring space into one unit (a grapheme), or delete beside it.
 # Those that compatibility normalisation turns into a space and something (spacing accents, overlines, low lines), and
@@ -92,6 +101,9 @@ class WordRule:
     line_feeds: Literal["none", "behind letters", "anywhere"] = "none"
     """Where a line feed ends a line and begins one as far as the tokenizer can tell: behind letters and digits, behind
     any word that is plain, or not at all. What its own tokens are, it must be asked."""
+    marks: Literal["anywhere", "behind letters", "apart"] = "anywhere"
+    """Where else a line may be cut, if its characters are certain (``parting``): not beside marks, between a letter and
+    a mark, or also between a mark and a letter."""
     reason: str = ""
     """One sentence for people: why lines are cut, or why they are not."""
     whole: regex.Pattern[str] | None = None
@@ -123,27 +135,22 @@ def not_plain(line: str) -> bool:
     return _NOT_PLAIN.search(line) is not None
 
 
-def harmful_words(words: Iterable[str], rule: WordRule) -> set[str]:
+def harmful_among(together: str, rule: WordRule) -> set[str]:
     """Those words, of lines cut at spaces, that make their line be tokenised whole.
 
     They hold one of the rule's texts, or make a line not plain (see ``not_plain``).
 
     Args:
-        words: Without spaces and line feeds. Empty ones are not looked at.
+        together: The words, each behind a line feed. Empty ones are not looked at.
         rule: How the lines are to be cut.
     """
-    return harmful_among("\n".join(["", *words]), rule)
-
-
-def harmful_among(together: str, rule: WordRule) -> set[str]:
-    """``harmful_words`` of words that are joined, each behind a line feed."""
     numbers = harmful_numbers(together, rule)
     words = together.split("\n") if len(numbers) else []
     return {words[number + 1] for number in numbers.tolist()}
 
 
 def harmful_numbers(together: str, rule: WordRule) -> NDArray[np.int64]:
-    """Which words are harmful (see ``harmful_words``).
+    """Which words are harmful (see ``harmful_among``).
 
     Args:
         together: The words, each behind a line feed.
@@ -152,8 +159,10 @@ def harmful_numbers(together: str, rule: WordRule) -> NDArray[np.int64]:
     Returns:
         Numbers of words, from 0, each once, increasing.
     """
-    codes = np.frombuffer(together.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    codes = codes_of(together)
     places = _harmful_places(codes)
+    if rule.marks != "anywhere":  # no normalizer joins these to what stands before them
+        places = places[kinds_in(codes[places]) != MARK]
     if rule.whole is not None and _holds_any(together, rule.whole):
         found = [match.start() for match in rule.whole.finditer(together)]
         places = np.concatenate([places, np.array(found, dtype=np.int64)])
@@ -242,6 +251,7 @@ def _pre_tokenizer_rule(document: Mapping[str, Any], normalizers: list[Mapping[s
         lead=lead,
         first_differs=first_differs,
         line_feeds=_line_feeds(document, normalizers, parts),
+        marks=_marks(document, normalizers, parts) if first_differs else "anywhere",
         reason="words tokenise independently: each distinct word is tokenised once",
         whole=_finder(texts),
         across=_finder(text for text in texts if " " in text),
@@ -262,6 +272,25 @@ def _line_feeds(
         for part in parts
     )
     return "behind letters" if known and any(map(_splits, parts)) else "none"
+
+
+def _marks(
+    document: Mapping[str, Any], normalizers: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]]
+) -> Literal["anywhere", "behind letters", "apart"]:
+    """Where the pre-tokeniser tells marks from letters, and nothing before it joins or looks across them."""
+    kinds = {part["type"] for part in normalizers}
+    if not kinds <= _NORMAL_FORMS or any(kinds_in(codes_of(text)).any() for text in _added_texts(document)):
+        return "anywhere"
+    splitting = [part for part in parts if _splits(part)]
+    patterns = {
+        _GPT2 if part["type"] == "ByteLevel" else (part.get("pattern") or {}).get("Regex")
+        for part in splitting
+    }
+    if len(parts) == 1 and patterns == {_GPT2}:
+        return "apart"
+    rest = {part["type"] for part in parts if part not in splitting}
+    known = bool(patterns) and patterns <= _END_LETTERS_AT_MARKS and rest <= {"ByteLevel"}
+    return "behind letters" if known else "anywhere"
 
 
 def _splits(part: Mapping[str, Any]) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from polycompress.vocab.encoding import TokenCounter, batched, encode, flat_ids
-from polycompress.vocab.splitting import WordRule, harmful_among, harmful_words
+from polycompress.vocab.parting import part
+from polycompress.vocab.splitting import WordRule, harmful_among
 from polycompress.vocab.word_table import Words, WordTable, available, chunks
 
 if TYPE_CHECKING:
@@ -24,15 +26,15 @@ MAX_DISTINCT_WORDS: Final = 1 << 18
 MAX_DISTINCT_CHARACTERS: Final = 1 << 25
 """Of all distinct words together: where there are no spaces, a word is a sentence."""
 SELF_CHECK_LINES: Final = 64
-SELF_CHECK_CHARACTERS: Final = 1 << 12
+SELF_CHECK_CHARACTERS: Final = 1 << 11
 """The rule is checked on so many of the first lines that hold several words, fewer at a time where these are long;
 lines before the first of them are tokenised as they are."""
 NEW_SHARE: Final = 0.8
 """Where so much of the text is words not met before, counting words costs more than it saves."""
-JUDGED_CHARACTERS: Final = 1 << 13
+JUDGED_CHARACTERS: Final = 1 << 15
 """So much text is looked at to see whether its words repeat; where they do not, as much is tokenised line by line
 before the next look, and twice as much each time that it is the same, up to ``LONGEST_SKIP`` times as much."""
-LONGEST_SKIP: Final = 512
+LONGEST_SKIP: Final = 128
 JOINED_CHARACTERS: Final = 1 << 11
 """Of lines that are joined without being cut."""
 _EMPTY_WORD: Final = ("  ", "\n ", " \n", "\n\n")
@@ -55,8 +57,8 @@ class WordCounter:
         """UTF-8 bytes given to the tokenizer."""
         self._tokenizer = tokenizer
         self._tokens = tokens
-        self._first: Counter[str] = Counter()
-        self._later: Counter[str] = Counter()
+        self._words: Counter[str] = Counter()
+        """Where the first words of lines differ, all others stand behind their space."""
         self._characters = 0
         self._table: WordTable | None = None
         self._counted = 0
@@ -64,6 +66,7 @@ class WordCounter:
         self._pooled = 0
         self._checked = 0
         self._doubtful = True
+        self._parting = False
         self._skip = 0
         self._next_skip = 1
 
@@ -82,29 +85,26 @@ class WordCounter:
         lines, self._pool, self._pooled = self._pool, [], 0
         if not lines:
             return
-        if self.rule.independent and self._checked < SELF_CHECK_LINES:
+        if self.rule.independent and self._doubtful and self._skip <= 0:
+            self._decide(lines)
+        few = self._checked < (SELF_CHECK_LINES if self._skip <= 0 else 1)
+        if self.rule.independent and few:
             self._check(lines)
         if not self.rule.independent or not self._checked:
             self._tokenise(lines)
             return
-        if self._doubtful and self._skip <= 0:
-            self._decide(lines)
         if self._skip > 0:
             self._skip -= self._tokenise_joined(lines)
             return
         self._tokenise(self._count_words(lines))
         if self._table is not None:
             self._make_room_in(self._table)
-        elif (
-            len(self._first) + len(self._later) > MAX_DISTINCT_WORDS
-            or self._characters > MAX_DISTINCT_CHARACTERS
-        ):
+        elif len(self._words) > MAX_DISTINCT_WORDS or self._characters > MAX_DISTINCT_CHARACTERS:
             self._make_room()
         elif self._counted > TABLE_FROM and available():
             self._table = WordTable()
-            self._table.take_over(self._first, first=self.rule.first_differs)
-            self._table.take_over(self._later, first=False)
-            self._first, self._later = Counter(), Counter()
+            self._table.take_over(self._words, first_differs=self.rule.first_differs)
+            self._words = Counter()
 
     def finish(self) -> None:
         """Tokenise the words that are left."""
@@ -114,10 +114,9 @@ class WordCounter:
     def _give_all(self) -> None:
         if self._table is not None:
             self._give_table(self._table.pop(once=False))
-        self._give(_by_count(self._first), first=True)
-        self._give(_by_count(self._later), first=False)
-        self._first.clear()
-        self._later.clear()
+        self._give(self._words)
+        self._words.clear()
+        self._characters = 0
 
     def _tokenise(self, lines: list[str]) -> None:
         """Count lines as they are."""
@@ -164,108 +163,139 @@ class WordCounter:
         """Count the words of lines; those lines that must be tokenised whole are left out and returned."""
         whole: list[str] = []
         across = self.rule.across
-        if across is not None and across.search("\n".join(lines)):
-            whole = [line for line in lines if across.search(line)]
-            lines = [line for line in lines if not across.search(line)]
-        together = " ".join(lines)
-        if "\n" in together:
-            whole += [line for line in lines if "\n" in line]
-            lines = [line for line in lines if "\n" not in line]
-            together = " ".join(lines)
+        together = "\n".join(lines)
+        if together.count("\n") >= len(lines) or (across is not None and across.search(together)):
+            whole = [line for line in lines if "\n" in line or (across is not None and across.search(line))]
+            left_out = set(whole)
+            together = "\n".join(lines := [line for line in lines if line not in left_out])
         if not lines:
             return whole
+        if self._parting:
+            together = self._part(together)
+            lines = []
         self._counted += len(together)
         if self._table is not None:
-            left_out, fresh = self._table.add(lines, self.rule)
+            lines = lines or together.split("\n")
+            left_out_numbers, fresh = self._table.add(lines, self.rule)
             self._doubtful = fresh > NEW_SHARE * len(together)
-            return whole + [lines[number] for number in left_out]
+            return whole + [lines[number] for number in left_out_numbers]
+        before = len(self._words)
+        self._words.update(self._cut(together))
+        new = "\n".join(["", *itertools.islice(reversed(self._words), len(self._words) - before)])
         if self.rule.first_differs:
-            cut = [line.partition(" ") for line in lines]
-            new = _update(self._first, [first for first, _, _ in cut])
-            if rests := [rest for _, space, rest in cut if space]:
-                new += _update(self._later, " ".join(rests).split(" "))
-        else:
-            new = _update(self._later, together.split(" "))
-        fresh = sum(map(len, new)) + len(new)
-        self._characters += fresh
-        self._doubtful = fresh > NEW_SHARE * len(together)
-        harmful = harmful_words(new, self.rule)
-        if "" in new:  # spaces beside each other, or at an end
+            new = new.replace("\n ", "\n")
+        self._characters += len(new)
+        self._doubtful = len(new) > NEW_SHARE * len(together)
+        harmful = harmful_among(new, self.rule)
+        if "" in self._words or " " in self._words:  # spaces beside each other, or at an end
             harmful.add("")
         if harmful:
-            whole += self._take_back(lines, harmful)
+            whole += self._take_back(lines or together.split("\n"), harmful)
         return whole
+
+    def _cut(self, together: str) -> list[str]:
+        """The words of lines joined by line feeds; where first words differ, all others with the space before them."""
+        if self.rule.first_differs:
+            return together.replace(" ", "\n ").split("\n")
+        return together.replace("\n", " ").split(" ")
 
     def _take_back(self, lines: list[str], harmful: set[str]) -> list[str]:
         """Uncount the lines that hold a harmful word; they are returned."""
         whole = []
-        first = self._first if self.rule.first_differs else self._later
         for line in _lines_with(harmful, lines):
-            words = line.split(" ")
-            if not harmful.isdisjoint(words):
+            if not harmful.isdisjoint(line.split(" ")):
                 whole.append(line)
-                first[words[0]] -= 1
-                for word in words[1:]:
-                    self._later[word] -= 1
+                self._words.subtract(self._cut(line))
         for word in harmful:  # never kept, so that it is new wherever it comes again
-            self._first.pop(word, None)
-            self._later.pop(word, None)
+            self._words.pop(word, None)
+            self._words.pop(f" {word}", None)
         return whole
 
     def _check(self, lines: list[str]) -> None:
         """Try the rule on the first lines that it would cut; a tokenizer that breaks it is counted line by line."""
-        several = (line for line in lines if " " in line and self._is_cut(line))
-        sample = next(batched(several, SELF_CHECK_LINES - self._checked, SELF_CHECK_CHARACTERS), [])
+        sample = self._first_cut(line for line in lines if " " in line) or self._first_cut(lines)
+        if not sample or len(self._cut(self._part("\n".join(sample)))) <= len(sample):
+            return  # lines of one word and one part show nothing
         self._checked += len(sample)
-        words = [
+        parts = self._part("\n".join(sample)).split("\n")
+        ids = self._ids(sample)
+        if ids != self._ids(self._words_of(parts)):
+            self.rule = replace(self.rule, marks="anywhere")
+            if ids != self._ids(self._words_of(sample)):
+                self._give_all()  # by the rule that they were cut by
+                self.rule = WordRule(
+                    independent=False, reason="on the corpus itself, words did not tokenise independently"
+                )
+
+    def _words_of(self, lines: list[str]) -> list[str]:
+        """The words of lines as they are tokenised by themselves."""
+        return [
             word if place == 0 and self.rule.first_differs else self.rule.lead + word
-            for line in sample
+            for line in lines
             for place, word in enumerate(line.split(" "))
         ]
-        if flat_ids(encode(self._tokenizer, sample)).tolist() != (
-            flat_ids(encode(self._tokenizer, words)).tolist()
-        ):
-            self._give_all()  # by the rule that they were cut by
-            self.rule = WordRule(
-                independent=False, reason="on the corpus itself, words did not tokenise independently"
-            )
 
-    def _is_cut(self, line: str) -> bool:
-        words = line.split(" ")
+    def _ids(self, lines: list[str]) -> list[int]:
+        ids: list[int] = flat_ids(encode(self._tokenizer, lines)).tolist()
+        return ids
+
+    def _first_cut(self, lines: Iterable[str]) -> list[str]:
+        """Some of the first lines that the rule cuts, as many as are checked at a time."""
         across = self.rule.across
-        return not (
-            "" in words
-            or "\n" in line
-            or harmful_words(words, self.rule)
-            or (across is not None and across.search(line))
-        )
+        for some in batched(
+            (line for line in lines if "\n" not in line),
+            SELF_CHECK_LINES - self._checked,
+            SELF_CHECK_CHARACTERS,
+        ):
+            harmful = {"", *harmful_among("\n".join(["", *some]).replace(" ", "\n"), self.rule)}
+            if found := [
+                line
+                for line in some
+                if harmful.isdisjoint(line.split(" ")) and (across is None or not across.search(line))
+            ]:
+                return found
+        return []
 
     def _decide(self, lines: list[str]) -> None:
-        """Look whether the words of the first lines repeat, or were met before; if not, let text be counted whole."""
-        sample = next(batched(lines, len(lines), JUDGED_CHARACTERS))
-        together = " ".join(sample)
-        new = set(together.split(" ")).difference(self._first, self._later)
-        self._doubtful = sum(map(len, new)) + len(new) > NEW_SHARE * len(together)
+        """Look whether the words of the first lines repeat, or were met before, or else their parts.
+
+        If neither do, let text be counted whole.
+        """
+        together = "\n".join(next(batched(lines, len(lines), JUDGED_CHARACTERS)))
+        self._doubtful = self._are_new(together)
+        self._parting = self._doubtful and self._has_parts(together[:JOINED_CHARACTERS])
+        if self._parting:
+            self._doubtful = self._are_new(self._part(together))
         if self._doubtful:
             self._skip = self._next_skip * JUDGED_CHARACTERS
             self._next_skip = min(2 * self._next_skip, LONGEST_SKIP)
         else:
             self._next_skip = 1
 
+    def _are_new(self, together: str) -> bool:
+        """Whether most words of lines do not repeat, and were not met before."""
+        new = set(self._cut(together)).difference(self._words)
+        spaces = 0 if self.rule.first_differs else len(new)  # else most words have theirs
+        return sum(map(len, new)) + spaces > NEW_SHARE * len(together)
+
+    def _has_parts(self, together: str) -> bool:
+        return len(self._part(together)) > len(together)
+
+    def _part(self, together: str) -> str:
+        """Cut lines joined by line feeds beside marks, where the rule allows it."""
+        if self.rule.marks == "anywhere":
+            return together
+        return part(together, before_letters=self.rule.marks == "apart")
+
     def _make_room(self) -> None:
         """Tokenise the words seen once, most of all words and least likely to come again; if need be, all of them."""
-        kept = [
-            {word: count for word, count in words.items() if count > 1}
-            for words in (self._first, self._later)
-        ]
-        characters = sum(sum(map(len, words)) + len(words) for words in kept)
-        if sum(map(len, kept)) > MAX_DISTINCT_WORDS // 2 or characters > MAX_DISTINCT_CHARACTERS // 2:
+        kept = {word: count for word, count in self._words.items() if count > 1}
+        characters = sum(map(len, kept)) + len(kept)
+        if len(kept) > MAX_DISTINCT_WORDS // 2 or characters > MAX_DISTINCT_CHARACTERS // 2:
             self._give_all()
-            kept, characters = [{}, {}], 0
-        else:
-            for words, first in ((self._first, True), (self._later, False)):
-                self._give([(1, [word for word, count in words.items() if count == 1])], first=first)
-        self._first, self._later = map(Counter, kept)
+            return
+        self._give({word: 1 for word, count in self._words.items() if count == 1})
+        self._words = Counter(kept)
         self._characters = characters
 
     def _make_room_in(self, table: WordTable) -> None:
@@ -295,17 +325,17 @@ class WordCounter:
             JOINED_LINES_PER_BATCH,
         )
 
-    def _give(self, groups: Iterable[tuple[int, list[str]]], *, first: bool) -> None:
+    def _give(self, words: Mapping[str, int]) -> None:
         """Hand words with their counts to the tokenizer."""
-        if first:
-            self._give_first(groups)
-            return
-        lead = self.rule.lead
+        lead, later = self.rule.lead, words
+        if self.rule.first_differs:
+            self._give_first(_by_count({word: count for word, count in words.items() if word[:1] != " "}))
+            later = {word[1:]: count for word, count in words.items() if word[:1] == " "}
         self._send(
             (
                 (count, line)
-                for count, words in groups
-                for line in joined(words, lead, WORDS_PER_LINE, self.rule)
+                for count, some in _by_count(later)
+                for line in joined(some, lead, WORDS_PER_LINE, self.rule)
             ),
             JOINED_LINES_PER_BATCH,
         )
@@ -318,9 +348,10 @@ class WordCounter:
         for count, words in groups:
             rest = words
             if self.rule.line_feeds != "none":
-                anywhere = self.rule.line_feeds == "anywhere"
-                ended = [word for word in words if anywhere or word[-1].isalnum()]
-                rest = [] if anywhere else [word for word in words if not word[-1].isalnum()]
+                ended, rest = words, []
+                if self.rule.line_feeds == "behind letters":
+                    ended = [word for word in words if word[-1].isalnum()]
+                    rest = [word for word in words if not word[-1].isalnum()]
                 for begin in range(0, len(ended), WORDS_PER_LINE):
                     chunk = ended[begin : begin + WORDS_PER_LINE]
                     together.append((count, "\n".join(chunk)))
@@ -356,13 +387,6 @@ def _lines_with(harmful: set[str], lines: list[str]) -> list[str]:
             places.append(place + text.startswith("\n"))
             place = together.find(text, place + 1)
     return [lines[number] for number in np.unique(np.searchsorted(begins, places) - 1).tolist()]
-
-
-def _update(counts: Counter[str], words: list[str]) -> list[str]:
-    """Count words; those that are new."""
-    before = len(counts)
-    counts.update(words)
-    return list(itertools.islice(reversed(counts), len(counts) - before))
 
 
 def _by_count(words: Mapping[str, int]) -> Iterator[tuple[int, list[str]]]:

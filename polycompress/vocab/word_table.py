@@ -98,11 +98,13 @@ class WordTable:
         self._wait(Words(values=found.dictionary, counts=np.bincount(numbers, minlength=len(distinct))))
         return np.flatnonzero(whole).tolist(), len(together)
 
-    def take_over(self, counts: Mapping[str, int], *, first: bool) -> None:
-        """Add words that were counted elsewhere, the first of their lines or all others."""
-        kept = {word: count for word, count in counts.items() if count > 0}
-        values, _ = cut(list(kept), first_differs=first)
-        self._wait(Words(values=values, counts=np.fromiter(kept.values(), dtype=np.int64)))
+    def take_over(self, counts: Mapping[str, int], *, first_differs: bool) -> None:
+        """Add words that were counted elsewhere; where first words differ, all others have the space before them."""
+        firsts = {word: count for word, count in counts.items() if count > 0 and word[:1] != " "}
+        others = {word[1:]: count for word, count in counts.items() if count > 0 and word[:1] == " "}
+        for words, first in ((firsts, first_differs), (others, False)):
+            values, _ = cut(list(words), first_differs=first)
+            self._wait(Words(values=values, counts=np.fromiter(words.values(), dtype=np.int64)))
 
     def size(self) -> tuple[int, int]:
         """Distinct words, and their bytes, when equal ones were last put together."""

@@ -14,7 +14,7 @@ from polycompress.vocab.splitting import (
     INDEPENDENT_PATTERNS,
     MAX_SPANNING,
     WordRule,
-    harmful_words,
+    harmful_among,
     not_plain,
     word_rule,
 )
@@ -103,6 +103,10 @@ def test_a_plain_line_tokenises_as_its_words_do(kind: str, line: str) -> None:
         assert tokenizer.encode(line).ids == [token for part in again for token in part.ids]
 
 
+def _harmful(words: list[str], rule: WordRule) -> set[str]:
+    return harmful_among("\n".join(["", *words]), rule)
+
+
 def _without_pre_tokenizer(*pieces: str) -> Tokenizer:
     tokenizer = Tokenizer(models.Unigram([("<unk>", 0.0), *((piece, -2.0) for piece in pieces)], unk_id=0))
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
@@ -176,20 +180,20 @@ def test_the_characters_that_become_a_space_and_more_are_known() -> None:
 def test_harmful_words_are_those_whose_lines_are_not_plain(words: list[str]) -> None:
     rule = WordRule(independent=True)
     expected = {word for word in words if word and not_plain(f"a {word} a")}
-    assert harmful_words(words, rule) == expected
+    assert _harmful(words, rule) == expected
 
 
 def test_ordinary_words_are_harmless() -> None:
-    assert not harmful_words(" ".join(TEXT[:3]).split(" "), WordRule(independent=True))
+    assert not _harmful(" ".join(TEXT[:3]).split(" "), WordRule(independent=True))
 
 
 def test_words_with_an_added_token_are_harmful() -> None:
     tokenizer = _trained("bytes")
     tokenizer.add_tokens(["<mask>", "of the"])
     words = ["a<mask>b", "of", "<mask>", "mask"]
-    assert harmful_words(words, word_rule(_state(tokenizer))) == {"a<mask>b", "<mask>"}
+    assert _harmful(words, word_rule(_state(tokenizer))) == {"a<mask>b", "<mask>"}
     tokenizer.add_tokens([f"<extra_{number}>" for number in range(40)])
-    assert harmful_words([*words, "<extra_7>."], word_rule(_state(tokenizer))) == {
+    assert _harmful([*words, "<extra_7>."], word_rule(_state(tokenizer))) == {
         "a<mask>b",
         "<mask>",
         "<extra_7>.",
