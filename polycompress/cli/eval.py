@@ -60,7 +60,12 @@ def evaluate(
     ] = None,
     compare: Annotated[
         tuple[Path, Path],
-        typer.Option("--compare", metavar="A.json B.json", help="Compare two results of the same task."),
+        typer.Option(
+            "--compare",
+            metavar="A.json B.json",
+            help="Compare two results of the same task.",
+            show_default=False,
+        ),
     ] = (NOWHERE, NOWHERE),
     tasks: Annotated[
         Path | None, typer.Option("--tasks", metavar="DIR", help="Further task files of your own.")
