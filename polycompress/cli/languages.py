@@ -22,7 +22,7 @@ def languages(
         list[str] | None,
         typer.Argument(
             metavar="[CODE]...",
-            help="Codes or names: `de`, `swa`, `zh-Hant`, `German`. Without any, all that are known.",
+            help="Codes, names or families: `de`, `swa`, `zh-Hant`, `German`, `Bantu`. Without any, all.",
             show_default=False,
         ),
     ] = None,
@@ -66,7 +66,7 @@ def languages(
     """
     from polycompress import languages as registry
 
-    chosen = tuple(dict.fromkeys(map(registry.find_language, codes))) if codes else registry.all_languages()
+    chosen = registry.select_languages(",".join(codes)) if codes else registry.all_languages()
     if preset is not None and family is None:
         raise InputError("--preset says whose groups --family names: give --family NAME too.")
     if family is not None:

@@ -35,6 +35,11 @@ def test_a_family(capsys: pytest.CaptureFixture[str]) -> None:
     assert text.endswith(f"\n{len(romance)} languages\n")
 
 
+def test_a_family_among_the_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    codes = [record["code"] for record in records(capsys, "de", "bantu")]
+    assert codes == ["deu-Latn", *(language.code for language in find_group("Bantu")[1])]
+
+
 def test_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
     text = run(capsys)
     assert all(language.code in text for language in all_languages())
