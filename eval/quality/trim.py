@@ -38,10 +38,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from eval.speed.harness import data_directory, machine, versions
 from polycompress.languages import Language, find_language
-from polycompress.pipelines.gathering import count_words
-from polycompress.pipelines.keeping import required_tokens
-from polycompress.pipelines.loading import OpenModel, open_model
-from polycompress.pipelines.trim_request import DEFAULT_COVERAGE
+from polycompress.pipelines.trimming.gathering import count_words
+from polycompress.pipelines.trimming.keeping import required_tokens
+from polycompress.pipelines.trimming.loading import OpenModel, open_model
+from polycompress.pipelines.trimming.request import DEFAULT_COVERAGE
 from polycompress.vocab.counting import count_texts, encode_ids
 from polycompress.vocab.evidence import expected_shares
 from polycompress.vocab.frequencies import BACKGROUND_FORMS, FORMS

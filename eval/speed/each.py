@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from eval.speed.harness import arguments, finish, median
 from polycompress.languages import all_languages
-from polycompress.pipelines import gathering
 from polycompress.pipelines.trim_each import trim_each
+from polycompress.pipelines.trimming import gathering
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bars
 
-    from polycompress.pipelines.gathering import Progress
+    from polycompress.pipelines.trimming.gathering import Progress
 
 QUIET_SECONDS: Final = 1.0
 """No bar is shown for work that ends sooner."""

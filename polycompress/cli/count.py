@@ -12,7 +12,7 @@ from polycompress.cli import console
 from polycompress.cli.options import Json, Model, Overwrite
 
 if TYPE_CHECKING:
-    from polycompress.pipelines.counting import CountResult
+    from polycompress.pipelines.count import CountResult
 
 
 _FIGURES = {
@@ -93,7 +93,7 @@ def count(
         polycompress count demo --lang de,en --corpus de='de/*.txt.gz' --corpus en='en/*.txt.gz' --out counts.npz
     """
     from polycompress.corpora import Reading, parse_cleaning
-    from polycompress.pipelines.counting import count_files
+    from polycompress.pipelines.count import count_files
 
     with console.progress_bars() as progress:
         result = count_files(

@@ -116,9 +116,9 @@ def evaluate(
     _check(model, task, suite, out=out, split=split, tasks=tasks, seeds=seeds)
     try:
         from polycompress.pipelines.evaluate_into import evaluate_into
-        from polycompress.pipelines.evaluate_request import find_request
-        from polycompress.pipelines.evaluate_settings import read_settings
         from polycompress.pipelines.evaluate_suite import evaluate_suite
+        from polycompress.pipelines.judging.request import find_request
+        from polycompress.pipelines.judging.settings import read_settings
     except ModuleNotFoundError as error:
         raise MissingExtraError("polycompress eval", "train") from error
     settings = read_settings(

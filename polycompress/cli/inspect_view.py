@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 from polycompress.cli import console
 
 if TYPE_CHECKING:
-    from polycompress.pipelines.frontier import Frontier
     from polycompress.pipelines.inspect import Inspection
-    from polycompress.pipelines.profile import LanguageProfile
+    from polycompress.pipelines.trimming.frontier import Frontier
+    from polycompress.pipelines.trimming.profile import LanguageProfile
     from polycompress.vocab.profile import Overlap
 
 LETTERS_SHOWN: Final = 20

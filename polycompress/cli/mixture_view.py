@@ -8,7 +8,7 @@ from polycompress.cli import console
 
 if TYPE_CHECKING:
     from polycompress.pipelines.mixture import MixtureReport
-    from polycompress.pipelines.mixture_text import Candidate
+    from polycompress.pipelines.trimming.mixture_text import Candidate
 
 
 def show_mixture(report: MixtureReport) -> None:

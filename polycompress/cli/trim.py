@@ -25,7 +25,7 @@ from polycompress.errors import InputError
 
 if TYPE_CHECKING:
     from polycompress.pipelines.trim import TrimResult
-    from polycompress.pipelines.trim_plan import TrimPlan
+    from polycompress.pipelines.trimming.planning import TrimPlan
 
 
 def trim(
@@ -92,7 +92,7 @@ def trim(
     command = ["polycompress", *sys.argv[1:]]
     if each:
         from polycompress.cli.trim_each import run_each
-        from polycompress.pipelines.trim_request import TrimSettings, choose_limit
+        from polycompress.pipelines.trimming.request import TrimSettings, choose_limit
 
         run_each(
             model,

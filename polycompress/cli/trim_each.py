@@ -11,7 +11,7 @@ from polycompress.errors import PolycompressError
 
 if TYPE_CHECKING:
     from polycompress.pipelines.trim_each import EachOutcome
-    from polycompress.pipelines.trim_request import TrimSettings
+    from polycompress.pipelines.trimming.request import TrimSettings
 
 
 def run_each(

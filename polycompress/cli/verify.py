@@ -11,7 +11,7 @@ from polycompress.cli.options import Full, Json
 from polycompress.errors import CertificateError
 
 if TYPE_CHECKING:
-    from polycompress.pipelines.certificate import Certificate, TextCertificate
+    from polycompress.pipelines.trimming.certificate import Certificate, TextCertificate
 
 
 def verify(

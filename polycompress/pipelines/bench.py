@@ -30,10 +30,10 @@ from polycompress.evaluation.speed import (
 from polycompress.evaluation.speed_loading import Loading, measure_loading
 from polycompress.evaluation.speed_models import TimedModel, has_bf16, load_timed_model
 from polycompress.evaluation.speed_table import BENCH_KIND, BENCH_SCHEMA
-from polycompress.pipelines.bench_models import BenchModel, find_bench_models
+from polycompress.pipelines.judging.bench_models import BenchModel, find_bench_models
 
 if TYPE_CHECKING:
-    from polycompress.pipelines.gathering import Progress
+    from polycompress.pipelines.trimming.gathering import Progress
 
 _MEMORY: Final = ("peak_mib", "model_mib", "loaded_mib", "libraries_mib", "mapped_mib", "accelerator_mib")
 

@@ -15,15 +15,15 @@ from polycompress.evaluation.provenance import machine, versions
 from polycompress.evaluation.records import Example, Part
 from polycompress.evaluation.results import KIND, SCHEMA
 from polycompress.evaluation.scoring import examples_hash, find_metric
-from polycompress.pipelines.evaluate_baseline import losses_to_baseline, measure_baseline
-from polycompress.pipelines.evaluate_judges import Response, open_judge
-from polycompress.pipelines.evaluate_loyalty import loyalty_of, mean_loyalty
-from polycompress.pipelines.evaluate_parts import ALL, read_parts
-from polycompress.pipelines.evaluate_published import published_beside
-from polycompress.pipelines.evaluate_request import Request, find_request
-from polycompress.pipelines.evaluate_rows import averages, score_row, summarise_seeds
-from polycompress.pipelines.evaluate_settings import RESAMPLES, EvaluationSettings
-from polycompress.pipelines.gathering import Progress
+from polycompress.pipelines.judging.baseline import losses_to_baseline, measure_baseline
+from polycompress.pipelines.judging.judges import Response, open_judge
+from polycompress.pipelines.judging.loyalty import loyalty_of, mean_loyalty
+from polycompress.pipelines.judging.parts import ALL, read_parts
+from polycompress.pipelines.judging.published import published_beside
+from polycompress.pipelines.judging.request import Request, find_request
+from polycompress.pipelines.judging.rows import averages, score_row, summarise_seeds
+from polycompress.pipelines.judging.settings import RESAMPLES, EvaluationSettings
+from polycompress.pipelines.trimming.gathering import Progress
 
 Examples = Mapping[Part, Sequence[Example]]
 

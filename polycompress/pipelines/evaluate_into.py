@@ -14,9 +14,9 @@ from polycompress.evaluation.results import plain, read_result, write_result
 from polycompress.evaluation.scoring import examples_hash
 from polycompress.modeldir.atomic import atomic_file, storage_error
 from polycompress.pipelines.evaluate import evaluate_request
-from polycompress.pipelines.evaluate_parts import read_parts
-from polycompress.pipelines.evaluate_request import Request
-from polycompress.pipelines.gathering import Progress
+from polycompress.pipelines.judging.parts import read_parts
+from polycompress.pipelines.judging.request import Request
+from polycompress.pipelines.trimming.gathering import Progress
 
 logger = logging.getLogger(__name__)
 

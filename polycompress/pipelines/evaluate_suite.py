@@ -17,13 +17,13 @@ from polycompress.evaluation.suites import SuiteEntry, find_suite
 from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.evaluation.tasks import find_task
 from polycompress.pipelines.evaluate_into import check_out, evaluate_into
-from polycompress.pipelines.evaluate_models import JudgedModel, find_models, find_teacher
-from polycompress.pipelines.evaluate_parts import ALL, choose_parts
-from polycompress.pipelines.evaluate_request import find_request
-from polycompress.pipelines.evaluate_settings import EvaluationSettings
-from polycompress.pipelines.evaluate_tuning import Tuning, plan_tuning, tune
-from polycompress.pipelines.gathering import Progress
-from polycompress.pipelines.loading import asked_languages
+from polycompress.pipelines.judging.models import JudgedModel, find_models, find_teacher
+from polycompress.pipelines.judging.parts import ALL, choose_parts
+from polycompress.pipelines.judging.request import find_request
+from polycompress.pipelines.judging.settings import EvaluationSettings
+from polycompress.pipelines.judging.tuning import Tuning, plan_tuning, tune
+from polycompress.pipelines.trimming.gathering import Progress
+from polycompress.pipelines.trimming.loading import asked_languages
 from polycompress.training.run_files import FINAL
 
 logger = logging.getLogger(__name__)

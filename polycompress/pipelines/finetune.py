@@ -17,15 +17,15 @@ from polycompress.evaluation.models import task_model
 from polycompress.evaluation.tasks import find_task
 from polycompress.modeldir.figures import part_of
 from polycompress.modeldir.manifest import read_manifest
-from polycompress.pipelines.finetune_config import FinetuneConfig, TrainingPlan, plan_training
-from polycompress.pipelines.finetune_data import check_trainable, read_task_data
-from polycompress.pipelines.finetune_folders import check_folders, run_folders, unfinished
-from polycompress.pipelines.finetune_inputs import FinetuneInputs, FinetuneRequest, encode_inputs, identity_of
-from polycompress.pipelines.finetune_parts import check_model, hidden_size, load_headed
-from polycompress.pipelines.finetune_run import run_finetune
-from polycompress.pipelines.finetune_summary import SUMMARY, summarise, write_summary
-from polycompress.pipelines.loading import asked_languages
-from polycompress.pipelines.source_model import SourceModel, find_source_model
+from polycompress.pipelines.trimming.loading import asked_languages
+from polycompress.pipelines.tuning.config import FinetuneConfig, TrainingPlan, plan_training
+from polycompress.pipelines.tuning.data import check_trainable, read_task_data
+from polycompress.pipelines.tuning.folders import check_folders, run_folders, unfinished
+from polycompress.pipelines.tuning.inputs import FinetuneInputs, FinetuneRequest, encode_inputs, identity_of
+from polycompress.pipelines.tuning.parts import check_model, hidden_size, load_headed
+from polycompress.pipelines.tuning.run import run_finetune
+from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
+from polycompress.pipelines.tuning.summary import SUMMARY, summarise, write_summary
 from polycompress.training.config import read_config
 from polycompress.training.errors import ConfigError
 from polycompress.training.metrics import Record

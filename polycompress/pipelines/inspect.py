@@ -14,10 +14,10 @@ from polycompress.errors import InputError
 from polycompress.languages import Language, find_language, where_text_is
 from polycompress.modeldir.axes import parameter_parts
 from polycompress.modeldir.directory import stale_files
-from polycompress.pipelines.frontier import Frontier, measure_frontiers
-from polycompress.pipelines.gathering import Evidence, Progress, counts_from_files, gather_evidence
-from polycompress.pipelines.loading import OpenModel, architectures, asked_languages, open_model
-from polycompress.pipelines.profile import LanguageProfile, measure_overlap, profile_languages
+from polycompress.pipelines.trimming.frontier import Frontier, measure_frontiers
+from polycompress.pipelines.trimming.gathering import Evidence, Progress, counts_from_files, gather_evidence
+from polycompress.pipelines.trimming.loading import OpenModel, architectures, asked_languages, open_model
+from polycompress.pipelines.trimming.profile import LanguageProfile, measure_overlap, profile_languages
 from polycompress.vocab.counts import load_counts
 from polycompress.vocab.profile import Overlap
 from polycompress.vocab.splitting import word_rule

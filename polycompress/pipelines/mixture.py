@@ -13,9 +13,9 @@ from polycompress.corpora import Reading, parse_corpora
 from polycompress.errors import InputError, MissingExtraError
 from polycompress.languages import Language
 from polycompress.modeldir.sources import resolve_model
-from polycompress.pipelines.gathering import Progress
-from polycompress.pipelines.loading import Vocabulary, asked_languages, open_vocabulary
-from polycompress.pipelines.mixture_text import Candidate, CandidateWords, collect_words
+from polycompress.pipelines.trimming.gathering import Progress
+from polycompress.pipelines.trimming.loading import Vocabulary, asked_languages, open_vocabulary
+from polycompress.pipelines.trimming.mixture_text import Candidate, CandidateWords, collect_words
 from polycompress.vocab.document import boundary_mark, is_byte_level, model_type
 from polycompress.vocab.frequencies import word_buckets
 from polycompress.vocab.merge_replay import replay, word_ids

@@ -17,8 +17,8 @@ from polycompress.corpora import CorpusSpec, Reading, parse_corpora
 from polycompress.errors import InputError, MissingExtraError
 from polycompress.languages import Language
 from polycompress.modeldir.manifest import read_manifest
-from polycompress.pipelines.loading import asked_languages
-from polycompress.pipelines.source_model import SourceModel, find_source_model
+from polycompress.pipelines.trimming.loading import asked_languages
+from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
 from polycompress.training.batching import Batching
 from polycompress.training.config import TrainingConfig, read_config
 from polycompress.training.errors import ConfigError
@@ -153,7 +153,7 @@ def mlm(
     if resume and (where / FINAL).is_dir():
         logger.warning("%s: the run is finished; nothing is left to do", where)
         return MlmResult(out=where, manifest=read_manifest(where / FINAL) or {})
-    from polycompress.pipelines.mlm_run import run_mlm
+    from polycompress.pipelines.tuning.mlm_run import run_mlm
 
     record = {
         "tool": {"name": "polycompress", "version": polycompress.__version__},

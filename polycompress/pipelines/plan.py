@@ -17,11 +17,11 @@ from polycompress.errors import InputError
 from polycompress.languages import Language
 from polycompress.modeldir.header import TensorInfo, encode_header
 from polycompress.modeldir.paths import safe_file
-from polycompress.pipelines.gathering import Evidence, Progress, counts_from_files, gather_evidence
-from polycompress.pipelines.keeping import required_tokens
-from polycompress.pipelines.loading import OpenModel, asked_languages, open_model
-from polycompress.pipelines.trim_plan import TrimPlan, plan_trim
-from polycompress.pipelines.trim_request import TrimSettings, command_line, request_config
+from polycompress.pipelines.trimming.gathering import Evidence, Progress, counts_from_files, gather_evidence
+from polycompress.pipelines.trimming.keeping import required_tokens
+from polycompress.pipelines.trimming.loading import OpenModel, asked_languages, open_model
+from polycompress.pipelines.trimming.planning import TrimPlan, plan_trim
+from polycompress.pipelines.trimming.request import TrimSettings, command_line, request_config
 from polycompress.vocab.counting import encode_ids
 from polycompress.vocab.planning import Budget, Unit, budget_text, largest_size, parse_budget
 from polycompress.vocab.selection import Limit

@@ -15,13 +15,13 @@ from typing import Any
 from polycompress.corpora import Reading, parse_corpora
 from polycompress.errors import InputError
 from polycompress.modeldir.atomic import check_apart, check_output
-from polycompress.pipelines.certificate import Certificate
-from polycompress.pipelines.gathering import Evidence, Progress, counts_from_files, gather_evidence
-from polycompress.pipelines.keeping import named_tokens
-from polycompress.pipelines.loading import OpenModel, asked_languages, open_model
-from polycompress.pipelines.trim_plan import TrimPlan, plan_trim
-from polycompress.pipelines.trim_request import TrimSettings, choose_limit, command_line, request_config
-from polycompress.pipelines.trim_writing import apply_trim
+from polycompress.pipelines.trimming.certificate import Certificate
+from polycompress.pipelines.trimming.gathering import Evidence, Progress, counts_from_files, gather_evidence
+from polycompress.pipelines.trimming.keeping import named_tokens
+from polycompress.pipelines.trimming.loading import OpenModel, asked_languages, open_model
+from polycompress.pipelines.trimming.planning import TrimPlan, plan_trim
+from polycompress.pipelines.trimming.request import TrimSettings, choose_limit, command_line, request_config
+from polycompress.pipelines.trimming.writing import apply_trim
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

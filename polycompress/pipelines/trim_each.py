@@ -14,18 +14,18 @@ from polycompress.corpora import Reading, parse_corpora
 from polycompress.errors import InputError, PolycompressError
 from polycompress.languages import Language, find_language, select_languages
 from polycompress.modeldir.atomic import check_apart
-from polycompress.pipelines.gathering import (
+from polycompress.pipelines.trim import TrimResult, trim_opened
+from polycompress.pipelines.trimming.gathering import (
     Progress,
     check_covered,
     count_background,
     counts_from_files,
     gather_language,
 )
-from polycompress.pipelines.keeping import named_tokens
-from polycompress.pipelines.loading import asked_languages, open_model
-from polycompress.pipelines.trim import TrimResult, trim_opened
-from polycompress.pipelines.trim_request import TrimSettings, command_line, request_config
-from polycompress.pipelines.trim_writing import hash_source
+from polycompress.pipelines.trimming.keeping import named_tokens
+from polycompress.pipelines.trimming.loading import asked_languages, open_model
+from polycompress.pipelines.trimming.request import TrimSettings, command_line, request_config
+from polycompress.pipelines.trimming.writing import hash_source
 
 PLACES: Final = ("{code}", "{iso}")
 """What an output pattern may hold: the language's code (``deu-Latn``), or its ISO 639 code alone (``de``, ``ceb``)."""

@@ -16,10 +16,22 @@ from polycompress.languages import Language
 from polycompress.modeldir.manifest import read_manifest, unpack_ids
 from polycompress.modeldir.sources import resolve_model
 from polycompress.modeldir.tensors import RowSlice, open_checkpoint
-from polycompress.pipelines.certificate import Certificate, certify_rows, certify_texts, kept_only, unknown_id
-from polycompress.pipelines.cuts import vocab_slices
-from polycompress.pipelines.gathering import Progress
-from polycompress.pipelines.loading import OpenModel, Vocabulary, asked_languages, open_model, open_vocabulary
+from polycompress.pipelines.trimming.certificate import (
+    Certificate,
+    certify_rows,
+    certify_texts,
+    kept_only,
+    unknown_id,
+)
+from polycompress.pipelines.trimming.cuts import vocab_slices
+from polycompress.pipelines.trimming.gathering import Progress
+from polycompress.pipelines.trimming.loading import (
+    OpenModel,
+    Vocabulary,
+    asked_languages,
+    open_model,
+    open_vocabulary,
+)
 from polycompress.vocab.document import pieces
 from polycompress.vocab.frequencies import held_out_words
 from polycompress.vocab.held_out import HELD_OUT_TEXTS
@@ -91,7 +103,7 @@ def verify(
     }
     behaviour = None
     if full:
-        from polycompress.pipelines.behaviour import compare_behaviour
+        from polycompress.pipelines.trimming.behaviour import compare_behaviour
 
         if progress is not None:
             progress("running both models", 0, None)

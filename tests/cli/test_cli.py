@@ -17,9 +17,9 @@ from typer.main import get_command
 import polycompress
 from polycompress.cli import main
 from polycompress.errors import CertificateError, PolycompressError, StorageError
-from polycompress.pipelines import gathering
 from polycompress.pipelines import trim as trim_module
-from polycompress.pipelines.trim_request import DEFAULT_COVERAGE
+from polycompress.pipelines.trimming import gathering
+from polycompress.pipelines.trimming.request import DEFAULT_COVERAGE
 from tests.command_line import PROGRAM, environment, invoke, shell
 from tests.tiny_models import make_tiny
 

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from polycompress.pipelines import gathering, profile
+from polycompress.pipelines.trimming import gathering, profile
 from tests.command_line import invoke, refused
 from tests.tiny_models import make_tiny
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from polycompress.pipelines import gathering
+from polycompress.pipelines.trimming import gathering
 from tests.command_line import invoke, refused
 from tests.tiny_models import make_tiny
 

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from polycompress.evaluation.packing import unpack_counts
 from polycompress.pipelines.evaluate import evaluate
-from polycompress.pipelines.evaluate_settings import EvaluationSettings
+from polycompress.pipelines.judging.settings import EvaluationSettings
 from tests.pipelines.tiny_pack import CATEGORIES, make_pack
 from tests.tiny_models import TEXTS
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from polycompress.pipelines import gathering
+from polycompress.pipelines.trimming import gathering
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from polycompress.modeldir import rawio
-from polycompress.pipelines import trim_writing
+from polycompress.pipelines.trimming import writing as trim_writing
 from tests.command_line import environment, invoke, refused, shell, tree
 from tests.tampering import (
     INDEX,

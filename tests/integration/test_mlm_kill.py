@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 # Imports once; every line of its input is a command, run in a child of its own and answered with how that ended.
 SERVER = """
 import json, os, sys
-import polycompress.pipelines.mlm_run, accelerate, transformers.models.xlm_roberta.modeling_xlm_roberta
+import polycompress.pipelines.tuning.mlm_run, accelerate, transformers.models.xlm_roberta.modeling_xlm_roberta
 from polycompress.cli import main
 print("ready", flush=True)
 for line in sys.stdin:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from polycompress.pipelines import gathering
+from polycompress.pipelines.trimming import gathering
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from polycompress.errors import InputError
-from polycompress.pipelines.behaviour import Behaviour, compare_behaviour
+from polycompress.pipelines.trimming.behaviour import Behaviour, compare_behaviour
 from tests.tiny_models import make_tiny
 
 torch = pytest.importorskip("torch", reason="--full needs torch")
@@ -29,7 +29,7 @@ NAN, INFINITE = math.nan, math.inf
     ids=["equal", "different", "lost", "found", "signs"],
 )
 def test_gaps(old: list[float], new: list[float], gap: float) -> None:
-    from polycompress.pipelines.behaviour import _gap
+    from polycompress.pipelines.trimming.behaviour import _gap
 
     for dtype in (torch.float32, torch.bfloat16):
         assert _gap(torch.tensor(old, dtype=dtype), torch.tensor(new, dtype=dtype)) == gap

@@ -10,7 +10,7 @@ from polycompress.evaluation.speed_loading import Loading
 from polycompress.evaluation.speed_memory import Memory, can_measure
 from polycompress.pipelines import bench as bench_module
 from polycompress.pipelines.bench import bench
-from polycompress.pipelines.bench_models import find_bench_models
+from polycompress.pipelines.judging.bench_models import find_bench_models
 from tests.tiny_models import make_tiny
 
 

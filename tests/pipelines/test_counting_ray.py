@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from polycompress.errors import InputError, MissingExtraError
-from polycompress.pipelines import counting_plan, counting_ray
-from polycompress.pipelines.counting import count_files
-from polycompress.pipelines.counting_ray import ANSWER_SECONDS, CONNECT_SECONDS, check_address
+from polycompress.pipelines.count import count_files
+from polycompress.pipelines.count import plan as counting_plan
+from polycompress.pipelines.count import ray_data as counting_ray
+from polycompress.pipelines.counting.ray_data import ANSWER_SECONDS, CONNECT_SECONDS, check_address
 from tests.command_line import environment
 from tests.tiny_models import TEXTS, make_tiny
 
@@ -42,9 +43,9 @@ def test_ray_counts_the_same_and_starts_and_ends_by_itself(
     # In a process of its own: Ray leaves threads and warnings behind.
     code = (
         "import sys; from pathlib import Path\n"
-        "from polycompress.pipelines import counting_plan\n"
+        "from polycompress.pipelines.counting import plan as counting_plan\n"
         "counting_plan.BYTES_PER_UNIT = (1000, 1000)\n"
-        "from polycompress.pipelines.counting import count_files\n"
+        "from polycompress.pipelines.count import count_files\n"
         "result = count_files(sys.argv[1], 'de', [sys.argv[2]], Path(sys.argv[3]), engine='ray', workers=1,\n"
         "                     deduplicate=len(sys.argv) > 4)\n"
         "import ray\n"

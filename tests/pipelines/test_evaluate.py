@@ -15,11 +15,11 @@ from polycompress.evaluation.records import Part
 from polycompress.evaluation.results import plain, stored_scores
 from polycompress.evaluation.scoring import METRICS, score
 from polycompress.evaluation.tasks import find_task
-from polycompress.pipelines import evaluate_published
 from polycompress.pipelines.evaluate import evaluate
-from polycompress.pipelines.evaluate_baseline import losses_to_baseline
-from polycompress.pipelines.evaluate_judges import open_judge
-from polycompress.pipelines.evaluate_settings import EvaluationSettings, read_settings
+from polycompress.pipelines.judging import published as evaluate_published
+from polycompress.pipelines.judging.baseline import losses_to_baseline
+from polycompress.pipelines.judging.judges import open_judge
+from polycompress.pipelines.judging.settings import EvaluationSettings, read_settings
 from polycompress.training.errors import ConfigError
 from tests.evaluation.tiny_task_models import tiny
 from tests.pipelines.tiny_pack import CATEGORIES, INFERENCES, make_pack

@@ -12,11 +12,11 @@ from polycompress.errors import InputError
 from polycompress.evaluation.results import read_result
 from polycompress.evaluation.suites import Suite, SuiteEntry
 from polycompress.pipelines import evaluate_suite as suites
-from polycompress.pipelines import evaluate_tuning
 from polycompress.pipelines.evaluate_into import evaluate_into
-from polycompress.pipelines.evaluate_request import find_request
-from polycompress.pipelines.evaluate_settings import EvaluationSettings
 from polycompress.pipelines.evaluate_suite import SuiteResult, evaluate_suite
+from polycompress.pipelines.judging import tuning as evaluate_tuning
+from polycompress.pipelines.judging.request import find_request
+from polycompress.pipelines.judging.settings import EvaluationSettings
 from tests.evaluation.tiny_task_models import tiny
 from tests.pipelines.tiny_pack import CATEGORIES, make_pack
 from tests.tiny_models import make_tiny
@@ -229,7 +229,7 @@ def test_a_baseline_is_fitted_once(root: Path, tmp_path: Path, monkeypatch: pyte
     assert without["baseline"] is None
     beside = evaluate_into(out, request(root, model, langs="de"), baseline=True)
     assert beside["baseline"]["scores"]["in-language"]["deu-Latn"] > 0
-    monkeypatch.setattr("polycompress.pipelines.evaluate_baseline.Baseline", None)
+    monkeypatch.setattr("polycompress.pipelines.judging.baseline.Baseline", None)
     again = evaluate_into(out, request(root, model, langs="de"), baseline=True, overwrite=True)
     assert again["baseline"] == beside["baseline"]
 

@@ -20,9 +20,9 @@ from polycompress.evaluation.records import Part
 from polycompress.evaluation.tasks import find_task, load_examples
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.finetune import FinetuneResult, finetune
-from polycompress.pipelines.finetune_data import encode_part
-from polycompress.pipelines.finetune_dev import score_part
-from polycompress.pipelines.finetune_summary import summarise
+from polycompress.pipelines.tuning.data import encode_part
+from polycompress.pipelines.tuning.dev import score_part
+from polycompress.pipelines.tuning.summary import summarise
 from polycompress.training.errors import ConfigError, SnapshotMismatchError, StoppedError
 from polycompress.training.metrics import read_metrics
 from tests.evaluation.tiny_task_models import tiny
@@ -200,7 +200,7 @@ def test_it_stops_early_and_takes_the_best_state(
 ) -> None:
     scores = iter([0.2, 0.8, 0.5, 0.8, 0.3, 0.9])
     monkeypatch.setattr(
-        "polycompress.pipelines.finetune_dev.score_part", lambda task, part, logits: next(scores)
+        "polycompress.pipelines.tuning.dev.score_part", lambda task, part, logits: next(scores)
     )
     result = kitchen.tune(tmp_path / "run", settings={"steps": 60, "patience": 3})
     tuning = result.manifests[0]["finetuning"]

@@ -6,7 +6,7 @@ import pytest
 
 from polycompress.evaluation.records import Kind
 from polycompress.pipelines.finetune import read_settings
-from polycompress.pipelines.finetune_config import (
+from polycompress.pipelines.tuning.config import (
     FinetuneConfig,
     TrainingPlan,
     plan_training,

@@ -15,7 +15,7 @@ from polycompress.evaluation.encoding import Encoded
 from polycompress.evaluation.records import Part
 from polycompress.evaluation.tasks import find_task
 from polycompress.languages import find_languages
-from polycompress.pipelines.finetune_data import (
+from polycompress.pipelines.tuning.data import (
     answer_span,
     by_language,
     check_trainable,

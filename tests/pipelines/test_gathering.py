@@ -11,9 +11,9 @@ import pytest
 
 from polycompress import trim
 from polycompress.languages import find_language
-from polycompress.pipelines import gathering
-from polycompress.pipelines.gathering import count_words
-from polycompress.pipelines.loading import open_model
+from polycompress.pipelines.trimming import gathering
+from polycompress.pipelines.trimming.gathering import count_words
+from polycompress.pipelines.trimming.loading import open_model
 from tests.tiny_models import make_tiny
 
 

@@ -16,9 +16,9 @@ import pytest
 from polycompress import inspect, trim
 from polycompress.errors import InputError, MissingExtraError
 from polycompress.languages import find_language
-from polycompress.pipelines.gathering import count_corpus
-from polycompress.pipelines.loading import open_model
-from polycompress.pipelines.profile import _word_forms
+from polycompress.pipelines.trimming.gathering import count_corpus
+from polycompress.pipelines.trimming.loading import open_model
+from polycompress.pipelines.trimming.profile import _word_forms
 from polycompress.vocab.counts import Counts, save_counts
 from polycompress.vocab.frequencies import FORMS, weighted_forms, word_buckets
 from tests.tiny_models import TEXTS, make_tiny

@@ -10,15 +10,15 @@ from tokenizers import Tokenizer
 
 from polycompress.errors import InputError
 from polycompress.languages import find_language, find_languages
-from polycompress.pipelines import keeping
-from polycompress.pipelines.keeping import (
+from polycompress.pipelines.trimming import keeping
+from polycompress.pipelines.trimming.keeping import (
     TEMPLATE_RULE,
     named_tokens,
     pointed_tokens,
     punctuation_tokens,
     required_tokens,
 )
-from polycompress.pipelines.loading import open_model
+from polycompress.pipelines.trimming.loading import open_model
 from tests.tiny_models import make_tiny
 
 

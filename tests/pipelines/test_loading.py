@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from polycompress.errors import InputError
-from polycompress.pipelines.loading import make_tokenizer
+from polycompress.pipelines.trimming.loading import make_tokenizer
 from tests.tiny_models import TEXTS, train_tokenizer
 
 

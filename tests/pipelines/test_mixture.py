@@ -16,10 +16,10 @@ from eval.quality.mixture import KINDS, MIXTURES, Bench, compare
 from polycompress.cli.mixture_view import show_mixture
 from polycompress.errors import InputError, MissingExtraError
 from polycompress.modeldir.sources import resolve_model
-from polycompress.pipelines import mixture_text
-from polycompress.pipelines.loading import open_vocabulary
 from polycompress.pipelines.mixture import UNIT, MixtureReport, infer_mixture
-from polycompress.pipelines.mixture_text import word_splitter
+from polycompress.pipelines.trimming import mixture_text
+from polycompress.pipelines.trimming.loading import open_vocabulary
+from polycompress.pipelines.trimming.mixture_text import word_splitter
 from polycompress.vocab.organic_merges import organic_merges
 
 pytest.importorskip("scipy")

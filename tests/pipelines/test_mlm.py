@@ -311,7 +311,7 @@ def test_large_tables_are_sampled_by_default(
     kitchen: Kitchen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert kitchen.train(tmp_path / "small").manifest["training"]["loss"] == "full"
-    monkeypatch.setattr("polycompress.pipelines.mlm_run.SAMPLED_ABOVE", 100)
+    monkeypatch.setattr("polycompress.pipelines.tuning.mlm_run.SAMPLED_ABOVE", 100)
     assert kitchen.train(tmp_path / "large").manifest["training"]["loss"] == "sampled"
     gemma = make_tiny("gemma2", "clm", tmp_path / "m", vocab_size=300)
     assert kitchen.train(tmp_path / "capped", gemma).manifest["training"]["loss"] == "full"

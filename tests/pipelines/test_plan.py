@@ -16,8 +16,8 @@ from safetensors.numpy import load_file, save_file
 from polycompress import trim
 from polycompress.errors import InputError
 from polycompress.languages import find_languages
-from polycompress.pipelines.loading import open_model
 from polycompress.pipelines.plan import BudgetPlan, least_tokens, model_cost, plan
+from polycompress.pipelines.trimming.loading import open_model
 from polycompress.vocab.planning import Unit
 from tests.tiny_models import TEXTS, make_tiny
 

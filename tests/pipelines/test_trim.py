@@ -15,8 +15,8 @@ from polycompress import trim
 from polycompress.errors import CertificateError, InputError
 from polycompress.modeldir.manifest import unpack_ids, write_manifest
 from polycompress.modeldir.tensors import Checkpoint, RowSlice, open_checkpoint
-from polycompress.pipelines import trim_writing
-from polycompress.pipelines.trim_request import choose_limit
+from polycompress.pipelines.trimming import writing as trim_writing
+from polycompress.pipelines.trimming.request import choose_limit
 from tests.tiny_models import TEXTS, make_tiny
 
 GERMAN = [text for text in TEXTS if "ist das" in text or "Fuchs" in text]

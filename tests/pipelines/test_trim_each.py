@@ -13,10 +13,10 @@ from polycompress.errors import InputError
 from polycompress.languages import find_language
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines import trim_each as module
-from polycompress.pipelines.gathering import count_corpus
-from polycompress.pipelines.loading import open_model
 from polycompress.pipelines.trim_each import trim_each
-from polycompress.pipelines.trim_request import TrimSettings
+from polycompress.pipelines.trimming.gathering import count_corpus
+from polycompress.pipelines.trimming.loading import open_model
+from polycompress.pipelines.trimming.request import TrimSettings
 from polycompress.vocab.counts import Counts, save_counts
 from polycompress.vocab.selection import Limit
 from tests.tiny_models import TEXTS, make_tiny

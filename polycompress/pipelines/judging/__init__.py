@@ -1,0 +1,1 @@
+"""What judging a model on tasks is made of."""

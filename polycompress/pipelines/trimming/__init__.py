@@ -1,0 +1,1 @@
+"""What trimming, inspecting and planning are made of."""

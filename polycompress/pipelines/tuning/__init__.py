@@ -1,0 +1,1 @@
+"""What fine-tuning and continued pretraining are made of."""
