@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from polycompress.corpora import Reading, is_held_out
 from polycompress.errors import InputError, PolycompressError
 from polycompress.pipelines.count import CountResult, count_files
-from polycompress.pipelines.count import plan as counting_plan
+from polycompress.pipelines.counting import plan as counting_plan
 from polycompress.pipelines.counting.parts import Parts
 from polycompress.pipelines.trimming.gathering import count_corpus
 from polycompress.pipelines.trimming.loading import open_model
@@ -377,7 +377,7 @@ def test_impossible_requests_are_refused_and_leave_nothing(
 def test_a_worker_that_dies_is_told(
     model: Path, tmp_path: Path, small_units: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from polycompress.pipelines.count import engines as counting_engines
+    from polycompress.pipelines.counting import engines as counting_engines
 
     write(tmp_path / "a.txt", lines(200))
     monkeypatch.setattr(counting_engines, "_work", _die)

@@ -12,8 +12,8 @@ import pytest
 
 from polycompress.errors import InputError, MissingExtraError
 from polycompress.pipelines.count import count_files
-from polycompress.pipelines.count import plan as counting_plan
-from polycompress.pipelines.count import ray_data as counting_ray
+from polycompress.pipelines.counting import plan as counting_plan
+from polycompress.pipelines.counting import ray_data as counting_ray
 from polycompress.pipelines.counting.ray_data import ANSWER_SECONDS, CONNECT_SECONDS, check_address
 from tests.command_line import environment
 from tests.tiny_models import TEXTS, make_tiny
