@@ -13,7 +13,7 @@ from tests.evaluation.task_data import nli_file
 
 IDS = """
 xnli nli-sick nli-americas nli-indonli nli-ocnli nli-farstail nli-jnli ner-wikiann ner-masakhaner ner-uner sib200 xquad
-retrieval-sib200 retrieval-pud retrieval-tatoeba word-translation
+xquad-squad retrieval-sib200 retrieval-pud retrieval-tatoeba word-translation
 """.split()
 GOOD = """
 id = "my-task"

@@ -15,7 +15,7 @@ from polycompress.evaluation.records import Part, QuestionExample, Split, TextEx
 from polycompress.evaluation.sources.examples import paragraph_split
 from polycompress.evaluation.sources.files import conll_rows, tsv_rows
 from polycompress.evaluation.tasks import find_task, load_examples
-from tests.evaluation.task_data import NLI, conll_file, data_directory, nli_file, write
+from tests.evaluation.task_data import NLI, conll_file, data_directory, nli_file, squad_file, write
 
 ENGLISH, GERMAN = Part("eng-Latn"), Part("deu-Latn")
 
@@ -84,6 +84,17 @@ def test_questions_are_split_by_paragraph_alike_in_every_language(data: Path) ->
         assert keys[0] == keys[1]
         seen |= dict.fromkeys(keys[0], split)
     assert len(seen) == 120
+
+
+def test_squad_trains_and_all_of_xquad_tests(tmp_path: Path) -> None:
+    task = find_task("xquad-squad")
+    squad_file(tmp_path / "squad" / "train.en.json", 3)
+    squad_file(tmp_path / "squad" / "dev.en.json", 2)
+    squad_file(tmp_path / "xquad" / "xquad.de.json.gz", 5)
+    assert task.languages("train", tmp_path) == task.languages("dev", tmp_path) == [ENGLISH]
+    assert task.languages("test", tmp_path) == [GERMAN]
+    assert len(load_examples(task, ENGLISH, "train", data=tmp_path)) == 6
+    assert len(load_examples(task, GERMAN, "test", data=tmp_path)) == 10
 
 
 def test_shares_of_paragraphs() -> None:
@@ -207,8 +218,6 @@ def test_broken_tags(tmp_path: Path, text: str, message: str) -> None:
     ],
 )
 def test_broken_questions(tmp_path: Path, data: Path, change: tuple[str, str], message: str) -> None:
-    from tests.evaluation.task_data import squad_file
-
     path = squad_file(tmp_path / "xquad" / "xquad.de.json", 2)
     text = path.read_text().replace(*change)
     if change[0] == "Spree":
