@@ -11,7 +11,16 @@ import polycompress
 ROOT = Path(__file__).parent.parent
 TRAINED = (
     *("kernels.", "training."),
-    *(f"pipelines.{name}" for name in ("bench", "evaluate", "finetune", "mlm", "trained_writing")),
+    *(f"pipelines.{name}" for name in ("bench", "evaluate", "finetune", "mlm")),
+    *(
+        f"pipelines.judging.{name}"
+        for name in ("embeddings", "judges", "loyalty", "published", "request", "tuning")
+    ),
+    *(
+        f"pipelines.tuning.{name}"
+        for name in ("config", "data", "dev", "folders", "inputs", "mlm_", "parts", "run", "summary")
+    ),
+    *("pipelines.tuning.trained_writing", "pipelines.tuning.writing"),
     *(
         f"evaluation.{name}"
         for name in ("batches", "forward", "models", "pooling", "precision", "pretrained", "speed_")

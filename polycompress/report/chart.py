@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -101,6 +102,8 @@ def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
     if span <= 0:
         span = abs(high) or 1.0
     rough = span / _TICKS
+    if rough < sys.float_info.min:  # its powers of ten may be nothing
+        rough = 1.0
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
     if whole:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from polycompress.errors import InputError
@@ -165,6 +165,8 @@ def test_a_gap_is_a_gap() -> None:
         st.tuples(st.integers(0, 10**9), st.none() | st.floats(-1e12, 1e12)), min_size=1, max_size=50
     ).filter(lambda points: any(y is not None for _, y in points))
 )
+@example([(0, 5e-324)])
+@example([(0, 5e-324), (1, 0.0)])
 def test_whatever_is_drawn_stays_inside(points: list[tuple[int, float | None]]) -> None:
     chart = line_chart(
         "t", [Series("a", tuple((float(x), y) for x, y in sorted(points, key=lambda p: p[0])))], across="step"

@@ -63,7 +63,13 @@ def test_lines_that_are_not_plain_are_left_out_whole(lines: list[str], first_dif
 
 def test_words_counted_elsewhere_are_taken_over() -> None:
     table = WordTable()
-    table.take_over({"a": 2, "gone": 0}, first=True)
-    table.take_over({"a": 3, "b": 1}, first=False)
+    table.take_over({"a": 2, "gone": 0, " a": 3, " b": 1}, first_differs=True)
     table.add(["a b"], WordRule(independent=True, first_differs=True))
     assert _handed_out(table) == {"\na": 3, " a": 3, " b": 2}
+
+
+def test_words_without_first_ones_are_taken_over() -> None:
+    table = WordTable()
+    table.take_over({"a": 2, "gone": 0, "b": 1}, first_differs=False)
+    table.add(["a b"], WordRule(independent=True, first_differs=False))
+    assert _handed_out(table) == {" a": 3, " b": 2}
