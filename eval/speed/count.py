@@ -4,6 +4,7 @@ For a Unigram, a byte-level BPE and a WordPiece tokenizer, in one process and in
 lines, whose ids nobody reads; the same with the ids read and counted, which is what counting that way costs; and
 ``count_texts`` over the same lines. Processor seconds and wall time; the counts are compared with those of every line.
 Every pass has a fresh tokenizer, as a run of the command has: one that met the same text before remembers its pieces.
+Every corpus and tokenizer has a process of its own.
 Then peak memory on half of the pack and on ten times as much text with other words, and the whole ``count`` on one core
 and on all.
 
@@ -18,6 +19,7 @@ import csv
 import gzip
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -26,6 +28,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -46,7 +49,7 @@ PACKAGED = {
 }
 BATCH = 1024
 SHORT_BYTES = 2_000_000
-MORE_ROUNDS = 10
+MORE_ROUNDS = 6
 """As many times more rounds for texts that are short, whose times vary more from one round to the next."""
 MEMORY = """
 import gzip, json, re, sys
@@ -84,7 +87,7 @@ def main() -> None:
         corpora = texts(data, room)
         files = tokenizer_files(corpora["pack"], room)
         cases = {
-            f"{corpus}, {kind}": measured(files[kind], lines, asked.rounds)
+            f"{corpus}, {kind}": in_its_own_process(measured, files[kind], lines, asked.rounds)
             for corpus, lines in corpora.items()
             for kind in PACKAGED
         }
@@ -115,6 +118,12 @@ def main() -> None:
         asked.out.mkdir(parents=True, exist_ok=True)
         write_report(asked.out / "counting.md", ratios, more)
     finish("count-speed", ratios, wanted, asked.out, **more)
+
+
+def in_its_own_process(work: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
+    """What some work finds where nothing has used memory before it."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *given).result()
 
 
 def texts(data: Path, room: Path) -> dict[str, list[str]]:
