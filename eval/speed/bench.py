@@ -29,6 +29,7 @@ def main() -> None:
         run([*COMMAND, "trim", "demo", "--langs", "de", "--out", small, "--json"])
         done = run([*COMMAND, "bench", "demo", small, *GRID, "--rounds", str(asked.rounds), "--json"])
     found: dict[str, Any] = json.loads(done.stdout)
+    del found["command"]  # it names the scratch directory, as the paths do
     for model in found["models"]:
         model["path"] = Path(model["path"]).name
     finish("bench", ratios(found), {}, asked.out, unit="German trim over the whole model", bench=found)
