@@ -170,6 +170,24 @@ def trim_speed() -> str:
     return markdown(rows)
 
 
+def bench() -> str:
+    """Size, memory, load time and latency of the demo model and its German trim."""
+    models = load("bench")["bench"]["models"]
+    loading = [model["loading"]["fp32"] for model in models]
+    rows = [
+        ["", "multilingual-e5-small", "trimmed to German"],
+        ["bytes on disk", *(f"{model['bytes']['all'] / 1e6:.0f} MB" for model in models)],
+        ["parameters", *(f"{model['parameters']['total'] / 1e6:.1f}M" for model in models)],
+        ["peak memory, fp32", *(f"{found['memory']['peak_mib']:.0f} MiB" for found in loading)],
+        ["seconds to load, fp32", *(f"{found['seconds']:.2f}" for found in loading)],
+    ]
+    for place, cell in enumerate(models[0]["timings"]):
+        if cell["batch"] == 1:
+            name = f"milliseconds a text of {cell['length']} tokens, {cell['precision']}"
+            rows.append([name, *(f"{model['timings'][place]['p50_ms']:.0f}" for model in models)])
+    return markdown(rows)
+
+
 def count_speed() -> str:
     """Counting against tokenising every line."""
     found = load("count-speed")
@@ -280,6 +298,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "english": english,
     "defaults": defaults,
     "trim speed": trim_speed,
+    "bench": bench,
     "count speed": count_speed,
     "training speed": training_speed,
     "scores": scores,
