@@ -40,13 +40,13 @@ def test_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     text = run(capsys)
     for task in all_tasks():
         assert task.id in text
-    assert "\n16 tasks; test sets are counted on the Hugging Face hub (- where --data is needed)\n" in text
+    assert "\n17 tasks; test sets are counted on the Hugging Face hub (- where --data is needed)\n" in text
     assert text.endswith("suites: cross-lingual, quick, translate-train\n")
 
 
 def test_all_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     parsed = json.loads(run(capsys, "--json"))
-    assert len(parsed["tasks"]) == 16
+    assert len(parsed["tasks"]) == 17
     assert [suite["id"] for suite in parsed["suites"]] == ["cross-lingual", "quick", "translate-train"]
 
 
