@@ -49,7 +49,7 @@ PACKAGED = {
 }
 BATCH = 1024
 SHORT_BYTES = 2_000_000
-MORE_ROUNDS = 6
+MORE_ROUNDS = 20
 """As many times more rounds for texts that are short, whose times vary more from one round to the next."""
 MEMORY = """
 import gzip, json, re, sys
@@ -222,9 +222,9 @@ def measured(path: Path, lines: list[str], rounds: int) -> dict[str, Any]:
     ways: dict[str, Callable[[Tokenizer], None]] = {"lines": alone, "lines read": read_too, "count": counted}
     clocks: dict[str, dict[str, list[float]]] = {way: {"wall": [], "processor": []} for way in ways}
     short = sum(len(line.encode()) for line in lines) < SHORT_BYTES
-    for _ in range(rounds * MORE_ROUNDS if short else rounds):
-        for way, work in ways.items():
-            for clock, seconds in timed(work, fresh(raw)).items():
+    for number in range(rounds * MORE_ROUNDS if short else rounds):
+        for way in turned(list(ways), number):
+            for clock, seconds in timed(ways[way], fresh(raw)).items():
                 clocks[way][clock].append(seconds)
     if not np.array_equal(totals, tally.counts):
         raise SystemExit(f"{path}: counts differ from those of every line")
@@ -240,6 +240,12 @@ def measured(path: Path, lines: list[str], rounds: int) -> dict[str, Any]:
         "megabytes_per_second": tally.bytes / 1e6 / medians["count"]["wall"],
         "megabytes_per_processor_second": tally.bytes / 1e6 / medians["count"]["processor"],
     }
+
+
+def turned(names: list[str], number: int) -> list[str]:
+    """Names from another one on each time, so that none always comes behind the same."""
+    first = number % len(names)
+    return names[first:] + names[:first]
 
 
 def ratio(clocks: dict[str, dict[str, list[float]]], way: str) -> dict[str, float]:

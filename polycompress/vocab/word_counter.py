@@ -218,10 +218,11 @@ class WordCounter:
             return  # lines of one word and one part show nothing
         self._checked += len(sample)
         parts = self._part("\n".join(sample)).split("\n")
-        ids = self._ids(sample)
-        if ids != self._ids(self._words_of(parts)):
+        encodings = encode(self._tokenizer, [*sample, *self._words_of(parts)])
+        ids = flat_ids(encodings[: len(sample)])
+        if not np.array_equal(ids, flat_ids(encodings[len(sample) :])):
             self.rule = replace(self.rule, marks="anywhere")
-            if ids != self._ids(self._words_of(sample)):
+            if not np.array_equal(ids, flat_ids(encode(self._tokenizer, self._words_of(sample)))):
                 self._give_all()  # by the rule that they were cut by
                 self.rule = WordRule(
                     independent=False, reason="on the corpus itself, words did not tokenise independently"
@@ -234,10 +235,6 @@ class WordCounter:
             for line in lines
             for place, word in enumerate(line.split(" "))
         ]
-
-    def _ids(self, lines: list[str]) -> list[int]:
-        ids: list[int] = flat_ids(encode(self._tokenizer, lines)).tolist()
-        return ids
 
     def _first_cut(self, lines: Iterable[str]) -> list[str]:
         """Some of the first lines that the rule cuts, as many as are checked at a time."""
