@@ -15,7 +15,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 import polycompress
-from polycompress.cli import console
+from polycompress.cli import bistil, console, sft
 from polycompress.cli.bench import bench
 from polycompress.cli.convert_tokenizer import convert_tokenizer
 from polycompress.cli.count import count
@@ -27,6 +27,7 @@ from polycompress.cli.languages import languages
 from polycompress.cli.mlm import mlm
 from polycompress.cli.plan import plan
 from polycompress.cli.report import report
+from polycompress.cli.students import students
 from polycompress.cli.tasks import tasks
 from polycompress.cli.trim import trim
 from polycompress.cli.verify import verify
@@ -80,10 +81,23 @@ for _name, _command in (
     ("finetune", finetune),
     ("eval", evaluate),
     ("bench", bench),
+    ("students", students),
     ("report", report),
     ("convert-tokenizer", convert_tokenizer),
 ):
     app.command(_name, help=_help(_command))(_command)
+
+
+_Parts = tuple[tuple[str, Callable[..., None]], ...]
+_GROUPS: Final[tuple[tuple[str, str, _Parts], ...]] = (
+    ("bistil", bistil.HELP, (("general", bistil.general), ("task", bistil.task))),
+    ("sft", sft.HELP, (("apply", sft.apply), ("diff", sft.diff), ("show", sft.show))),
+)
+for _name, _about, _parts in _GROUPS:
+    _group = typer.Typer(help=_about.replace("Examples:\n", "Examples:\n\n"), no_args_is_help=True)
+    for _part_name, _part in _parts:
+        _group.command(_part_name, help=_help(_part))(_part)
+    app.add_typer(_group, name=_name)
 
 
 class _Terminated(SystemExit):

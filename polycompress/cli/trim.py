@@ -60,6 +60,10 @@ def trim(
     min_count: Annotated[
         int | None, typer.Option("--min-count", help="Keep what a corpus holds so often, instead.")
     ] = None,
+    min_share: Annotated[
+        float | None,
+        typer.Option("--min-share", help="Keep what has this relative frequency in any corpus, instead."),
+    ] = None,
     keep: Annotated[
         Path | None, typer.Option("--keep", metavar="FILE", help="Tokens or texts to keep, one a line.")
     ] = None,
@@ -103,7 +107,7 @@ def trim(
             field=field,
             counts=counts,
             settings=TrimSettings(
-                limit=choose_limit(coverage, size, min_count),
+                limit=choose_limit(coverage, size, min_count, min_share),
                 keep=keep,
                 keep_regex=tuple(keep_regex),
                 frequencies=not no_frequencies,
@@ -132,6 +136,7 @@ def trim(
             coverage=coverage,
             size=size,
             min_count=min_count,
+            min_share=min_share,
             keep=keep,
             keep_regex=keep_regex,
             frequencies=not no_frequencies,

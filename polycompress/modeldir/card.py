@@ -60,7 +60,7 @@ def _metadata(manifest: Mapping[str, Any]) -> dict[str, Any]:
         manifest,
         library="sentence-transformers" if _has_modules(manifest) else "transformers",
         tags=["vocabulary-trimming"],
-        task="sentence-similarity" if _has_modules(manifest) else _head(manifest)[1],
+        task="sentence-similarity" if _has_modules(manifest) else loader_of(manifest)[1],
     )
 
 
@@ -97,7 +97,7 @@ def _sizes(manifest: Mapping[str, Any]) -> str:
 
 
 def _loading(manifest: Mapping[str, Any]) -> str:
-    loader = _head(manifest)[0]
+    loader = loader_of(manifest)[0]
     example = [
         f"from transformers import {', '.join(sorted([loader, 'AutoTokenizer']))}",
         "",
@@ -193,8 +193,8 @@ def _has_modules(manifest: Mapping[str, Any]) -> bool:
     return "modules.json" in (*items_of(manifest, "copied"), *part_of(part_of(manifest, "source"), "files"))
 
 
-def _head(manifest: Mapping[str, Any]) -> tuple[str, str | None]:
-    """The Auto class that loads the model, and the hub's word for its task, if it has a head."""
+def loader_of(manifest: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The Auto class that loads a model, and the hub's word for its task, if it has a head."""
     for architecture in items_of(part_of(manifest, "source"), "architectures"):
         for ending, (loader, task) in _HEADS.items():
             if str(architecture).endswith(ending):

@@ -65,7 +65,8 @@ def resolve_model(spec: str | os.PathLike[str]) -> ModelSource:
     """Find the directory of a model; fetch or build it first if need be.
 
     Args:
-        spec: A directory (which wins over the other readings), the word "demo", or `owner/name[@revision]`.
+        spec: A directory (which wins over the other readings), the word "demo", or `owner/name[@revision]`. The
+            directory of a finished training run stands for the model in it.
 
     Returns:
         The directory and what is known of its origin.
@@ -84,6 +85,8 @@ def resolve_model(spec: str | os.PathLike[str]) -> ModelSource:
             f"{text}: cannot be looked up ({error.strerror}). Check the name and its permissions."
         ) from error
     if is_directory:
+        if _is_finished_run(path):
+            return ModelSource(text, path / "final", "directory", path.resolve().name, None)
         name, revision = _hub_origin(path)
         return ModelSource(text, path, "directory", name, revision)
     if exists:
@@ -99,6 +102,11 @@ def resolve_model(spec: str | os.PathLike[str]) -> ModelSource:
     repo, revision = match["repo"], match["revision"]
     snapshot = _download(text, repo, revision)
     return ModelSource(text, snapshot, "hub", repo, _hub_origin(snapshot)[1] or revision)
+
+
+def _is_finished_run(path: Path) -> bool:
+    """Whether a directory is that of a training run with a model in ``final/``, and no model itself."""
+    return (path / "final" / "config.json").is_file() and not any(path.glob("*.safetensors"))
 
 
 def _hub_origin(path: Path) -> tuple[str, str | None]:

@@ -118,7 +118,7 @@ def finetune(
     source = find_source_model(model, where)
     left = unfinished(runs)
     if left:
-        inputs, first, plan = _prepare(source, request, next(iter(left)), tell)
+        inputs, first, plan = prepare(source, request, next(iter(left)), tell)
         _train(inputs, first, plan, left, _record(source, request, command), resume, progress, tell)
     else:
         logger.warning("%s: the run is finished; nothing is left to do", where)
@@ -150,7 +150,7 @@ def read_settings(settings: Mapping[str, Any], seeds: int, limit: int | None) ->
     return config
 
 
-def _prepare(
+def prepare(
     source: SourceModel, request: FinetuneRequest, seed: int, tell: Tell | None
 ) -> tuple[FinetuneInputs, HeadedModel, TrainingPlan]:
     """Read the examples, load the first seed's model, and decide what the settings leave open.

@@ -54,6 +54,7 @@ def trim(
     coverage: float | None = None,
     size: int | None = None,
     min_count: int | None = None,
+    min_share: float | None = None,
     keep: str | os.PathLike[str] | None = None,
     keep_regex: str | Sequence[str] = (),
     frequencies: bool = True,
@@ -77,6 +78,7 @@ def trim(
         coverage: Share of every language's expected tokens to keep, in (0, 1]; by default ``DEFAULT_COVERAGE``.
         size: Tokens to keep in all, instead.
         min_count: Least occurrences in a corpus, instead.
+        min_share: Least relative frequency in any language's corpus, instead.
         keep: A file of tokens to keep whatever their use, one a line.
         keep_regex: Patterns of tokens to keep, searched in their surface text.
         frequencies: Use the built-in word frequencies, alone or beside a corpus.
@@ -97,7 +99,7 @@ def trim(
         StorageError: It could not be written; nothing was left behind.
     """
     settings = TrimSettings(
-        limit=choose_limit(coverage, size, min_count),
+        limit=choose_limit(coverage, size, min_count, min_share),
         keep=keep,
         keep_regex=(keep_regex,) if isinstance(keep_regex, str) else tuple(keep_regex),
         frequencies=frequencies,

@@ -53,6 +53,16 @@ class Data(Protocol):
         """Go to a position."""
 
 
+class Watcher(Protocol):
+    """Sees every step; losses that have state of their own are told how they went."""
+
+    def after_step(self, devices: Devices) -> None:
+        """Called on all processes after each step."""
+
+    def figures(self) -> Mapping[str, float]:
+        """What it measured since the last call, for the log."""
+
+
 @dataclass(slots=True)
 class TrainState:
     """How far a run has come."""
@@ -119,6 +129,7 @@ class Parts:
     """Besides torch's own."""
     evaluate: Callable[[], Mapping[str, float]] | None = None
     """Measures on held-out data."""
+    watcher: Watcher | None = None
     stop: Callable[[TrainState], bool] | None = None
     """Whether to end after an evaluation, long before the last step; asks the state alone."""
     locate: Callable[[int], str] = str
@@ -146,6 +157,8 @@ def train(parts: Parts, config: TrainingConfig, state: TrainState) -> TrainState
         while state.step < config.steps and not _ended(parts, state):
             begun = time.perf_counter()
             result, rate = _step(parts, config, state)
+            if parts.watcher is not None:
+                parts.watcher.after_step(parts.devices)
             state.add(result, time.perf_counter() - begun)
             stop = _agreed(parts.devices, signals.received)
             due = state.step % config.snapshots.every_steps == 0
@@ -228,6 +241,7 @@ def _log(
         "step": state.step,
         "steps": config.steps,
         "loss": since["loss"] / max(1, since["steps"]),
+        **(parts.watcher.figures() if parts.watcher is not None else {}),
         **(state.held_out if evaluated else {}),
         "learning_rate": rate,
         "gradient_norm": result.gradient_norm,

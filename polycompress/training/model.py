@@ -124,6 +124,48 @@ def load_language_model(path: Path, config: Mapping[str, Any]) -> LoadedModel:
     return LoadedModel(model, kind, fresh, tuple(sorted(info["unexpected_keys"])), dtype)
 
 
+def load_encoder(path: Path) -> LoadedModel:
+    """Load a model directory without a head, in fp32.
+
+    Only safetensors are read, and no code of the directory is run.
+
+    Args:
+        path: The model directory.
+
+    Raises:
+        InputError: transformers cannot load it, or parameters are missing.
+        MissingExtraError: transformers is not installed.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingExtraError("training", "train") from error
+    with quiet_transformers():
+        try:
+            settings = transformers.AutoConfig.from_pretrained(
+                path, local_files_only=True, trust_remote_code=False
+            )
+            dtype = settings.dtype if isinstance(settings.dtype, torch.dtype) else torch.float32
+            model, info = transformers.AutoModel.from_pretrained(
+                path,
+                config=settings,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                dtype=torch.float32,
+            )
+        except (OSError, ValueError, RuntimeError, TypeError, AttributeError, KeyError) as error:
+            raise InputError(f"{path}: transformers cannot load this model: {error}") from error
+    missing = tuple(sorted(info["missing_keys"]))
+    if lost := [name for name in missing if "pooler" not in name]:
+        raise InputError(
+            f"{path}: the checkpoint lacks {len(lost)} parameters of the model itself, such as {lost[0]}. Restore it."
+        )
+    kind: Kind = "causal" if getattr(settings, "is_decoder", False) else "masked"
+    return LoadedModel(model, kind, missing, tuple(sorted(info["unexpected_keys"])), dtype)
+
+
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """No bars, no reports: what they would say is said by us."""

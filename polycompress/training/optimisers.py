@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,17 @@ from polycompress.kernels.rowwise_adamw import (
 from polycompress.kernels.rowwise_adamw.state import SecondMoment
 from polycompress.training.rows import clip_gradients, find_tables
 
-__all__ = ["clip_gradients", "norm_ids", "param_groups", "SplitAdamW"]
+__all__ = ["clip_gradients", "norm_ids", "param_groups", "Restriction", "SplitAdamW"]
+
+
+class Restriction(Protocol):
+    """Which weights may move; ``sparse_tuning.SparseTuning`` is one."""
+
+    def restrict_gradients_(self) -> None:
+        """Change the gradients of a whole optimiser step, before they are clipped."""
+
+    def decay_(self, groups: Sequence[Mapping[str, Any]]) -> None:
+        """Decay what may move, before it is stepped; the groups themselves have no weight decay."""
 
 
 def param_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -85,6 +95,8 @@ class SplitAdamW(torch.optim.Optimizer):  # type: ignore[misc]
     """
 
     param_groups: list[dict[str, Any]]
+    restriction: Restriction | None = None
+    """Set it where only some weights are trained."""
 
     def __init__(
         self,
@@ -178,6 +190,11 @@ class SplitAdamW(torch.optim.Optimizer):  # type: ignore[misc]
                     values.index_copy_(0, here, old_values)
                     decayed.index_copy_(0, here, old_decayed)
 
+    def restrict_gradients_(self) -> None:
+        """Take the gradients of weights that must not move away: **call** it **before clipping**."""
+        if self.restriction is not None:
+            self.restriction.restrict_gradients_()
+
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update everything that has a gradient.
 
@@ -188,6 +205,8 @@ class SplitAdamW(torch.optim.Optimizer):  # type: ignore[misc]
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.restriction is not None:
+            self.restriction.decay_(self.param_groups)
         for group in self.param_groups:
             if group["rows"]:
                 for table in group["params"]:

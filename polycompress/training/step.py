@@ -106,6 +106,7 @@ def train_step(
             optimiser.zero_grad(set_to_none=True)
             raise OutOfMemoryError(_too_large(batches, step, "in halves neither"))
     gather_gradients_(optimiser.tables)
+    optimiser.restrict_gradients_()  # before their norm is taken: what must not move has no part in it
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     norm = float(clip_gradients(parameters, max_grad_norm or math.inf))
     shares = [

@@ -127,9 +127,7 @@ class FineTuning:
 
     def weight(self, batch: Batch) -> int:
         """Over how many texts, tags or windows a batch's loss is a mean."""
-        if self.objective.head != "token":
-            return len(batch.text_ids)
-        return sum(int((self.items[number].labels != IGNORED).sum()) for number in batch.text_ids)
+        return labelled(self.items, batch, self.objective.head)
 
     def prepare(self, batch: Batch) -> Prepared:
         """Inputs of the module, and the rows of the table that it will read."""
@@ -143,6 +141,13 @@ class FineTuning:
         inputs |= stack_types(chosen, width)
         rows = torch.unique(batch.input_ids).to(self.device) if self.is_sparse else None
         return Prepared({name: tensor.to(self.device) for name, tensor in inputs.items()}, rows)
+
+
+def labelled(items: Items, batch: Batch, head: HeadKind) -> int:
+    """How many texts, tags or windows of a batch have a label."""
+    if head != "token":
+        return len(batch.text_ids)
+    return sum(int((items[number].labels != IGNORED).sum()) for number in batch.text_ids)
 
 
 def stack_labels(items: Sequence[Item], head: HeadKind, width: int) -> Tensor:

@@ -23,7 +23,7 @@ Distribution = NDArray[np.float64]
 class Limit:
     """How many tokens to keep; exactly one way."""
 
-    by: Literal["coverage", "size", "min_count"]
+    by: Literal["coverage", "size", "min_count", "min_share"]
     value: float
 
 
@@ -46,6 +46,7 @@ def select_ids(
     *,
     close: Callable[[Ids], Ids],
     counts: NDArray[np.int64] | None = None,
+    frequencies: Distribution | None = None,
 ) -> Selection:
     """Choose the ids to keep.
 
@@ -55,15 +56,18 @@ def select_ids(
     Args:
         shares: (V,) per language.
         required: Ids that are kept whatever the limit, with the rule that says so.
-        limit: Coverage in (0, 1]; size in tokens, required ones included; or least count.
+        limit: Coverage in (0, 1]; size in tokens, required ones included; least count; or least share.
         close: Adds the ids that kept ids need (BPE merges).
         counts: (V,) largest count in any language's corpus, for ``min_count``.
+        frequencies: (V,) largest relative frequency in any language's corpus, for ``min_share``: the rule of Ansell
+            et al., "Distilling Efficient Language-Specific Models for Cross-Lingual Transfer" (2023).
 
     Returns:
         The selection.
 
     Raises:
-        InputError: The size is smaller than what must be kept, or a least count was asked for without a corpus.
+        InputError: The size is smaller than what must be kept, or a least count or share was asked for without a
+            corpus.
     """
     must = np.array(sorted(required), dtype=np.int64)
     base = close(must)
@@ -73,11 +77,13 @@ def select_ids(
     elif limit.by == "coverage":
         chosen = order[: _for_coverage(shares, order, base, limit.value)]
     else:
-        if counts is None:
+        found = counts if limit.by == "min_count" else frequencies
+        if found is None:
             raise InputError(
-                "--min-count counts occurrences in a corpus; word frequencies have none. Give --corpus"
+                f"--{limit.by.replace('_', '-')} counts occurrences in a corpus; word frequencies have none. "
+                "Give --corpus"
             )
-        chosen = order[counts[order] >= limit.value]
+        chosen = order[found[order] >= limit.value]
     keep = close(np.union1d(base, chosen))
     return Selection(
         keep_ids=keep,

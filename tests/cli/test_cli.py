@@ -25,6 +25,7 @@ from tests.tiny_models import make_tiny
 
 COMMANDS = (
     "bench",
+    "bistil",
     "convert-tokenizer",
     "count",
     "demo-model",
@@ -35,6 +36,8 @@ COMMANDS = (
     "mlm",
     "plan",
     "report",
+    "sft",
+    "students",
     "tasks",
     "trim",
     "verify",

@@ -201,6 +201,17 @@ def test_min_count_takes_the_corpus_at_its_word(source: Path, corpus: str) -> No
         trim(source, langs="de", min_count=2, dry_run=True)
 
 
+def test_min_share_keeps_what_is_frequent_enough(source: Path, corpus: str) -> None:
+    def kept(share: float) -> set[int]:
+        plan = trim(source, langs="de", corpus=corpus, frequencies=False, min_share=share, dry_run=True).plan
+        return set(plan.rules.get("min share", np.array([])).tolist())
+
+    assert len(kept(1e-6)) > len(kept(0.02)) > 0
+    assert kept(0.02) < kept(1e-6)
+    with pytest.raises(InputError, match="--min-share is a relative frequency between 0 and 1"):
+        kept(1.0)
+
+
 def test_generation_suppresses_padding_rows_without_a_bias(tmp_path: Path) -> None:
     source = make_tiny("llama", "clm", tmp_path / "llama", tied=False)
     result = trim(source, langs="de", coverage=0.9, pad_to_multiple_of=128, out=tmp_path / "out")

@@ -107,3 +107,14 @@ def test_min_count_counts_a_corpus() -> None:
     assert kept.keep_ids.tolist() == [0, 1, 3]
     with pytest.raises(InputError, match="--min-count counts occurrences in a corpus"):
         select_ids(shares, {}, Limit(by="min_count", value=3), close=_nothing)
+
+
+def test_min_share_is_of_any_language_s_corpus() -> None:
+    """The rule of BiStil: the largest relative frequency over languages."""
+    shares = {"a": np.array([0.5, 0.3, 0.2, 0.0]), "b": np.array([0.0, 0.1, 0.9, 0.0])}
+    largest = np.array([0.5, 1e-6, 9e-7, 0.0])
+    limit = Limit(by="min_share", value=1e-6)
+    kept = select_ids(shares, {3: "special"}, limit, close=_nothing, frequencies=largest)
+    assert kept.keep_ids.tolist() == [0, 1, 3]
+    with pytest.raises(InputError, match="--min-share counts occurrences in a corpus"):
+        select_ids(shares, {}, limit, close=_nothing)

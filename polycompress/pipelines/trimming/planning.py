@@ -78,12 +78,14 @@ def plan_trim(
     languages = tuple(record.language for record in evidence)
     required = required_tokens(opened, languages) | dict(named)
     counted = [record.corpus.dense(vocabulary.size) for record in evidence if record.corpus is not None]
+    frequencies = [found / found.sum() for found in counted if found.any()]
     selection = select_ids(
         {record.language.code: record.shares for record in evidence},
         required,
         limit,
         close=vocabulary.close,
         counts=np.maximum.reduce(counted).astype(np.int64) if counted else None,
+        frequencies=np.maximum.reduce(frequencies) if frequencies else None,
     )
     kept = len(selection.keep_ids)
     pad_rows = -kept % pad_to_multiple_of

@@ -52,7 +52,9 @@ class TrimSettings:
         }
 
 
-def choose_limit(coverage: float | None, size: int | None, min_count: int | None) -> Limit:
+def choose_limit(
+    coverage: float | None, size: int | None, min_count: int | None, min_share: float | None = None
+) -> Limit:
     """The one limit that was asked for, checked.
 
     Raises:
@@ -60,7 +62,12 @@ def choose_limit(coverage: float | None, size: int | None, min_count: int | None
     """
     given = {
         name: value
-        for name, value in (("coverage", coverage), ("size", size), ("min_count", min_count))
+        for name, value in (
+            ("coverage", coverage),
+            ("size", size),
+            ("min_count", min_count),
+            ("min_share", min_share),
+        )
         if value is not None
     }
     if len(given) > 1:
@@ -72,10 +79,16 @@ def choose_limit(coverage: float | None, size: int | None, min_count: int | None
         raise InputError(f"--size is a number of tokens, such as 40000; got {size}")
     if min_count is not None and min_count < 1:
         raise InputError(f"--min-count is a number of occurrences, such as 2; got {min_count}")
+    if min_share is not None and not 0 < min_share < 1:
+        raise InputError(
+            f"--min-share is a relative frequency between 0 and 1, such as 1e-6; got {min_share}"
+        )
     if size is not None:
         return Limit(by="size", value=size)
     if min_count is not None:
         return Limit(by="min_count", value=min_count)
+    if min_share is not None:
+        return Limit(by="min_share", value=min_share)
     return Limit(by="coverage", value=DEFAULT_COVERAGE if coverage is None else coverage)
 
 
@@ -107,7 +120,7 @@ def command_line(
         words += ["--field", config["field"]]
     for path in config["counts"]:
         words += ["--counts", path]
-    value = f"{limit.value:g}" if limit.by == "coverage" else str(int(limit.value))
+    value = f"{limit.value:g}" if limit.by in ("coverage", "min_share") else str(int(limit.value))
     words += [f"--{limit.by.replace('_', '-')}", value]
     if config["keep"]:
         words += ["--keep", config["keep"]]

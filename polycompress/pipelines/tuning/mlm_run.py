@@ -17,21 +17,14 @@ from polycompress.corpora import CorpusSpec
 from polycompress.errors import InputError
 from polycompress.pipelines.mlm import SAMPLED_ABOVE, MlmConfig, MlmInputs
 from polycompress.pipelines.tuning.mlm_writing import write_final
+from polycompress.pipelines.tuning.sinks import make_sinks
 from polycompress.training.batches import Batch
 from polycompress.training.devices import Devices
 from polycompress.training.examples import Examples
 from polycompress.training.loader import BatchLoader
 from polycompress.training.loop import Parts, TrainState, resume, train
 from polycompress.training.masking import Objective, causal_lm, masked_lm
-from polycompress.training.metrics import (
-    METRICS_FILE,
-    JsonLines,
-    MetricSink,
-    Record,
-    Sinks,
-    TensorBoard,
-    Told,
-)
+from polycompress.training.metrics import Record
 from polycompress.training.mixing import LanguageMixer, Stage
 from polycompress.training.model import (
     LoadedModel,
@@ -104,7 +97,7 @@ def run_mlm(
         optimiser=trained.optimiser,
         data=_loader(training, inputs, config, trained.objective, devices),
         devices=devices,
-        metrics=_sinks(out, snapshot.step if snapshot else 0, tensorboard, progress, devices),
+        metrics=make_sinks(out, snapshot.step if snapshot else 0, progress, devices, tensorboard=tensorboard),
         out=out,
         identity=identity,
         generators={"negatives": trained.generator},
@@ -280,19 +273,6 @@ def _evaluation(
         return {"held_out_loss": total / max(1, sum(weights))}
 
     return evaluate
-
-
-def _sinks(
-    out: Path, after: int, tensorboard: bool, progress: Callable[[Record], None] | None, devices: Devices
-) -> MetricSink:
-    if not devices.is_main:
-        return Sinks([])
-    sinks: list[MetricSink] = [JsonLines(out / METRICS_FILE, after_step=after)]
-    if tensorboard:
-        sinks.append(TensorBoard(out / "tensorboard", after_step=after))
-    if progress is not None:
-        sinks.append(Told(progress))
-    return Sinks(sinks)
 
 
 def _resumed(parts: Parts, saved: Mapping[str, Any]) -> TrainState:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from torch import nn
 
 from polycompress.evaluation.records import Kind
 from polycompress.evaluation.task_spec import TaskSpec
@@ -18,6 +19,7 @@ from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.training.config import OptimiserConfig
 from polycompress.training.devices import Devices
 from polycompress.training.items import Items
+from polycompress.training.loop import Watcher
 from polycompress.training.model import make_table_sparse
 from polycompress.training.optimisers import SplitAdamW, param_groups
 from polycompress.training.parameter_groups import (
@@ -29,6 +31,7 @@ from polycompress.training.parameter_groups import (
     name_groups,
 )
 from polycompress.training.rows import find_tables
+from polycompress.training.step import Task
 from polycompress.training.task_loss import FineTuning, TaskLoss, balanced_weights
 from polycompress.training.task_model import HeadedModel, HeadKind, load_with_head
 
@@ -44,10 +47,13 @@ HEADS: Final[Mapping[Kind, HeadKind]] = {
 class Tuned:
     """What is made once for a seed."""
 
-    task: FineTuning
+    task: Task
     optimiser: SplitAdamW
+    model: nn.Module
+    """Whose parameters are saved."""
     frozen: int
     """Parameters that are not trained."""
+    watcher: Watcher | None = None
 
 
 def load_headed(model: SourceModel, task: TaskSpec, seed: int) -> HeadedModel:
@@ -119,7 +125,7 @@ def make_parts(
     )
     task = FineTuning(objective, module, items, device=devices.device, is_sparse=is_sparse)
     count = sum(parameter.numel() for name, parameter in model.named_parameters() if name in frozen)
-    return Tuned(task=task, optimiser=optimiser, frozen=count)
+    return Tuned(task=task, optimiser=optimiser, model=model, frozen=count)
 
 
 def _class_weights(config: FinetuneConfig, items: Items, classes: int) -> torch.Tensor | None:

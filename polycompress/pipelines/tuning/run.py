@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,19 @@ from polycompress.modeldir.leftovers import remove
 from polycompress.pipelines.tuning.config import FinetuneConfig, TrainingPlan, training_config
 from polycompress.pipelines.tuning.dev import dev_evaluation
 from polycompress.pipelines.tuning.inputs import FinetuneInputs
-from polycompress.pipelines.tuning.parts import make_parts, seeded
+from polycompress.pipelines.tuning.parts import Tuned, make_parts, seeded
+from polycompress.pipelines.tuning.sinks import make_sinks
 from polycompress.pipelines.tuning.writing import write_tuned
-from polycompress.training.config import TrainingConfig
+from polycompress.training.config import OptimiserConfig, TrainingConfig
 from polycompress.training.devices import Devices
 from polycompress.training.early_stopping import Patience
 from polycompress.training.items import Items
 from polycompress.training.loader import BatchLoader
 from polycompress.training.loop import Parts, TrainState, resume, train
-from polycompress.training.metrics import METRICS_FILE, JsonLines, MetricSink, Record, Sinks, Told
+from polycompress.training.metrics import Record
 from polycompress.training.mixing import LanguageMixer
 from polycompress.training.model import first_position
+from polycompress.training.optimisers import SplitAdamW
 from polycompress.training.run_files import SNAPSHOTS
 from polycompress.training.runs import open_run
 from polycompress.training.snapshots import Snapshot, best_snapshot, damage, find_snapshot, load_snapshot
@@ -31,6 +34,20 @@ from polycompress.training.state import restore
 from polycompress.training.task_model import HeadedModel
 
 logger = logging.getLogger(__name__)
+
+Maker = Callable[[FinetuneInputs, HeadedModel, FinetuneConfig, float, OptimiserConfig, Items, Devices], Tuned]
+"""Puts loss and optimiser around a model; ``make_parts`` is one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tuning:
+    """A model that was trained and is at its best state."""
+
+    optimiser: SplitAdamW
+    frozen: int
+    """Parameters that were not trained."""
+    figures: Mapping[str, Any]
+    """How it went."""
 
 
 def run_finetune(
@@ -59,28 +76,25 @@ def run_finetune(
     )
     if not devices.is_main and step >= 0:
         snapshot = find_snapshot(out / SNAPSHOTS, int(step))
-    settings = training_config(config, plan, config.seed, inputs.ready.precision)
     with seeded(config.seed * 1_000_003 + devices.rank):
-        parts, frozen = _join(
-            inputs, loaded, config, plan, settings, out, devices, identity, snapshot, progress
+        done = tune(
+            inputs, loaded, config, plan, out, devices, snapshot, identity=identity, progress=progress
         )
-        state, best = _run(parts, settings, snapshot)
         manifest = write_tuned(
             inputs,
             loaded,
-            parts.optimiser,
+            done.optimiser,
             out,
             devices=devices,
             record=record,
             settings=identity,
             seed=config.seed,
             figures={
-                **_figures(state, plan, parts),
-                **best.held_out,
+                **done.figures,
                 "precision": inputs.ready.precision,
                 "device": str(devices.device),
                 "processes": devices.world_size,
-                "frozen_parameters": frozen,
+                "frozen_parameters": done.frozen,
             },
         )
     if devices.is_main:
@@ -88,21 +102,62 @@ def run_finetune(
     return manifest
 
 
+def tune(
+    inputs: FinetuneInputs,
+    loaded: HeadedModel,
+    config: FinetuneConfig,
+    plan: TrainingPlan,
+    out: Path,
+    devices: Devices,
+    snapshot: Snapshot | None,
+    *,
+    identity: Mapping[str, Any],
+    progress: Callable[[Record], None] | None,
+    make: Maker = make_parts,
+) -> Tuning:
+    """Train, from the beginning or from a snapshot, and bring the model to its best state.
+
+    Args:
+        inputs: Of the run.
+        loaded: Its model, which is changed.
+        config: Its settings.
+        plan: What follows from them.
+        out: Its directory.
+        devices: The processes.
+        snapshot: To go on from.
+        identity: What the run is, for its snapshots.
+        progress: Told each record of the log.
+        make: Puts loss and optimiser around the model.
+
+    Raises:
+        PolycompressError: See ``polycompress.training.loop.train``.
+    """
+    settings = training_config(config, plan, config.seed, inputs.ready.precision)
+    items = Items(inputs.train_items())
+    tuned = make(inputs, loaded, config, plan.head_factor, settings.optimiser, items, devices)
+    parts = _join(inputs, loaded, config, plan, tuned, items, out, devices, identity, snapshot, progress)
+    state, best = _run(parts, settings, snapshot)
+    return Tuning(
+        optimiser=tuned.optimiser,
+        frozen=tuned.frozen,
+        figures={**_figures(state, plan, parts), **best.held_out},
+    )
+
+
 def _join(
     inputs: FinetuneInputs,
     loaded: HeadedModel,
     config: FinetuneConfig,
     plan: TrainingPlan,
-    settings: TrainingConfig,
+    tuned: Tuned,
+    items: Items,
     out: Path,
     devices: Devices,
     identity: Mapping[str, Any],
     snapshot: Snapshot | None,
     progress: Callable[[Record], None] | None,
-) -> tuple[Parts, int]:
-    """What the loop needs, and how many parameters are frozen."""
-    items = Items(inputs.train_items())
-    tuned = make_parts(inputs, loaded, config, plan.head_factor, settings.optimiser, items, devices)
+) -> Parts:
+    """What the loop needs."""
     ready = dataclasses.replace(inputs.ready, model=loaded.model)
     loader = BatchLoader(
         items,
@@ -114,20 +169,20 @@ def _join(
         rank=devices.rank,
         world_size=devices.world_size,
     )
-    parts = Parts(
+    return Parts(
         task=tuned.task,
-        model=loaded.model,
+        model=tuned.model,
         optimiser=tuned.optimiser,
         data=loader,
         devices=devices,
-        metrics=_sinks(out, snapshot.step if snapshot else 0, progress, devices),
+        metrics=make_sinks(out, snapshot.step if snapshot else 0, progress, devices),
         out=out,
         identity=identity,
         evaluate=dev_evaluation(inputs, ready, loaded.head, tuned.optimiser),
+        watcher=tuned.watcher,
         stop=Patience(config.patience),
         locate=items.locate,
     )
-    return parts, tuned.frozen
 
 
 def _run(parts: Parts, settings: TrainingConfig, snapshot: Snapshot | None) -> tuple[TrainState, TrainState]:
@@ -168,15 +223,6 @@ def _back_to_best(parts: Parts, state: TrainState) -> TrainState:
         generators=parts.generators,
     )
     return TrainState(**saved["state"])
-
-
-def _sinks(out: Path, after: int, progress: Callable[[Record], None] | None, devices: Devices) -> MetricSink:
-    if not devices.is_main:
-        return Sinks([])
-    sinks: list[MetricSink] = [JsonLines(out / METRICS_FILE, after_step=after)]
-    if progress is not None:
-        sinks.append(Told(progress))
-    return Sinks(sinks)
 
 
 def _figures(state: TrainState, plan: TrainingPlan, parts: Parts) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Distillation: objectives, layer maps, students made out of their teachers, sparse fine-tuning."""

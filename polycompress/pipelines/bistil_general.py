@@ -1,0 +1,290 @@
+"""BiStil, phase 1: a bilingual student that does what its multilingual teacher does with text of two languages.
+
+Method: Ansell, Ponti, Korhonen and Vulic, "Distilling Efficient Language-Specific Models for Cross-Lingual Transfer"
+(Findings of ACL 2023).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import polycompress
+from polycompress.corpora import CorpusSpec, Reading, parse_corpora
+from polycompress.distill.layer_map import LayerMap, make_layer_map
+from polycompress.errors import InputError, MissingExtraError
+from polycompress.languages import Language
+from polycompress.modeldir.manifest import read_manifest
+from polycompress.pipelines.distilling.config import TextConfig
+from polycompress.pipelines.distilling.loss_specs import LossSpec
+from polycompress.pipelines.trimming.loading import asked_languages
+from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
+from polycompress.training.config import read_config
+from polycompress.training.errors import ConfigError
+from polycompress.training.run_files import FINAL, check_run
+
+if TYPE_CHECKING:
+    from polycompress.training.metrics import Record
+
+Attention = Literal["maps", "scores", "relations", "none"]
+TEACHER: Final = "teacher"
+START: Final = "start"
+MIN_SHARE: Final = 1e-6
+"""Relative frequency from which on a token is kept; BiStil's."""
+_WITHOUT_EFFECT: Final = ("log_every", "evaluate_every", "snapshots")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shape:
+    """The student's shape."""
+
+    layers: int = 6
+    layer_map: tuple[int, ...] = ()
+    """Layers of the teacher, named one by one, instead of ``strategy``."""
+    strategy: Literal["every-nth", "bottom"] = "every-nth"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GeneralConfig:
+    """Everything that phase 1 can be told besides the model, the languages and their text."""
+
+    text: TextConfig
+    shape: Shape = field(default_factory=Shape)
+    hidden_weight: float = 1.0
+    attention_weight: float = 1.0
+    attention: Attention = "maps"
+    """What of attention is matched: maps after the softmax (BiStil), scores before it (TinyBERT), relations between
+    queries, keys and values of the last layers (MiniLMv2), or nothing."""
+    relation_heads: int = 12
+    """Of relations."""
+    trim: bool = True
+    """Whether the vocabulary is cut to the two languages first; a model that is trimmed already needs no second cut."""
+    min_share: float = MIN_SHARE
+
+    def __post_init__(self) -> None:
+        """Check the values; raises ``ConfigError`` with all faults."""
+        faults = [
+            f"{name} is {getattr(self, name)}: give 0 or more"
+            for name in ("hidden_weight", "attention_weight")
+            if not 0 <= getattr(self, name) < float("inf")
+        ]
+        if self.hidden_weight == 0 and (self.attention_weight == 0 or self.attention == "none"):
+            faults.append("hidden_weight and attention_weight leave nothing to learn: raise one")
+        if not 0 < self.min_share < 1:
+            faults.append(f"min_share is {self.min_share}: give a share between 0 and 1, such as 1e-6")
+        if self.relation_heads < 1:
+            faults.append(f"relation_heads is {self.relation_heads}: give at least 1")
+        if faults:
+            raise ConfigError(faults, "GeneralConfig")
+
+    def losses(self) -> tuple[LossSpec, ...]:
+        """The objectives that the settings name."""
+        found = [LossSpec(name="hidden-mse", weight=self.hidden_weight)] if self.hidden_weight else []
+        if self.attention_weight and self.attention == "relations":
+            options = {"relation_heads": self.relation_heads}
+            found.append(LossSpec(name="minilmv2", weight=self.attention_weight, options=options))
+        elif self.attention_weight and self.attention != "none":
+            options = {"normalised": self.attention == "maps"}
+            found.append(LossSpec(name="attention-mse", weight=self.attention_weight, options=options))
+        return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GeneralInputs:
+    """Teacher and text, found and checked; nothing is loaded yet."""
+
+    model: SourceModel
+    languages: tuple[Language, ...]
+    """Source, then target."""
+    corpora: tuple[CorpusSpec, ...]
+    held_out: tuple[CorpusSpec, ...]
+    reading: Reading
+    layer_map: LayerMap
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GeneralResult:
+    """A finished run."""
+
+    out: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def final(self) -> Path:
+        """The student's directory."""
+        return self.out / FINAL
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        told = {name: self.manifest.get(name) for name in ("layers", "sizes", "distillation")}
+        return {"out": str(self.out), "final": str(self.final), **told}
+
+
+def bistil_general(
+    model: str | os.PathLike[str],
+    *,
+    source: str,
+    target: str,
+    corpus: str | Sequence[str],
+    out: str | os.PathLike[str],
+    settings: Mapping[str, Any],
+    held_out: str | Sequence[str] = (),
+    reading: Reading | None = None,
+    resume: bool = False,
+    progress: Callable[[Record], None] | None = None,
+    tell: Callable[[str, int, int | None], None] | None = None,
+    command: Sequence[str] | None = None,
+) -> GeneralResult:
+    """Distil a bilingual student on unlabelled text.
+
+    The vocabulary is cut to what the text of the two languages uses (a token stays from a relative frequency of
+    ``min_share`` in either on); the student begins with some of the teacher's layers, and learns the teacher's hidden
+    states and attention on the same text.
+
+    Args:
+        model: The teacher: a directory, the word ``demo``, or ``owner/name[@revision]`` on the Hugging Face hub.
+        source: The language that tasks will be learnt in.
+        target: The language that they are wanted in.
+        corpus: ``[LANG=]PATTERN`` of text files.
+        out: The run's directory: ``config.json``, ``metrics.jsonl``, ``teacher/`` (trimmed), ``start/`` (the student
+            before training), ``snapshots/``, ``final/``.
+        settings: Fields of ``GeneralConfig``, as nested plain values; at least ``text.training.steps``.
+        held_out: ``[LANG=]PATTERN`` of text to measure the loss on.
+        reading: How files become texts.
+        resume: Go on from the newest whole snapshot of a run that ended before its time.
+        progress: Told each record of ``metrics.jsonl``.
+        tell: Told what is being prepared: what, how much more, how much in all.
+        command: What to record as the command.
+
+    Returns:
+        The run and the manifest of the student.
+
+    Raises:
+        InputError: The model, the text or the settings are wrong; of settings every fault is named.
+        PolycompressError: The run ended before its time; see ``polycompress.training.loop.train``.
+    """
+    config = read_config(GeneralConfig, settings, "The configuration of bistil general")
+    _check_extras()
+    config = _with_precision(config)
+    where = Path(out)
+    check_run(where, resume=resume)
+    inputs = find_inputs(model, (source, target), corpus, held_out, reading or Reading(), config, where)
+    if resume and (where / FINAL).is_dir():
+        return GeneralResult(out=where, manifest=read_manifest(where / FINAL) or {})
+    from polycompress.pipelines.distilling.general_run import run_general
+
+    record = {
+        "tool": {"name": "polycompress", "version": polycompress.__version__},
+        "command": list(command or ()),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "source": inputs.model.short_record(),
+        "languages": [{"code": language.code, "name": language.name} for language in inputs.languages],
+        "layers": list(inputs.layer_map.layers),
+    }
+    manifest = run_general(
+        inputs,
+        config,
+        where,
+        record=record,
+        identity=identity_of(inputs, config),
+        resume=resume,
+        progress=progress,
+        tell=tell,
+    )
+    return GeneralResult(out=where, manifest=manifest)
+
+
+def find_inputs(
+    model: str | os.PathLike[str],
+    langs: Sequence[str],
+    corpus: str | Sequence[str],
+    held_out: str | Sequence[str],
+    reading: Reading,
+    config: GeneralConfig,
+    out: Path,
+) -> GeneralInputs:
+    """Find the teacher and the text; neither is loaded.
+
+    Raises:
+        InputError: Something is missing or wrong.
+    """
+    languages = tuple(dict.fromkeys(language for name in langs for language in asked_languages(name)))
+    specs = parse_corpora([corpus] if isinstance(corpus, str) else corpus, languages, reading=reading)
+    without = [language for language in languages if all(spec.language != language for spec in specs)]
+    if without:
+        raise InputError(
+            "There is no text of "
+            + " and ".join(language.name for language in without)
+            + ": give some with "
+            + " ".join(f"--corpus {language.code}='FILES'" for language in without)
+        )
+    found = find_source_model(model, out)
+    return GeneralInputs(
+        model=found,
+        languages=languages,
+        corpora=specs,
+        held_out=parse_corpora(
+            [held_out] if isinstance(held_out, str) else held_out,
+            languages,
+            option="--held-out",
+            reading=reading,
+        ),
+        reading=reading,
+        layer_map=layer_map_of(found, config.shape),
+    )
+
+
+def layer_map_of(model: SourceModel, shape: Shape) -> LayerMap:
+    """The layers of a teacher that a shape asks for.
+
+    Raises:
+        InputError: They do not fit; or nothing says how many layers the teacher has.
+    """
+    from polycompress.distill.layers import count_layers
+
+    return make_layer_map(count_layers(model.config), shape.layers, shape.strategy, shape.layer_map)
+
+
+def identity_of(inputs: GeneralInputs, config: GeneralConfig) -> dict[str, Any]:
+    """What decides the weights that come out, for the snapshots: another value of any, another run."""
+    settings = asdict(config)
+    for name in _WITHOUT_EFFECT:
+        settings["text"]["training"].pop(name)
+    settings["text"].pop("device")
+
+    def files(specs: Sequence[CorpusSpec]) -> list[list[Any]]:
+        return [[spec.language.code, file.name, file.stat().st_size] for spec in specs for file in spec.files]
+
+    return {
+        "model": dict(inputs.model.hashes),
+        "languages": [language.code for language in inputs.languages],
+        "corpora": files(inputs.corpora),
+        "held_out": files(inputs.held_out),
+        "reading": inputs.reading.as_dict(),
+        "layers": list(inputs.layer_map.layers),
+        **json.loads(json.dumps(settings)),
+    }
+
+
+def _with_precision(config: GeneralConfig) -> GeneralConfig:
+    """What ``auto`` means on this machine, so that the run's record says it."""
+    from polycompress.evaluation.precision import choose_device, choose_precision
+
+    text = config.text
+    precision = choose_precision(text.training.precision, choose_device(text.device))
+    return replace(config, text=replace(text, training=replace(text.training, precision=precision)))
+
+
+def _check_extras() -> None:
+    """Refuse what cannot be done before anything is read."""
+    for package in ("torch", "transformers", "accelerate"):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise MissingExtraError("distillation", "train") from error

@@ -1,0 +1,256 @@
+"""The table of objectives: what a recipe calls them, where they come from, and how they are made for two models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from typing import Any, Final
+
+from polycompress.distill.capture import check_plain_attention
+from polycompress.distill.layer_map import LayerMap
+from polycompress.distill.objective import Objective
+from polycompress.distill.objectives.attention import AttentionKL, AttentionMSE
+from polycompress.distill.objectives.divergences import Divergence, Kind
+from polycompress.distill.objectives.dkd import DKD
+from polycompress.distill.objectives.gold import Gold
+from polycompress.distill.objectives.hidden import HiddenCosine, HiddenMSE
+from polycompress.distill.objectives.minilm import MiniLM
+from polycompress.distill.objectives.minilmv2 import MiniLMv2
+from polycompress.distill.objectives.mutual_information import Features, MutualInformation
+from polycompress.distill.objectives.sentence import Distance, SentenceVectors
+from polycompress.distill.objectives.taid import TAID
+from polycompress.errors import InputError
+from polycompress.pipelines.distilling.loss_specs import LossSpec
+from polycompress.training.config import read_config
+from polycompress.training.distilling import Weighted
+from polycompress.training.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """What objectives are made for."""
+
+    student: Any
+    """Configuration."""
+    teacher: Any
+    layers: tuple[int, ...]
+    steps: int
+
+    @property
+    def layer_map(self) -> LayerMap:
+        """Which layers belong together."""
+        return LayerMap(self.layers, int(self.teacher.num_hidden_layers))
+
+    @property
+    def last(self) -> tuple[int, int]:
+        """The last layers of both."""
+        return int(self.student.num_hidden_layers) - 1, int(self.teacher.num_hidden_layers) - 1
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Units of hidden states of both."""
+        return int(self.student.hidden_size), int(self.teacher.hidden_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoOptions:
+    """Of objectives that can be told nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttentionOptions:
+    """Of ``attention-mse``."""
+
+    normalised: bool = True
+    """Maps after the softmax (BiStil) instead of scores before it (TinyBERT)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RelationOptions:
+    """Of ``minilmv2``."""
+
+    relation_heads: int = 12
+    teacher_layer: int | None = None
+    """None: the last."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DivergenceOptions:
+    """Of ``divergence``; see there."""
+
+    kind: Kind = "forward"
+    temperature: float = 1.0
+    scale_by_temperature: bool = True
+    beta: float = 0.5
+    skew: float = 0.1
+    head_mass: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DKDOptions:
+    """Of ``dkd``; see there."""
+
+    alpha: float = 1.0
+    beta: float = 0.5
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TAIDOptions:
+    """Of ``taid``; see there."""
+
+    t_start: float = 0.4
+    t_end: float = 1.0
+    alpha: float = 5e-4
+    beta: float = 0.99
+    adaptive: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InformationOptions:
+    """Of ``mi-alpha``; see there."""
+
+    width: int = 128
+    alpha: float = 0.5
+    features: Features = "texts"
+    learn_baseline: bool = True
+    max_samples: int = 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VectorOptions:
+    """Of ``sentence-vectors``; see there."""
+
+    distance: Distance = "mse"
+    normalise: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """An objective in the table."""
+
+    make: Callable[[Pair, Any], Objective]
+    """Of two models and the options."""
+    paper: str
+    options: type = NoOptions
+    needs_logits: bool = False
+    """Whether it compares answers of a head, which a task gives."""
+    of_maps: bool = False
+    """Whether it looks at attention maps, which must be what queries and keys alone make."""
+
+
+def _hidden(kind: type[HiddenMSE] | type[HiddenCosine]) -> Callable[[Pair, NoOptions], Objective]:
+    def make(pair: Pair, options: NoOptions) -> Objective:
+        if len(set(pair.widths)) == 1:
+            return kind(pair.layer_map.hidden)
+        return kind(pair.layer_map.hidden, "trained", widths=pair.widths)
+
+    return make
+
+
+def _relations(pair: Pair, options: RelationOptions) -> Objective:
+    own, other = pair.last
+    chosen = other if options.teacher_layer is None else options.teacher_layer
+    return MiniLMv2(own, chosen, options.relation_heads)
+
+
+def _vectors(pair: Pair, options: VectorOptions) -> Objective:
+    own, other = pair.last
+    widths = None if len(set(pair.widths)) == 1 else pair.widths
+    return SentenceVectors(
+        own + 1, other + 1, distance=options.distance, normalise=options.normalise, widths=widths
+    )
+
+
+OBJECTIVES: Final[Mapping[str, Entry]] = {
+    "hidden-mse": Entry(
+        make=_hidden(HiddenMSE), paper="Jiao et al., TinyBERT (2020); Ansell et al., BiStil (2023)"
+    ),
+    "hidden-cosine": Entry(make=_hidden(HiddenCosine), paper="Sanh et al., DistilBERT (2019)"),
+    "attention-mse": Entry(
+        make=lambda pair, options: AttentionMSE(pair.layer_map.attention, options.normalised),
+        options=AttentionOptions,
+        of_maps=True,
+        paper="Jiao et al., TinyBERT (2020); Ansell et al., BiStil (2023)",
+    ),
+    "attention-kl": Entry(
+        make=lambda pair, options: AttentionKL(pair.layer_map.attention),
+        of_maps=True,
+        paper="Wang et al., MiniLM (2020)",
+    ),
+    "minilm": Entry(
+        make=lambda pair, options: MiniLM(*pair.last), of_maps=True, paper="Wang et al., MiniLM (2020)"
+    ),
+    "minilmv2": Entry(make=_relations, options=RelationOptions, paper="Wang et al., MiniLMv2 (2021)"),
+    "mi-alpha": Entry(
+        make=lambda pair, options: MutualInformation(pair.layer_map.hidden, *pair.widths, **asdict(options)),
+        options=InformationOptions,
+        paper="He et al., Distiller (2021); Poole et al. (2019)",
+    ),
+    "sentence-vectors": Entry(make=_vectors, options=VectorOptions, paper="Reimers and Gurevych (2020)"),
+    "divergence": Entry(
+        make=lambda pair, options: Divergence(**asdict(options)),
+        options=DivergenceOptions,
+        needs_logits=True,
+        paper="Hinton et al. (2015), and those that the module names",
+    ),
+    "dkd": Entry(
+        make=lambda pair, options: DKD(**asdict(options)),
+        options=DKDOptions,
+        needs_logits=True,
+        paper="Zhao et al., Decoupled Knowledge Distillation (2022)",
+    ),
+    "taid": Entry(
+        make=lambda pair, options: TAID(pair.steps, **asdict(options)),
+        options=TAIDOptions,
+        needs_logits=True,
+        paper="Shing et al., TAID (2025)",
+    ),
+    "gold": Entry(make=lambda pair, options: Gold(), needs_logits=True, paper="none: the labels themselves"),
+}
+
+
+def check_losses(specs: Sequence[LossSpec]) -> list[str]:
+    """What is wrong with objectives as they are asked for: messages, none where nothing is."""
+    faults = []
+    for spec in specs:
+        entry = OBJECTIVES.get(spec.name)
+        if entry is None:
+            near = get_close_matches(spec.name, OBJECTIVES, n=1)
+            guess = f" Did you mean {near[0]}?" if near else ""
+            faults.append(f"unknown objective {spec.name!r}.{guess} There are {', '.join(OBJECTIVES)}")
+            continue
+        if not 0 < spec.weight < float("inf"):
+            faults.append(f"the weight of {spec.name} is {spec.weight}: give a number above 0")
+        try:
+            read_config(entry.options, spec.options, spec.name)
+        except ConfigError as error:
+            faults += [f"{spec.name}: {fault}" for fault in error.faults]
+    return faults
+
+
+def make_losses(specs: Sequence[LossSpec], pair: Pair) -> tuple[Weighted, ...]:
+    """Make objectives for two models.
+
+    Raises:
+        InputError: Some are asked for wrongly; every fault is named.
+    """
+    faults = check_losses(specs)
+    if not faults and any(OBJECTIVES[spec.name].of_maps for spec in specs):
+        faults = [
+            *check_plain_attention(pair.student, "student"),
+            *check_plain_attention(pair.teacher, "teacher"),
+        ]
+    if faults:
+        raise InputError(f"Objectives: {'; '.join(faults)}.")
+    return tuple(
+        Weighted(
+            name=spec.name,
+            objective=OBJECTIVES[spec.name].make(
+                pair, read_config(OBJECTIVES[spec.name].options, spec.options, spec.name)
+            ),
+            weight=spec.weight,
+        )
+        for spec in specs
+    )

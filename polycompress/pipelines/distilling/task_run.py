@@ -1,0 +1,235 @@
+"""Tune the teacher, then the student sparsely with it: the half of BiStil's second phase that needs torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tokenizers import Tokenizer
+
+from polycompress.errors import InputError
+from polycompress.modeldir.leftovers import remove
+from polycompress.pipelines.bistil_task import DIFF, TaskAsked
+from polycompress.pipelines.distilling.lottery import SPARSE, Ticket, tune_sparsely
+from polycompress.pipelines.distilling.task_parts import SparseMaker, Taught, base_names, token_rows
+from polycompress.pipelines.finetune import finetune, prepare
+from polycompress.pipelines.sft import diff_models
+from polycompress.pipelines.tuning.inputs import FinetuneInputs, identity_of
+from polycompress.pipelines.tuning.parts import load_headed
+from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
+from polycompress.pipelines.tuning.writing import write_tuned
+from polycompress.training.devices import Devices
+from polycompress.training.distilling import round_linear_
+from polycompress.training.metrics import Record
+from polycompress.training.run_files import CONFIG, FINAL, SNAPSHOTS, read_run
+from polycompress.training.runs import open_run
+from polycompress.training.snapshots import refuse_difference
+from polycompress.training.task_model import HeadedModel
+
+Tell = Callable[[str, int, int | None], None]
+TEACHER: Final = "teacher"
+
+
+def run_task(
+    asked: TaskAsked,
+    out: Path,
+    *,
+    record: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    resume: bool,
+    progress: Callable[[Record], None] | None,
+    tell: Tell | None,
+) -> dict[str, Any]:
+    """Both models' trainings, each from the beginning or from where it was left; the manifest of the student.
+
+    Raises:
+        PolycompressError: See ``bistil_task``.
+    """
+    if (out / CONFIG).exists():
+        refuse_difference(out, read_run(out)["settings"], identity)
+    else:
+        open_run(out, record, identity, resume=resume)
+    config = asked.config
+    teacher = asked.teacher if asked.knows_the_task else _tuned_teacher(asked, out, record, progress, tell)
+    request = asked.request
+    inputs, first, plan = prepare(asked.student, request, config.tuning.seed, tell)
+    del first
+    devices = Devices(precision=inputs.ready.precision, device=config.tuning.device)
+    maker = SparseMaker(
+        taught=_taught(asked, teacher, inputs, devices),
+        chosen=None,
+        freeze_norms=config.freeze_norms,
+        l1=config.l1,
+    )
+    whole = {**identity, "examples": identity_of(inputs, config.tuning, plan)}
+    ticket = tune_sparsely(
+        inputs,
+        functools.partial(load_headed, asked.student, request.task, config.tuning.seed),
+        dataclasses.replace(config.tuning, steps=plan.steps, epochs=None),
+        plan,
+        out,
+        devices,
+        maker,
+        config.density,
+        record=record,
+        identity=whole,
+        progress=progress,
+        tell=tell,
+    )
+    manifest = _write(asked, inputs, ticket, out, devices, record, whole)
+    if devices.is_main:
+        diff_models(asked.student.path, out / FINAL, out=out / DIFF, mask=ticket.mask, overwrite=True)
+        remove(out / SPARSE / SNAPSHOTS)
+    devices.wait()
+    return manifest
+
+
+def _tuned_teacher(
+    asked: TaskAsked,
+    out: Path,
+    record: Mapping[str, Any],
+    progress: Callable[[Record], None] | None,
+    tell: Tell | None,
+) -> SourceModel:
+    """A teacher that knows the task, of this run or of one that ended before its time."""
+    where = out / TEACHER
+    if not (where / FINAL).is_dir():
+        if tell is not None:
+            tell("tuning the teacher", 0, None)
+        if asked.config.teacher_tuning == "full":
+            _tune_fully(asked, where, progress, tell)
+        else:
+            _tune_sparsely(asked, where, record, progress, tell)
+    return find_source_model(where / FINAL, out / FINAL)
+
+
+def _tune_fully(
+    asked: TaskAsked, where: Path, progress: Callable[[Record], None] | None, tell: Tell | None
+) -> None:
+    request = asked.request
+    settings = {
+        each.name: getattr(asked.config.tuning, each.name)
+        for each in dataclasses.fields(asked.config.tuning)
+        if each.name not in ("weight_decay",)
+    }
+    finetune(
+        asked.teacher.path,
+        task=request.task.id,
+        train_langs=[language.code for language in request.languages],
+        out=where,
+        data=request.data,
+        settings=settings,
+        limit=request.limit,
+        tasks=asked.tasks,
+        resume=where.exists(),
+        progress=progress,
+        tell=tell,
+    )
+
+
+def _tune_sparsely(
+    asked: TaskAsked,
+    where: Path,
+    record: Mapping[str, Any],
+    progress: Callable[[Record], None] | None,
+    tell: Tell | None,
+) -> None:
+    """Lottery-ticket sparse fine-tuning of the teacher, on labels alone."""
+    config, request = asked.config, asked.request
+    inputs, first, plan = prepare(asked.teacher, request, config.tuning.seed, tell)
+    del first
+    devices = Devices(precision=inputs.ready.precision, device=config.tuning.device)
+    identity = {
+        **identity_of(inputs, config.tuning, plan),
+        "density": config.density,
+        "freeze_norms": config.freeze_norms,
+        "l1": config.l1,
+    }
+    ticket = tune_sparsely(
+        inputs,
+        functools.partial(load_headed, asked.teacher, request.task, config.tuning.seed),
+        config.tuning,
+        plan,
+        where,
+        devices,
+        SparseMaker(taught=None, chosen=None, freeze_norms=config.freeze_norms, l1=config.l1),
+        config.density,
+        record=record,
+        identity=identity,
+        progress=progress,
+        tell=tell,
+    )
+    _write(asked, inputs, ticket, where, devices, record, identity)
+    if devices.is_main:
+        diff_models(asked.teacher.path, where / FINAL, out=where / DIFF, mask=ticket.mask, overwrite=True)
+        remove(where / SPARSE / SNAPSHOTS)
+    devices.wait()
+
+
+def _taught(asked: TaskAsked, teacher: SourceModel, inputs: FinetuneInputs, devices: Devices) -> Taught:
+    """The teacher with its head, frozen.
+
+    Raises:
+        InputError: It has no head of this task, or another vocabulary.
+    """
+    task = asked.request.task
+    loaded = load_headed(teacher, task, asked.config.tuning.seed)
+    heads = [name for name in loaded.fresh if "pooler" not in name]
+    if heads:
+        raise InputError(
+            f"{teacher.path}: has no head for task {task.id} with the labels {', '.join(task.labels)}, so it cannot "
+            f"teach it. Tune it first: polycompress finetune {asked.teacher_model} --task {task.id} --train-langs "
+            f"{asked.request.languages[0].code} --out teacher; or give --teacher instead of --task-teacher."
+        )
+    model = loaded.model.to(devices.device)
+    if inputs.ready.precision == "bf16":
+        round_linear_(model)
+    own, other = (
+        Tokenizer.from_str(each.tokenizer_json).get_vocab(with_added_tokens=True)
+        for each in (asked.student, teacher)
+    )
+    rows = token_rows(own, other, max(own.values()) + 1)
+    return Taught(model=model, rows=rows, layers=asked.layers, losses=asked.config.losses())
+
+
+def _write(
+    asked: TaskAsked,
+    inputs: FinetuneInputs,
+    ticket: Ticket,
+    out: Path,
+    devices: Devices,
+    record: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    loaded: HeadedModel = ticket.loaded
+    chosen = sum(map(len, ticket.mask.values()))
+    parameters = dict(loaded.model.named_parameters())
+    below = sum(parameters[name].numel() for name in base_names(loaded.model))
+    return write_tuned(
+        inputs,
+        loaded,
+        ticket.sparse.optimiser,
+        out,
+        devices=devices,
+        record={
+            **record,
+            "sparse": {
+                "density": asked.config.density,
+                "weights": chosen,
+                "of": ticket.full.get("of"),
+                "full": dict(ticket.full),
+            },
+        },
+        settings=settings,
+        seed=asked.config.tuning.seed,
+        figures={
+            **ticket.sparse.figures,
+            "precision": inputs.ready.precision,
+            "device": str(devices.device),
+            "processes": devices.world_size,
+            "frozen_parameters": below - chosen,
+        },
+    )

@@ -1,0 +1,234 @@
+"""Distillation as training sees it: a student, a frozen teacher and weighted objectives as one module and one task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from polycompress.distill.capture import Watched
+from polycompress.distill.objective import Objective
+from polycompress.distill.outputs import Given, Needs
+from polycompress.training.batches import Batch
+from polycompress.training.devices import Devices
+from polycompress.training.items import Items
+from polycompress.training.masking import IGNORED
+from polycompress.training.objective import Prepared
+from polycompress.training.task_loss import labelled, stack_labels, stack_types
+from polycompress.training.task_model import HeadKind
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weighted:
+    """An objective, what it is called in the log, and how much it counts."""
+
+    name: str
+    objective: Objective
+    weight: float = 1.0
+
+
+class Distillation(nn.Module):  # type: ignore[misc]
+    """A student, and what it is told to learn of a teacher.
+
+    The teacher is no part of the module: it is neither trained, nor wrapped, nor saved.
+    """
+
+    def __init__(
+        self, student: Any, teacher: Any, losses: Sequence[Weighted], rows: Tensor | None = None
+    ) -> None:
+        """Take over both models; the student's parameters stay the same objects.
+
+        Args:
+            student: Of transformers.
+            teacher: Of transformers; it is frozen, and stays in eval mode.
+            losses: At least one.
+            rows: (V,) the teacher's id of each of the student's tokens, where they differ.
+
+        Raises:
+            InputError: A model cannot show what an objective asks for.
+        """
+        super().__init__()
+        self.student = student
+        self.objectives = nn.ModuleList([each.objective for each in losses])
+        self.names = tuple(each.name for each in losses)
+        self.weights = tuple(each.weight for each in losses)
+        self._models = (
+            Watched(student, union(each.objective.student_needs for each in losses), "student"),
+            Watched(freeze(teacher), union(each.objective.teacher_needs for each in losses), "teacher"),
+        )
+        self.measured = [0.0] * len(losses)
+        """Of each objective, the loss summed over what was weighed since they were taken."""
+        self.weighed = 0.0
+        self.register_buffer("rows", rows, persistent=False)
+
+    @property
+    def teacher(self) -> Any:
+        """The teacher."""
+        return self._models[1].model
+
+    def forward(
+        self,
+        inputs: Mapping[str, Tensor],
+        weight: float,
+        valid: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> Tensor:
+        """The weighted sum of the objectives.
+
+        Args:
+            inputs: What both models take; (B, n) each.
+            weight: Over how many things the batch's loss is a mean.
+            valid: Where logits count; see ``Given``.
+            labels: See ``Given``.
+        """
+        watched_student, watched_teacher = self._models
+        with torch.no_grad():
+            told = watched_teacher(self._in_teachers_ids(inputs))
+        said = watched_student(inputs)
+        given = Given(mask=inputs["attention_mask"] != 0, valid=valid, labels=labels)
+        losses = [objective(said, told, given) for objective in self.objectives]
+        if self.training:
+            for number, loss in enumerate(losses):
+                self.measured[number] += float(loss.detach()) * weight
+            self.weighed += weight
+        return torch.stack([loss * share for loss, share in zip(losses, self.weights, strict=True)]).sum()
+
+    def _in_teachers_ids(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return inputs if self.rows is None else {**inputs, "input_ids": self.rows[inputs["input_ids"]]}
+
+
+class Inputs(Protocol):
+    """What a batch becomes before both models see it, and what objectives are told of it."""
+
+    def weight(self, batch: Batch) -> int:
+        """Over how many things the batch's loss is a mean."""
+
+    def __call__(self, batch: Batch) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        """What the models take, and ``valid`` and ``labels`` where there are any."""
+
+
+class TextInputs:
+    """Batches of text: a loss is a mean over tokens."""
+
+    def weight(self, batch: Batch) -> int:
+        """Tokens without padding."""
+        return batch.tokens
+
+    def __call__(self, batch: Batch) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        """The batch as it is."""
+        return batch.inputs(), {}
+
+
+class TaskInputs:
+    """Batches of a task's examples: a loss is a mean over what ``FineTuning`` takes it over."""
+
+    def __init__(self, items: Items, head: HeadKind) -> None:
+        """Join what belongs together.
+
+        Args:
+            items: That the batches' texts are the numbers of.
+            head: Of both models.
+        """
+        self.items, self.head = items, head
+
+    def weight(self, batch: Batch) -> int:
+        """Over how many texts, tags or windows a batch's loss is a mean."""
+        return labelled(self.items, batch, self.head)
+
+    def __call__(self, batch: Batch) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        """The batch, its labels, and where logits count."""
+        chosen = [self.items[number] for number in batch.text_ids]
+        labels = stack_labels(chosen, self.head, batch.input_ids.shape[1])
+        told = {"labels": labels}
+        if self.head == "token":
+            told["valid"] = labels != IGNORED
+        return {**batch.inputs(), **stack_types(chosen, batch.input_ids.shape[1])}, told
+
+
+class DistillationTask:
+    """Batches to the module's arguments, and steps to what objectives are told."""
+
+    def __init__(
+        self,
+        distillation: Distillation,
+        module: nn.Module,
+        inputs: Inputs,
+        *,
+        device: torch.device,
+        is_sparse: bool,
+    ) -> None:
+        """Join what belongs together.
+
+        Args:
+            distillation: The losses.
+            module: The same, perhaps wrapped.
+            inputs: What batches become.
+            device: Where the module is.
+            is_sparse: Whether the student's table has to be told which rows will be read.
+        """
+        self.distillation, self.module, self.inputs = distillation, module, inputs
+        self.device, self.is_sparse = device, is_sparse
+        self._sums = [0.0] * len(distillation.names)
+        self._steps = 0
+
+    def weight(self, batch: Batch) -> int:
+        """Over how many things a batch's loss is a mean."""
+        return self.inputs.weight(batch)
+
+    def prepare(self, batch: Batch) -> Prepared:
+        """Arguments of the module, and the rows of the student's table that it will read."""
+        inputs, told = self.inputs(batch)
+        rows = torch.unique(batch.input_ids).to(self.device) if self.is_sparse else None
+        arguments: dict[str, Any] = {
+            "inputs": {name: tensor.to(self.device) for name, tensor in inputs.items()},
+            "weight": float(self.weight(batch)),
+            **{name: tensor.to(self.device) for name, tensor in told.items()},
+        }
+        return Prepared(arguments, rows)
+
+    def after_step(self, devices: Devices) -> None:
+        """Tell each objective its mean loss over the step; all processes have to."""
+        own = self.distillation
+        *sums, weighed = devices.total([*own.measured, own.weighed])
+        own.measured, own.weighed = [0.0] * len(sums), 0.0
+        for number, total in enumerate(sums):
+            loss = total / max(weighed, 1.0)
+            own.objectives[number].after_step(loss)
+            self._sums[number] += loss
+        self._steps += 1
+
+    def figures(self) -> dict[str, float]:
+        """The mean of each objective's loss since the last call, for the log."""
+        means = {
+            f"loss_{name}": total / max(1, self._steps)
+            for name, total in zip(self.distillation.names, self._sums, strict=True)
+        }
+        self._sums, self._steps = [0.0] * len(self._sums), 0
+        return means
+
+
+def union(needs: Any) -> Needs:
+    """What all of some needs ask for."""
+    whole = Needs()
+    for each in needs:
+        whole |= each
+    return whole
+
+
+def freeze(model: Any) -> Any:
+    """Put a model into eval mode, without gradients; itself."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model.eval()
+
+
+def round_linear_(model: nn.Module) -> None:
+    """Round the weights of linear layers to bf16 once, as autocast would before each product; results stay the same."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.data = module.weight.data.bfloat16()
+            if module.bias is not None:
+                module.bias.data = module.bias.data.bfloat16()

@@ -1,0 +1,251 @@
+"""BiStil's first phase on tiny models, whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from polycompress.errors import InputError
+from polycompress.modeldir.manifest import read_manifest
+from polycompress.pipelines.bistil_general import GeneralResult, bistil_general
+from polycompress.training.errors import ConfigError, SnapshotMismatchError
+from polycompress.training.metrics import read_metrics
+from tests.tiny_models import TEXTS, make_tiny
+
+TEXT: Mapping[str, Any] = {
+    "training": {
+        "steps": 12,
+        "log_every": 4,
+        "snapshots": {"every_steps": 5},
+        "optimiser": {"learning_rate": 1e-3, "weight_decay": 0.01},
+    },
+    "batching": {"token_budget": 200},
+    "max_length": 48,
+    "device": "cpu",
+}
+
+
+class Kitchen:
+    """A tiny teacher of four layers, and text in two languages."""
+
+    def __init__(self, root: Path) -> None:
+        self.teacher = make_tiny("xlm-roberta", "base", root / "teacher", vocab_size=350, num_hidden_layers=4)
+        self.corpus = []
+        for code, number in (("de", 60), ("en", 30)):
+            file = root / f"{code}.txt"
+            lines = [f"{TEXTS[(3 * index) % 16]} {code} {index}" for index in range(number)]
+            file.write_text("\n".join(lines), encoding="utf-8")
+            self.corpus.append(f"{code}={file}")
+
+    def distil(self, out: Path, model: Path | None = None, **options: Any) -> GeneralResult:
+        """A run."""
+        torch.manual_seed(0)
+        settings = {"text": TEXT, "shape": {"layers": 2}, **options.pop("settings", {})}
+        given = {"source": "en", "target": "de", "corpus": self.corpus, "out": out, **options}
+        return bistil_general(model or self.teacher, settings=settings, **given)
+
+
+@pytest.fixture(scope="module")
+def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
+    return Kitchen(tmp_path_factory.mktemp("kitchen"))
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = load_file(path / "model.safetensors")
+    return found
+
+
+def equal(one: Path, other: Path) -> bool:
+    first, second = weights(one), weights(other)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_student_of_half_the_layers(kitchen: Kitchen, tmp_path: Path) -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    out = tmp_path / "run"
+    result = kitchen.distil(out, held_out=kitchen.corpus[0])
+    model, info = AutoModel.from_pretrained(result.final, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    assert model.config.num_hidden_layers == 2
+    assert AutoTokenizer.from_pretrained(result.final)(TEXTS[0])["input_ids"]
+    teacher, start = weights(out / "teacher"), weights(out / "start")
+    for own, other in ((0, 1), (1, 3)):
+        name = "encoder.layer.{}.attention.self.query.weight"
+        assert torch.equal(start[name.format(own)], teacher[name.format(other)])
+    assert start["embeddings.word_embeddings.weight"].shape[0] < 350
+    assert (result.final / "tokenizer.json").read_bytes() == (out / "teacher" / "tokenizer.json").read_bytes()
+    records = read_metrics(out / "metrics.jsonl")
+    assert records[-1]["held_out_loss"] < records[1]["held_out_loss"]
+    parts = records[-1]["loss_hidden-mse"] + records[-1]["loss_attention-mse"]
+    assert records[-1]["loss"] == pytest.approx(parts, rel=1e-5)
+    manifest = read_manifest(result.final)
+    assert manifest is not None
+    assert manifest["layers"] == [1, 3]
+    assert set(manifest["distillation"]["language_tokens"]) == {"deu-Latn", "eng-Latn"}
+    assert manifest["sizes"]["before"]["parameters"] > manifest["sizes"]["after"]["parameters"]
+    assert manifest["kept_ids"] == read_manifest(out / "teacher")["kept_ids"]  # type: ignore[index]
+    card = (result.final / "README.md").read_text()
+    assert "distilled for English and German" in card
+    assert "copies of the teacher's layers 1 and 3" in card
+
+
+def test_the_teacher_stays_bit_by_bit_the_same(
+    kitchen: Kitchen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from polycompress.pipelines.distilling import text_run
+
+    seen = []
+
+    class Spied(text_run.Distillation):  # type: ignore[misc]
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            seen.append(self)
+
+    monkeypatch.setattr(text_run, "Distillation", Spied)
+    result = kitchen.distil(tmp_path / "run")
+    before = weights(tmp_path / "run" / "teacher")
+    after = {name: tensor for name, tensor in seen[0].teacher.state_dict().items() if name in before}
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert not seen[0].teacher.training
+    assert not any("teacher" in name for name in seen[0].state_dict())
+    assert not equal(result.final, tmp_path / "run" / "start")
+
+
+def test_all_layers_leave_nothing_to_learn(kitchen: Kitchen, tmp_path: Path) -> None:
+    text = {**TEXT, "training": {"steps": 3, "log_every": 1, "optimiser": {"weight_decay": 0.0}}}
+    result = kitchen.distil(tmp_path / "run", settings={"shape": {"layers": 4}, "text": text})
+    assert [record["loss"] for record in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [0.0, 0.0, 0.0]
+    assert equal(result.final, tmp_path / "run" / "teacher")
+
+
+@pytest.mark.parametrize("attention", ["scores", "relations", "none"])
+def test_other_ways_to_match_attention(kitchen: Kitchen, tmp_path: Path, attention: str) -> None:
+    kitchen.distil(tmp_path / "run", settings={"attention": attention, "relation_heads": 4})
+    records = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert records[-1]["loss"] < records[0]["loss"]
+    names = {"scores": "loss_attention-mse", "relations": "loss_minilmv2"}
+    assert {key for key in records[-1] if key.startswith("loss_")} == {"loss_hidden-mse"} | (
+        {names[attention]} if attention in names else set()
+    )
+
+
+def test_what_is_asked_for_besides(kitchen: Kitchen, tmp_path: Path) -> None:
+    text = {**TEXT, "masked": False, "freeze_embeddings": True}
+    shape = {"layers": 2, "layer_map": [0, 3]}
+    result = kitchen.distil(tmp_path / "run", settings={"text": text, "shape": shape, "trim": False})
+    assert not (tmp_path / "run" / "teacher").exists()
+    table = "embeddings.word_embeddings.weight"
+    assert torch.equal(weights(result.final)[table], weights(kitchen.teacher)[table])
+    assert result.manifest["layers"] == [0, 3]
+
+
+def test_stopped_anywhere_and_taken_up_it_ends_bit_by_bit_the_same(kitchen: Kitchen, tmp_path: Path) -> None:
+    class Killed(BaseException):
+        pass
+
+    whole = kitchen.distil(tmp_path / "whole")
+    moments = [3, 7, 11]
+
+    def kill(record: Mapping[str, Any]) -> None:
+        if record["step"] in moments:
+            moments.remove(record["step"])
+            raise Killed
+
+    broken = tmp_path / "broken"
+    every = {**TEXT, "training": {**TEXT["training"], "log_every": 1}}
+    for _ in range(5):
+        try:
+            result = kitchen.distil(broken, settings={"text": every}, resume=broken.exists(), progress=kill)
+            break
+        except Killed:
+            continue
+    assert not moments
+    assert equal(result.final, whole.final)
+
+
+def test_another_layer_map_is_another_run(kitchen: Kitchen, tmp_path: Path) -> None:
+    kitchen.distil(tmp_path / "run")
+    (tmp_path / "run" / "final").rename(tmp_path / "final")
+    with pytest.raises(SnapshotMismatchError, match="layers"):
+        kitchen.distil(tmp_path / "run", resume=True, settings={"shape": {"layers": 2, "strategy": "bottom"}})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"shape": {"layers": 3}}, "3 layers do not divide the teacher's 4 evenly: give one of 1, 2, 4"),
+        (
+            {"shape": {"layers": 2, "layer_map": [0, 4]}},
+            "names layer 4, but the teacher has the layers 0 to 3",
+        ),
+        ({"relation_heads": 5, "attention": "relations"}, "5 relation heads do not divide all widths"),
+        ({"text": {**TEXT, "max_length": 71}}, "the model has positions for 70 tokens"),
+    ],
+)
+def test_settings_that_do_not_fit(
+    kitchen: Kitchen, tmp_path: Path, settings: Mapping[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        kitchen.distil(tmp_path / "run", settings=settings)
+    assert not (tmp_path / "run" / "final").exists()
+
+
+def test_every_wrong_setting_at_once(kitchen: Kitchen, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        kitchen.distil(
+            tmp_path / "run",
+            settings={
+                "text": {"training": {"steps": -1, "optimiser": {"eps": 0.0}}},
+                "shape": {"strategy": "top"},
+                "attention": "map",
+            },
+        )
+    for part in (
+        "text.training.steps is -1",
+        "text.training.optimiser.eps is 0.0",
+        "shape.strategy is 'top'",
+        "attention is 'map'",
+    ):
+        assert part in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        kitchen.distil(
+            tmp_path / "run", settings={"min_share": 2.0, "hidden_weight": -1.0, "relation_heads": 0}
+        )
+    for part in ("min_share is 2.0", "hidden_weight is -1.0", "relation_heads is 0"):
+        assert part in str(caught.value)
+    with pytest.raises(ConfigError, match=r"max_length is 2: .*\n.*dropout is 1.5"):
+        kitchen.distil(tmp_path / "run", settings={"text": {**TEXT, "dropout": 1.5, "max_length": 2}})
+    assert not (tmp_path / "run").exists()
+
+
+def test_text_that_is_missing(kitchen: Kitchen, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no text of Swahili: give some with --corpus swh-Latn='FILES'"):
+        kitchen.distil(tmp_path / "run", target="sw", corpus=kitchen.corpus[1])
+
+
+def test_families_whose_maps_cannot_be_computed(kitchen: Kitchen, tmp_path: Path) -> None:
+    model = make_tiny("mpnet", "base", tmp_path / "m", vocab_size=350, num_hidden_layers=4)
+    with pytest.raises(InputError, match=r"the student \(mpnet\) has attention that .*match relations"):
+        kitchen.distil(tmp_path / "run", model)
+    result = kitchen.distil(
+        tmp_path / "other", model, settings={"attention": "relations", "relation_heads": 4}
+    )
+    assert result.final.is_dir()
+
+
+def test_a_run_stands_for_the_model_in_it(kitchen: Kitchen, tmp_path: Path) -> None:
+    from polycompress.modeldir.sources import resolve_model
+
+    result = kitchen.distil(tmp_path / "run")
+    found = resolve_model(tmp_path / "run")
+    assert (found.path, found.name) == (result.final, "run")
+    assert json.loads((found.path / "config.json").read_text())["num_hidden_layers"] == 2
