@@ -52,6 +52,12 @@ def general(
     strategy: Annotated[
         str, typer.Option("--strategy", help="`every-nth` layer of the teacher, or the `bottom` ones.")
     ] = "every-nth",
+    hidden: Annotated[
+        int | None,
+        typer.Option(
+            "--hidden", metavar="UNITS", help="Of hidden states, fewer than the teacher's. [default: as many]"
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest whole snapshot in the run's directory.")
     ] = False,
@@ -88,6 +94,15 @@ def general(
     no_masking: Annotated[
         bool, typer.Option("--no-masking", help="Show both models the text as it is, no tokens masked.")
     ] = False,
+    language_sft: Annotated[
+        list[str],
+        typer.Option(
+            "--language-sft",
+            metavar="LANG=FILE",
+            help="A sparse difference that adapts MODEL to a language; the teacher of that language's text has it "
+            "added. See `polycompress sft`. May be repeated.",
+        ),
+    ] = [],  # noqa: B006
     freeze_embeddings: Annotated[
         bool, typer.Option("--freeze-embeddings", help="Leave the student's table as the teacher's.")
     ] = False,
@@ -153,7 +168,12 @@ def general(
             "max_length": max_length,
             "device": device,
         },
-        "shape": {"layers": layers, "layer_map": parse_layers(layer_map), "strategy": strategy},
+        "shape": {
+            "layers": layers,
+            "layer_map": parse_layers(layer_map),
+            "strategy": strategy,
+            "hidden_size": hidden,
+        },
         "hidden_weight": hidden_weight,
         "attention_weight": attention_weight,
         "attention": attention,
@@ -179,6 +199,7 @@ def general(
             out=out,
             settings=settings,
             held_out=held_out,
+            language_sft=language_sft,
             reading=Reading(field=field),
             resume=resume,
             progress=progress.record,

@@ -6,6 +6,7 @@ Method: Ansell, Ponti, Korhonen and Vulic, "Distilling Efficient Language-Specif
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 Attention = Literal["maps", "scores", "relations", "none"]
 TEACHER: Final = "teacher"
 START: Final = "start"
+BASIS: Final = "basis.safetensors"
 MIN_SHARE: Final = 1e-6
 """Relative frequency from which on a token is kept; BiStil's."""
 _WITHOUT_EFFECT: Final = ("log_every", "evaluate_every", "snapshots")
@@ -48,6 +50,8 @@ class Shape:
     layer_map: tuple[int, ...] = ()
     """Layers of the teacher, named one by one, instead of ``strategy``."""
     strategy: Literal["every-nth", "bottom"] = "every-nth"
+    hidden_size: int | None = None
+    """Of hidden states; None: the teacher's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,6 +110,8 @@ class GeneralInputs:
     held_out: tuple[CorpusSpec, ...]
     reading: Reading
     layer_map: LayerMap
+    language_sfts: Mapping[str, Path]
+    """By code: files of sparse differences."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +141,7 @@ def bistil_general(
     out: str | os.PathLike[str],
     settings: Mapping[str, Any],
     held_out: str | Sequence[str] = (),
+    language_sft: str | Sequence[str] = (),
     reading: Reading | None = None,
     resume: bool = False,
     progress: Callable[[Record], None] | None = None,
@@ -156,6 +163,8 @@ def bistil_general(
             before training), ``snapshots/``, ``final/``.
         settings: Fields of ``GeneralConfig``, as nested plain values; at least ``text.training.steps``.
         held_out: ``[LANG=]PATTERN`` of text to measure the loss on.
+        language_sft: ``LANG=FILE`` of sparse differences that adapt the model to a language: the teacher of that
+            language's text is the model with its difference added.
         reading: How files become texts.
         resume: Go on from the newest whole snapshot of a run that ended before its time.
         progress: Told each record of ``metrics.jsonl``.
@@ -174,7 +183,9 @@ def bistil_general(
     config = _with_precision(config)
     where = Path(out)
     check_run(where, resume=resume)
-    inputs = find_inputs(model, (source, target), corpus, held_out, reading or Reading(), config, where)
+    inputs = find_inputs(
+        model, (source, target), corpus, held_out, language_sft, reading or Reading(), config, where
+    )
     if resume and (where / FINAL).is_dir():
         return GeneralResult(out=where, manifest=read_manifest(where / FINAL) or {})
     from polycompress.pipelines.distilling.general_run import run_general
@@ -205,6 +216,7 @@ def find_inputs(
     langs: Sequence[str],
     corpus: str | Sequence[str],
     held_out: str | Sequence[str],
+    language_sft: str | Sequence[str],
     reading: Reading,
     config: GeneralConfig,
     out: Path,
@@ -237,7 +249,29 @@ def find_inputs(
         ),
         reading=reading,
         layer_map=layer_map_of(found, config.shape),
+        language_sfts=_language_sfts(language_sft, languages),
     )
+
+
+def _language_sfts(given: str | Sequence[str], languages: Sequence[Language]) -> dict[str, Path]:
+    """``LANG=FILE`` by the language's code.
+
+    Raises:
+        InputError: It is written otherwise, there is no such file, or a language is not asked for or comes twice.
+    """
+    found: dict[str, Path] = {}
+    for each in [given] if isinstance(given, str) else given:
+        name, equals, file = each.partition("=")
+        if not equals or not file:
+            raise InputError(f"--language-sft {each!r}: write LANG=FILE, such as sw=swahili.diff")
+        (language,) = asked_languages(name)
+        if language not in languages or language.code in found:
+            why = "comes twice" if language.code in found else "is neither --source nor --target"
+            raise InputError(f"--language-sft {each!r}: {language.name} {why}.")
+        if not Path(file).is_file():
+            raise InputError(f"--language-sft {each!r}: there is no such file.")
+        found[language.code] = Path(file)
+    return found
 
 
 def layer_map_of(model: SourceModel, shape: Shape) -> LayerMap:
@@ -268,6 +302,9 @@ def identity_of(inputs: GeneralInputs, config: GeneralConfig) -> dict[str, Any]:
         "held_out": files(inputs.held_out),
         "reading": inputs.reading.as_dict(),
         "layers": list(inputs.layer_map.layers),
+        "language_sfts": {
+            code: hashlib.sha256(path.read_bytes()).hexdigest() for code, path in inputs.language_sfts.items()
+        },
         **json.loads(json.dumps(settings)),
     }
 

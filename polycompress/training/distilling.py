@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from polycompress.distill.capture import Watched
 from polycompress.distill.objective import Objective
-from polycompress.distill.outputs import Given, Needs
+from polycompress.distill.outputs import Given, Needs, Outputs
 from polycompress.training.batches import Batch
 from polycompress.training.devices import Devices
 from polycompress.training.items import Items
@@ -37,7 +37,13 @@ class Distillation(nn.Module):  # type: ignore[misc]
     """
 
     def __init__(
-        self, student: Any, teacher: Any, losses: Sequence[Weighted], rows: Tensor | None = None
+        self,
+        student: Any,
+        teacher: Any,
+        losses: Sequence[Weighted],
+        rows: Tensor | None = None,
+        *,
+        adapted: Sequence[Any] = (),
     ) -> None:
         """Take over both models; the student's parameters stay the same objects.
 
@@ -46,6 +52,7 @@ class Distillation(nn.Module):  # type: ignore[misc]
             teacher: Of transformers; it is frozen, and stays in eval mode.
             losses: At least one.
             rows: (V,) the teacher's id of each of the student's tokens, where they differ.
+            adapted: Further teachers of the same shape, for texts of which it is said, see ``forward``.
 
         Raises:
             InputError: A model cannot show what an objective asks for.
@@ -55,19 +62,23 @@ class Distillation(nn.Module):  # type: ignore[misc]
         self.objectives = nn.ModuleList([each.objective for each in losses])
         self.names = tuple(each.name for each in losses)
         self.weights = tuple(each.weight for each in losses)
-        self._models = (
-            Watched(student, union(each.objective.student_needs for each in losses), "student"),
-            Watched(freeze(teacher), union(each.objective.teacher_needs for each in losses), "teacher"),
-        )
+        needs = union(each.objective.teacher_needs for each in losses)
+        self._watched = Watched(student, union(each.objective.student_needs for each in losses), "student")
+        self._teachers = tuple(Watched(freeze(teacher), needs, "teacher") for teacher in (teacher, *adapted))
         self.measured = [0.0] * len(losses)
         """Of each objective, the loss summed over what was weighed since they were taken."""
         self.weighed = 0.0
         self.register_buffer("rows", rows, persistent=False)
 
     @property
+    def teachers(self) -> tuple[Any, ...]:
+        """The teachers."""
+        return tuple(watched.model for watched in self._teachers)
+
+    @property
     def teacher(self) -> Any:
-        """The teacher."""
-        return self._models[1].model
+        """The first of them."""
+        return self.teachers[0]
 
     def forward(
         self,
@@ -75,6 +86,7 @@ class Distillation(nn.Module):  # type: ignore[misc]
         weight: float,
         valid: Tensor | None = None,
         labels: Tensor | None = None,
+        taught_by: Tensor | None = None,
     ) -> Tensor:
         """The weighted sum of the objectives.
 
@@ -83,11 +95,11 @@ class Distillation(nn.Module):  # type: ignore[misc]
             weight: Over how many things the batch's loss is a mean.
             valid: Where logits count; see ``Given``.
             labels: See ``Given``.
+            taught_by: (B,) number of the teacher of each text; None: the first one of all.
         """
-        watched_student, watched_teacher = self._models
         with torch.no_grad():
-            told = watched_teacher(self._in_teachers_ids(inputs))
-        said = watched_student(inputs)
+            told = self._told(self._in_teachers_ids(inputs), taught_by)
+        said = self._watched(inputs)
         given = Given(mask=inputs["attention_mask"] != 0, valid=valid, labels=labels)
         losses = [objective(said, told, given) for objective in self.objectives]
         if self.training:
@@ -95,6 +107,17 @@ class Distillation(nn.Module):  # type: ignore[misc]
                 self.measured[number] += float(loss.detach()) * weight
             self.weighed += weight
         return torch.stack([loss * share for loss, share in zip(losses, self.weights, strict=True)]).sum()
+
+    def _told(self, inputs: Mapping[str, Tensor], taught_by: Tensor | None) -> Outputs:
+        """What each text's teacher says."""
+        if taught_by is None:
+            return self._teachers[0](inputs)
+        parts = []
+        for number in torch.unique(taught_by).tolist():
+            places = (taught_by == number).nonzero().squeeze(1)
+            own = {name: tensor[places] for name, tensor in inputs.items()}
+            parts.append((places, self._teachers[number](own)))
+        return together(parts)
 
     def _in_teachers_ids(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return inputs if self.rows is None else {**inputs, "input_ids": self.rows[inputs["input_ids"]]}
@@ -113,13 +136,25 @@ class Inputs(Protocol):
 class TextInputs:
     """Batches of text: a loss is a mean over tokens."""
 
+    def __init__(self, languages: Sequence[str] = ()) -> None:
+        """Say whose teachers there are.
+
+        Args:
+            languages: That have a teacher of their own, in the order of these; the first teacher has all others.
+        """
+        self._teachers = {code: number for number, code in enumerate(languages, start=1)}
+
     def weight(self, batch: Batch) -> int:
         """Tokens without padding."""
         return batch.tokens
 
     def __call__(self, batch: Batch) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-        """The batch as it is."""
-        return batch.inputs(), {}
+        """The batch as it is, and each text's teacher."""
+        if not self._teachers:
+            return batch.inputs(), {}
+        return batch.inputs(), {
+            "taught_by": torch.tensor([self._teachers.get(code, 0) for code in batch.languages])
+        }
 
 
 class TaskInputs:
@@ -216,6 +251,28 @@ def union(needs: Any) -> Needs:
     for each in needs:
         whole |= each
     return whole
+
+
+def together(parts: Sequence[tuple[Tensor, Outputs]]) -> Outputs:
+    """Outputs of a batch from those of parts of it.
+
+    Args:
+        parts: (b,) places of texts in the batch, and what was said of them. All were padded to one width.
+    """
+    order = torch.cat([places for places, _ in parts]).argsort()
+
+    def joined(tensors: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(tensors))[order]
+
+    first = parts[0][1]
+    found: dict[str, Any] = {
+        name: {
+            layer: joined([getattr(part, name)[layer] for _, part in parts]) for layer in getattr(first, name)
+        }
+        for name in ("hidden", "queries", "keys", "values")
+    }
+    logits = [part.logits for _, part in parts if part.logits is not None]
+    return Outputs(**found, logits=joined(logits) if logits else None)
 
 
 def freeze(model: Any) -> Any:

@@ -105,8 +105,8 @@ def test_the_teacher_stays_bit_by_bit_the_same(
     seen = []
 
     class Spied(text_run.Distillation):  # type: ignore[misc]
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
             seen.append(self)
 
     monkeypatch.setattr(text_run, "Distillation", Spied)
@@ -249,3 +249,57 @@ def test_a_run_stands_for_the_model_in_it(kitchen: Kitchen, tmp_path: Path) -> N
     found = resolve_model(tmp_path / "run")
     assert (found.path, found.name) == (result.final, "run")
     assert json.loads((found.path / "config.json").read_text())["num_hidden_layers"] == 2
+
+
+def test_a_narrower_student(kitchen: Kitchen, tmp_path: Path) -> None:
+    from transformers import AutoModel
+
+    run = tmp_path / "run"
+    result = kitchen.distil(run, settings={"shape": {"layers": 2, "hidden_size": 8}})
+    model = AutoModel.from_pretrained(result.final)
+    assert (model.config.hidden_size, model.config.num_hidden_layers) == (8, 2)
+    start = read_manifest(run / "start")
+    assert start is not None
+    assert start["student"]["kind"] == "narrowed"
+    assert sum(start["student"]["errors"]) < sum(start["student"]["random_errors"])
+    records = read_metrics(run / "metrics.jsonl")
+    assert records[-1]["loss"] < records[0]["loss"]
+    (run / "final").rename(tmp_path / "final")
+    again = kitchen.distil(run, settings={"shape": {"layers": 2, "hidden_size": 8}}, resume=True)
+    assert equal(again.final, tmp_path / "final")
+
+
+def test_a_width_that_does_not_fit(kitchen: Kitchen, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a hidden size of 7 does not fit: give a multiple of its"):
+        kitchen.distil(tmp_path / "run", settings={"shape": {"layers": 2, "hidden_size": 7}})
+
+
+def test_language_differences_make_teachers_of_their_own(kitchen: Kitchen, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from polycompress.pipelines.sft import diff_models
+
+    changed = weights(kitchen.teacher)
+    name = "encoder.layer.3.output.dense.weight"
+    changed[name] = changed[name] + 0.5 * torch.ones_like(changed[name]).triu()
+    adapted = make_tiny("xlm-roberta", "base", tmp_path / "adapted", vocab_size=350, num_hidden_layers=4)
+    save_file(changed, adapted / "model.safetensors", metadata={"format": "pt"})
+    diff_models(kitchen.teacher, adapted, out=tmp_path / "de.diff")
+    plain = kitchen.distil(tmp_path / "plain")
+    run = tmp_path / "run"
+    result = kitchen.distil(run, language_sft=f"de={tmp_path / 'de.diff'}")
+    assert not equal(result.final, plain.final)
+    assert torch.equal(weights(run / "teacher-deu-Latn")[name], changed[name])
+    assert torch.equal(weights(run / "teacher")[name], weights(kitchen.teacher)[name])
+    table = "embeddings.word_embeddings.weight"
+    assert torch.equal(weights(run / "teacher-deu-Latn")[table], weights(run / "teacher")[table])
+    assert not (run / "whole-deu-Latn").exists()
+    with pytest.raises(InputError, match="neither --source nor --target"):
+        kitchen.distil(tmp_path / "x", language_sft=f"sw={tmp_path / 'de.diff'}")
+    with pytest.raises(InputError, match="write LANG=FILE"):
+        kitchen.distil(tmp_path / "x", language_sft="de.diff")
+    with pytest.raises(InputError, match="there is no such file"):
+        kitchen.distil(tmp_path / "x", language_sft="de=none.diff")
+    other = make_tiny("xlm-roberta", "base", tmp_path / "other", vocab_size=350, num_hidden_layers=4, seed=1)
+    with pytest.raises(InputError, match=r"encoder\.layer\.0"):
+        kitchen.distil(tmp_path / "y", other, language_sft=f"de={tmp_path / 'de.diff'}")

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from polycompress.modeldir.figures import part_of
+from polycompress.modeldir.leftovers import remove
 from polycompress.modeldir.manifest import read_manifest
-from polycompress.pipelines.bistil_general import START, TEACHER, GeneralConfig, GeneralInputs
+from polycompress.pipelines.bistil_general import BASIS, START, TEACHER, GeneralConfig, GeneralInputs
+from polycompress.pipelines.distilling.narrow_start import read_basis, write_narrow_student
 from polycompress.pipelines.distilling.student_files import write_student
 from polycompress.pipelines.distilling.text_run import TextRun, begin_run, run_text
+from polycompress.pipelines.sft import apply_sft
 from polycompress.pipelines.trim import trim
 from polycompress.pipelines.tuning.source_model import find_source_model
 from polycompress.training.devices import Devices
@@ -58,6 +61,8 @@ def run_general(
         out,
         devices,
         snapshot,
+        adapted={code: out / f"{TEACHER}-{code}" for code in inputs.language_sfts},
+        basis=read_basis(out / BASIS) if config.shape.hidden_size is not None else None,
         facts={"source": inputs.model.record(), "sizes": {"before": sizes_of(inputs)}, **kept_of(teacher)},
         progress=progress,
         tell=tell,
@@ -78,20 +83,76 @@ def make_models(
     """
     teacher = out / TEACHER
     if config.trim and not teacher.is_dir():
-        trim(
-            inputs.model.path,
-            langs=[language.code for language in inputs.languages],
-            out=teacher,
-            corpus=[f"{spec.language.code}={spec.pattern}" for spec in inputs.corpora],
-            field=inputs.reading.field,
-            min_share=config.min_share,
-            frequencies=False,
-            progress=tell,
-            command=record["command"],
-        )
-    if not (out / START).is_dir():
-        source = teacher if config.trim else inputs.model.path
-        write_student(source, inputs.layer_map, out / START, {"command": list(record["command"])})
+        _trim(inputs.model.path, inputs, config, teacher, record, tell)
+    for code, file in inputs.language_sfts.items():
+        _adapt(code, file, inputs, config, out, record, tell)
+    if (out / START).is_dir():
+        return
+    source = teacher if config.trim else inputs.model.path
+    made_by = {"command": list(record["command"])}
+    if config.shape.hidden_size is None:
+        write_student(source, inputs.layer_map, out / START, made_by)
+        return
+    if tell is not None:
+        tell("making the student narrower", 0, None)
+    write_narrow_student(
+        source,
+        inputs.layer_map,
+        config.shape.hidden_size,
+        inputs.corpora,
+        out / START,
+        out / BASIS,
+        max_length=config.text.max_length,
+        seed=config.text.training.seed,
+        record=made_by,
+    )
+
+
+def _trim(
+    model: Path,
+    inputs: GeneralInputs,
+    config: GeneralConfig,
+    out: Path,
+    record: Mapping[str, Any],
+    tell: Callable[[str, int, int | None], None] | None,
+) -> None:
+    """By BiStil's rule; what is kept depends on tokenizer and text alone."""
+    trim(
+        model,
+        langs=[language.code for language in inputs.languages],
+        out=out,
+        corpus=[f"{spec.language.code}={spec.pattern}" for spec in inputs.corpora],
+        field=inputs.reading.field,
+        min_share=config.min_share,
+        frequencies=False,
+        progress=tell,
+        command=record["command"],
+    )
+
+
+def _adapt(
+    code: str,
+    file: Path,
+    inputs: GeneralInputs,
+    config: GeneralConfig,
+    out: Path,
+    record: Mapping[str, Any],
+    tell: Callable[[str, int, int | None], None] | None,
+) -> None:
+    """The teacher of one language: the model with its difference added, trimmed as the other is.
+
+    A copy of its own instead of adding and taking away before each batch, which would drift.
+    """
+    place = out / f"{TEACHER}-{code}"
+    if place.is_dir():
+        return
+    if not config.trim:
+        apply_sft([file], to=inputs.model.path, out=place, command=record["command"], tell=tell)
+        return
+    whole = out / f"whole-{code}"
+    apply_sft([file], to=inputs.model.path, out=whole, overwrite=True, command=record["command"], tell=tell)
+    _trim(whole, inputs, config, place, record, tell)
+    remove(whole)
 
 
 def sizes_of(inputs: GeneralInputs) -> dict[str, int]:

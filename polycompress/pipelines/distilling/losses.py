@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
+from torch import Tensor
+
 from polycompress.distill.capture import check_plain_attention
 from polycompress.distill.layer_map import LayerMap
 from polycompress.distill.objective import Objective
@@ -36,6 +38,8 @@ class Pair:
     teacher: Any
     layers: tuple[int, ...]
     steps: int
+    basis: Tensor | None = None
+    """(d_T, d_S) of a student made narrower: its states are in it, so the teacher's are turned into it."""
 
     @property
     def layer_map(self) -> LayerMap:
@@ -142,6 +146,8 @@ class Entry:
 
 def _hidden(kind: type[HiddenMSE] | type[HiddenCosine]) -> Callable[[Pair, NoOptions], Objective]:
     def make(pair: Pair, options: NoOptions) -> Objective:
+        if pair.basis is not None:
+            return kind(pair.layer_map.hidden, {other: pair.basis for _, other in pair.layer_map.hidden})
         if len(set(pair.widths)) == 1:
             return kind(pair.layer_map.hidden)
         return kind(pair.layer_map.hidden, "trained", widths=pair.widths)

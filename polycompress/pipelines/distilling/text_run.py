@@ -89,6 +89,8 @@ def run_text(
     snapshot: Snapshot | None,
     *,
     facts: Mapping[str, Any],
+    adapted: Mapping[str, Path] | None = None,
+    basis: torch.Tensor | None = None,
     progress: Callable[[Record], None] | None,
     tell: Tell | None,
 ) -> dict[str, Any]:
@@ -102,6 +104,8 @@ def run_text(
         devices: The processes.
         snapshot: To go on from.
         facts: For the manifest.
+        adapted: By language, the model directory that teaches on its text instead.
+        basis: (d_T, d_S) that a narrower student's states are in.
         progress: Told each record of the log.
         tell: Told what is being prepared.
 
@@ -113,17 +117,21 @@ def run_text(
     if tell is not None:
         tell("loading teacher and student", 0, None)
     taught, loaded = load_encoder(teacher), load_encoder(student.path)
-    _check_tokenizer(student, teacher)
+    others = {code: load_encoder(path) for code, path in (adapted or {}).items()}
+    for path in (teacher, *(adapted or {}).values()):
+        _check_tokenizer(student, path)
     _check_lengths(loaded, config)
     _set_dropout(loaded.model, config.dropout)
-    distillation = _distillation(run, loaded.model, taught.model, devices)
+    distillation = _distillation(
+        run, loaded.model, [taught.model, *(each.model for each in others.values())], devices, basis
+    )
     training = _examples(run, student, run.corpora, "training", loaded, out, devices, tell)
     held_out = (
         _examples(run, student, run.held_out, "held-out", loaded, out, devices, tell)
         if run.held_out
         else None
     )
-    task, optimiser = _task(distillation, config, devices)
+    task, optimiser = _task(distillation, config, devices, TextInputs(list(others)))
     parts = Parts(
         task=task,
         model=distillation,
@@ -152,23 +160,30 @@ def run_text(
     return _write(run, student, loaded, optimiser, out, devices, facts, figures)
 
 
-def _distillation(run: TextRun, student: Any, teacher: Any, devices: Devices) -> Distillation:
+def _distillation(
+    run: TextRun, student: Any, teachers: Sequence[Any], devices: Devices, basis: torch.Tensor | None
+) -> Distillation:
     if run.config.freeze_embeddings:
         groups = name_groups(student)
         frozen = set(groups.groups[EMBEDDINGS])
         for name, parameter in student.named_parameters():
             parameter.requires_grad_(name not in frozen)
-    if run.config.training.precision == "bf16":
-        round_linear_(teacher)
-    teacher.to(devices.device)
+    for teacher in teachers:
+        if run.config.training.precision == "bf16":
+            round_linear_(teacher)
+        teacher.to(devices.device)
     pair = Pair(
-        student=student.config, teacher=teacher.config, layers=run.layers, steps=run.config.training.steps
+        student=student.config,
+        teacher=teachers[0].config,
+        layers=run.layers,
+        steps=run.config.training.steps,
+        basis=basis,
     )
-    return Distillation(student, teacher, make_losses(run.losses, pair))
+    return Distillation(student, teachers[0], make_losses(run.losses, pair), adapted=teachers[1:])
 
 
 def _task(
-    distillation: Distillation, config: TextConfig, devices: Devices
+    distillation: Distillation, config: TextConfig, devices: Devices, inputs: TextInputs
 ) -> tuple[DistillationTask, SplitAdamW]:
     is_sparse = not config.freeze_embeddings and make_table_sparse(distillation.student)
     module = devices.wrap(distillation, find_tables(distillation))
@@ -180,7 +195,7 @@ def _task(
         eps=settings.eps,
         second_moment=settings.second_moment,
     )
-    task = DistillationTask(distillation, module, TextInputs(), device=devices.device, is_sparse=is_sparse)
+    task = DistillationTask(distillation, module, inputs, device=devices.device, is_sparse=is_sparse)
     return task, optimiser
 
 

@@ -1,0 +1,125 @@
+"""Distillation as a module and a task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+
+from polycompress.distill.objective import Objective
+from polycompress.distill.objectives.hidden import HiddenMSE
+from polycompress.distill.outputs import Given, Needs, Outputs
+from polycompress.training.distilling import Distillation, Weighted, round_linear_, together
+
+SMALL = {
+    "vocab_size": 60,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 32,
+}
+PAIRS = ((0, 0), (1, 1), (2, 2))
+
+
+def model_of(seed: int) -> Any:
+    torch.manual_seed(seed)
+    return transformers.BertModel(transformers.BertConfig(**SMALL)).eval()
+
+
+def inputs() -> dict[str, Tensor]:
+    ids = torch.randint(5, 60, (4, 6), generator=torch.Generator().manual_seed(0))
+    return {
+        "input_ids": ids,
+        "attention_mask": torch.tensor([[1] * 6, [1] * 3 + [0] * 3, [1] * 6, [1] * 5 + [0]]),
+    }
+
+
+def test_each_text_is_taught_by_its_own_teacher() -> None:
+    student, first, second = model_of(0), model_of(1), model_of(2)
+    loss = Weighted(name="hidden", objective=HiddenMSE(PAIRS))
+    both = Distillation(student, first, [loss], adapted=[second])
+    found = both(inputs(), 1.0, taught_by=torch.tensor([1, 0, 1, 0])).item()
+    weights, losses = [], []
+    for teacher, places in ((first, [1, 3]), (second, [0, 2])):
+        own = {name: tensor[places] for name, tensor in inputs().items()}
+        losses.append(Distillation(student, teacher, [loss])(own, 1.0).item())
+        weights.append(own["attention_mask"].sum().item())
+    wanted = sum(weight * each for weight, each in zip(weights, losses, strict=True)) / sum(weights)
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-5)
+
+
+def test_parts_of_a_batch_come_back_in_order() -> None:
+    whole = torch.arange(12.0).reshape(4, 3)
+    places = (torch.tensor([2, 0]), torch.tensor([3, 1]))
+    parts = [
+        (each, Outputs(hidden={1: whole[each]}, keys={0: whole[each]}, logits=whole[each])) for each in places
+    ]
+    joined = together(parts)
+    assert joined.logits is not None
+    assert all(torch.equal(found, whole) for found in (joined.hidden[1], joined.keys[0], joined.logits))
+    assert not joined.queries
+
+
+def test_the_teacher_s_own_ids() -> None:
+    student = model_of(0)
+    rows = torch.randperm(60, generator=torch.Generator().manual_seed(1))
+    teacher = model_of(0)
+    with torch.no_grad():
+        teacher.embeddings.word_embeddings.weight[rows] = student.embeddings.word_embeddings.weight.clone()
+    loss = Weighted(name="hidden", objective=HiddenMSE(PAIRS))
+    assert Distillation(student, teacher, [loss], rows)(inputs(), 1.0).item() == 0.0
+    assert Distillation(student, teacher, [loss])(inputs(), 1.0).item() > 0.0
+
+
+def test_objectives_are_told_their_own_loss_over_the_whole_step() -> None:
+    from polycompress.training.devices import Devices
+    from polycompress.training.distilling import DistillationTask, TextInputs
+
+    class Listening(Objective):
+        student_needs = teacher_needs = Needs(hidden=frozenset({2}))
+
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.factor, self.told = factor, []  # type: ignore[var-annotated]
+
+        def forward(self, student: Outputs, teacher: Outputs, given: Given) -> Tensor:
+            return self.factor * student.hidden[2].square().mean()
+
+        def after_step(self, loss: float) -> None:
+            self.told.append(loss)
+
+    losses = [
+        Weighted(name="one", objective=Listening(1.0)),
+        Weighted(name="two", objective=Listening(3.0), weight=0.5),
+    ]
+    distillation = Distillation(model_of(0), model_of(1), losses)
+    task = DistillationTask(
+        distillation, distillation, TextInputs(), device=torch.device("cpu"), is_sparse=False
+    )
+    devices = Devices(device="cpu")
+    distillation.train()
+    distillation.student.eval()
+    first = distillation(inputs(), 10.0).item()
+    part = {name: tensor[:1] for name, tensor in inputs().items()}
+    distillation(part, 30.0)
+    task.after_step(devices)
+    one, two = (objective.told for objective in distillation.objectives)
+    assert len(one) == len(two) == 1
+    torch.testing.assert_close(two[0], 3 * one[0])
+    torch.testing.assert_close(task.figures(), {"loss_one": one[0], "loss_two": two[0]})
+    distillation(inputs(), 10.0)
+    task.after_step(devices)
+    torch.testing.assert_close(one[1] + 0.5 * two[1], first)
+    distillation.eval()
+    distillation(inputs(), 1.0)
+    assert distillation.weighed == 0.0, "looks at held-out text do not count"
+
+
+def test_rounding_linear_weights_once_changes_nothing_under_autocast() -> None:
+    model, rounded = model_of(0), model_of(0)
+    round_linear_(rounded)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        plain, other = (each(**inputs()).last_hidden_state for each in (model, rounded))
+    assert torch.equal(plain, other)
