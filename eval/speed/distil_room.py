@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import nn
 
-from polycompress.corpora import Reading
-from polycompress.distill.layer_map import LayerMap
-from polycompress.pipelines.bistil_general import START, TEACHER, GeneralConfig, Shape, find_inputs
-from polycompress.pipelines.distilling.config import TextConfig
-from polycompress.pipelines.distilling.general_run import make_models
-from polycompress.training.config import TrainingConfig
+from polycompress.corpora import parse_corpora
+from polycompress.distill.layer_map import LayerMap, every_nth
+from polycompress.languages import find_language
+from polycompress.pipelines.bistil_general import MIN_SHARE, START, TEACHER
+from polycompress.pipelines.distilling.student_files import write_student
+from polycompress.pipelines.trim import trim
 from polycompress.training.examples import Examples, LanguageExamples
 from polycompress.training.mixing import LanguageMixer, Stage
 from polycompress.training.shares import Mixing
@@ -71,19 +71,20 @@ def make_room(path: Path, model: str, files: dict[str, Path], layers: int, max_l
         layers: Of the student.
         max_length: Tokens of a text at most.
     """
-    config = GeneralConfig(text=TextConfig(training=TrainingConfig(steps=1)), shape=Shape(layers=layers))
-    corpus = [f"{code}={file}" for code, file in files.items()]
-    inputs = find_inputs(model, tuple(files), corpus, (), Reading(), config, path)
-    make_models(inputs, config, path, {"command": []}, None)
     room = Room(path)
+    corpus = [f"{code}={file}" for code, file in files.items()]
+    trim(model, langs=list(files), out=room.teacher, corpus=corpus, min_share=MIN_SHARE, frequencies=False)
+    config = json.loads((room.teacher / "config.json").read_text(encoding="utf-8"))
+    layer_map = every_nth(int(config["num_hidden_layers"]), layers)
+    write_student(room.teacher, layer_map, room.student, {"command": []})
     tokenizer = (room.teacher / "tokenizer.json").read_text(encoding="utf-8")
-    prepare_examples(tokenizer, inputs.corpora, path / "data", Cutting(max_length=max_length))
-    made = json.loads((room.teacher / "config.json").read_text(encoding="utf-8"))
+    specs = parse_corpora(corpus, [find_language(code) for code in files])
+    prepare_examples(tokenizer, specs, path / "data", Cutting(max_length=max_length))
     facts = {
-        "layers": inputs.layer_map.layers,
-        "teacher_layers": inputs.layer_map.teacher_layers,
-        "rows": made["vocab_size"],
-        "pad_id": made["pad_token_id"],
+        "layers": layer_map.layers,
+        "teacher_layers": layer_map.teacher_layers,
+        "rows": config["vocab_size"],
+        "pad_id": config["pad_token_id"],
     }
     (path / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
     return room

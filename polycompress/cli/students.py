@@ -65,7 +65,8 @@ def students(
 
     Students of random weights are compared with the teacher on a few texts: whether they tell tokens apart by like
     features (semantic) and find like texts alike (relation). Both scores are 0 at most. They were tested on networks
-    for images alone, and nothing published says that they rank language models.
+    for images alone, and nothing published says that they rank language models. --json tells both scores, heads and
+    feed-forward widths as well.
 
     Examples:
         polycompress students demo --budget 20M
@@ -109,8 +110,7 @@ def _show(found: StudentsResult) -> None:
         [_row(each, timed=timed) for each in found.students],
         f"{found.source}, within {found.budget}: {len(found.students)} of {found.considered} shapes",
         (
-            "rank", "layers", "hidden", "heads", "feed-forward", "tokens", "parameters", "weights",
-            *(["latency"] if timed else []), "semantic", "relation", "score",
+            "rank", "layers", "hidden", "tokens", "parameters", "weights", *(["latency"] if timed else []), "score",
         ),
     )  # fmt: skip
     for note in found.notes:
@@ -119,14 +119,12 @@ def _show(found: StudentsResult) -> None:
 
 def _row(student: RankedStudent, *, timed: bool) -> tuple[str, ...]:
     shape = student.shape
-    sizes = (shape.layers, shape.width.hidden, shape.width.heads, shape.width.feed_forward, shape.tokens)
+    sizes = (shape.layers, shape.width.hidden, shape.tokens)
     return (
         str(student.rank),
         *(console.number(size) for size in sizes),
         console.millions(student.parameters),
         console.megabytes(student.bytes),
         *([f"{student.latency_ms:.1f} ms"] if timed and student.latency_ms is not None else []),
-        f"{student.score.semantic:.4f}",
-        f"{student.score.relation:.4f}",
         f"{student.score.total:.4f} ± {student.error:.4f}",
     )

@@ -105,11 +105,19 @@ def _making(manifest: Mapping[str, Any]) -> str:
     total = part_of(part_of(manifest, "sizes"), "after").get("parameters")
     frozen = tuning.get("frozen_parameters")
     rate, of_head = number(tuning.get("learning_rate")), number(tuning.get("head_learning_rate"))
+    sparse, teacher = part_of(manifest, "sparse"), part_of(manifest, "teacher")
+    chosen, of = sparse.get("weights"), sparse.get("of")
     return how_it_was_made(
         manifest,
         {
             "Learning rate": f"{rate}, of the head {of_head}",
             "Parameters that were not trained": f"{count(frozen)} ({share(frozen, total)})",
+            **(
+                {"Weights below the head that could change": f"{count(chosen)} of {count(of)}"}
+                if sparse
+                else {}
+            ),
+            **({"Teacher": escape(teacher.get("name") or UNKNOWN)} if teacher else {}),
             "Precision": escape(tuning.get("precision") or UNKNOWN),
             "Device": escape(tuning.get("device") or UNKNOWN),
         },

@@ -106,6 +106,9 @@ def test_few_weights_change_and_the_difference_says_which(kitchen: Kitchen, tmp_
     assert chosen == round(0.05 * manifest["sparse"]["of"])
     assert 0 < sum(differing.values()) <= chosen < base
     assert not any(count for name, count in differing.items() if "LayerNorm" in name), "norms stay"
+    card = (result.final / "README.md").read_text()
+    assert f"Weights below the head that could change: {chosen:,} of" in card
+    assert "Teacher: teacher" in card
     told = show_diff(result.diff)
     assert told["k"] == chosen, "exactly K, zeros among them"
     assert told["task"] == "sib200"
