@@ -40,7 +40,9 @@ def make_batches(room: Room, budget: int) -> BatchLoader:
     tokenizer = Tokenizer.from_file(str(room.teacher / "tokenizer.json"))
     masking = masked_lm(tokenizer, "<mask>", Masking(rate=MASKED), 0)
     pad_id = int(room.facts["pad_id"])
-    return BatchLoader(examples, mix(examples), Batching(token_budget=budget), pad_id=pad_id, objective=masking)
+    return BatchLoader(
+        examples, mix(examples), Batching(token_budget=budget), pad_id=pad_id, objective=masking
+    )
 
 
 class Ours:
@@ -74,10 +76,12 @@ class Ours:
         )  # fmt: skip
         self.task.after_step(self.devices)
 
-    def loss(self, batch: Batch) -> float:
-        """Of a batch, nothing learnt from it."""
+    def losses(self, batch: Batch) -> list[float]:
+        """Of a batch, nothing learnt from it: hidden states, attention."""
         with torch.no_grad(), self.devices.computing(self.task.module, last=True):
-            return float(self.task.module(**self.task.prepare(batch).inputs))
+            self.task.module(**self.task.prepare(batch).inputs)
+        self.task.after_step(self.devices)
+        return list(self.task.figures().values())
 
 
 def run_ours(

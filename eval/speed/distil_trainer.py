@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,13 +59,16 @@ class PlainTrainer(transformers.Trainer):  # type: ignore[misc]
     What is not named here is the library's default: random order, padding to a batch's longest text, fused AdamW.
     """
 
-    def __init__(self, room: Room, precision: Literal["fp32", "bf16"], texts: int, steps: int) -> None:
+    def __init__(
+        self, room: Room, precision: Literal["fp32", "bf16"], texts: int, accumulation: int, steps: int
+    ) -> None:
         """Load both models.
 
         Args:
             room: Models and text.
             precision: ``bf16`` is autocast, of the teacher too.
             texts: Of a batch.
+            accumulation: Batches of a step.
             steps: In all.
         """
         with quiet_transformers():
@@ -81,6 +85,7 @@ class PlainTrainer(transformers.Trainer):  # type: ignore[misc]
             args=transformers.TrainingArguments(
                 output_dir=str(room.path / "trainer"),
                 per_device_train_batch_size=texts,
+                gradient_accumulation_steps=accumulation,
                 max_steps=steps,
                 learning_rate=RATE,
                 weight_decay=DECAY,
@@ -96,8 +101,14 @@ class PlainTrainer(transformers.Trainer):  # type: ignore[misc]
             callbacks=[self.clock],
         )
         self.remove_callback(transformers.PrinterCallback)
+        # The loss is a mean over a batch, whatever the encoder's signature makes the library think of it.
+        self.model_accepts_loss_kwargs = False
 
     def compute_loss(self, model: Any, inputs: dict[str, Tensor], *_: Any, **__: Any) -> Tensor:
+        """The sum of both losses."""
+        return torch.stack(self.parts(model, inputs)).sum()
+
+    def parts(self, model: Any, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """Mean squared errors of hidden states and of attention maps, padding left out."""
         seen = {name: inputs[name] for name in ("input_ids", "attention_mask")}
         mask = seen["attention_mask"]
@@ -115,13 +126,13 @@ class PlainTrainer(transformers.Trainer):  # type: ignore[misc]
             masked_mse(said.attentions[own], told.attentions[other], both)
             for own, other in self.layer_map.attention
         ]
-        return torch.stack(hidden).mean() + torch.stack(attention).mean()
+        return [torch.stack(hidden).mean(), torch.stack(attention).mean()]
 
-    def loss(self, batch: Batch) -> float:
-        """Of a batch, nothing learnt from it."""
+    def losses(self, batch: Batch) -> list[float]:
+        """Of a batch, nothing learnt from it: hidden states, attention."""
         model = self.accelerator.prepare_model(self.model, evaluation_mode=True)
         with torch.no_grad():
-            return float(self.compute_loss(model, batch.inputs()))
+            return [float(each) for each in self.parts(model, batch.inputs())]
 
 
 def masked_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
@@ -138,14 +149,14 @@ def eager(path: Path) -> Any:
 
 
 def run_trainer(
-    room: Room, precision: Literal["fp32", "bf16"], texts: int, steps: int, warm_up: int
+    room: Room, precision: Literal["fp32", "bf16"], texts: int, accumulation: int, steps: int, warm_up: int
 ) -> dict[str, float]:
     """Train for some steps, the clock running after the first few; see ``distil.py`` for what is told."""
-    trainer = PlainTrainer(room, precision, texts, steps)
+    trainer = PlainTrainer(room, precision, texts, accumulation, steps)
     trainer.train()
-    ends = trainer.clock.ends
+    ends, before = trainer.clock.ends, warm_up * accumulation
     return {
         "seconds": ends[-1] - ends[warm_up - 1],
-        "tokens": sum(trainer.tokens[warm_up:]),
-        "places": sum(trainer.places[warm_up:]),
+        "tokens": sum(trainer.tokens[before:]),
+        "places": sum(trainer.places[before:]),
     }

@@ -14,12 +14,14 @@ from typing import Any
 import polycompress
 from polycompress.errors import InputError
 from polycompress.evaluation.models import task_model
+from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.evaluation.tasks import find_task
+from polycompress.languages import Language
 from polycompress.modeldir.figures import part_of
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.trimming.loading import asked_languages
 from polycompress.pipelines.tuning.config import FinetuneConfig, TrainingPlan, plan_training
-from polycompress.pipelines.tuning.data import check_trainable, read_task_data
+from polycompress.pipelines.tuning.data import TaskData, check_trainable, read_task_data
 from polycompress.pipelines.tuning.folders import check_folders, run_folders, unfinished
 from polycompress.pipelines.tuning.inputs import FinetuneInputs, FinetuneRequest, encode_inputs, identity_of
 from polycompress.pipelines.tuning.parts import check_model, hidden_size, load_headed
@@ -35,6 +37,8 @@ from polycompress.training.task_model import HeadedModel
 logger = logging.getLogger(__name__)
 
 Tell = Callable[[str, int, int | None], None]
+Read = Callable[[TaskSpec, Sequence[Language], Path | None, int | None], TaskData]
+"""Where examples come from: of a task, in languages, in a data directory, the first so many of each part."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,9 +155,20 @@ def read_settings(settings: Mapping[str, Any], seeds: int, limit: int | None) ->
 
 
 def prepare(
-    source: SourceModel, request: FinetuneRequest, seed: int, tell: Tell | None
+    source: SourceModel,
+    request: FinetuneRequest,
+    seed: int,
+    tell: Tell | None,
+    read: Read = read_task_data,
 ) -> tuple[FinetuneInputs, HeadedModel, TrainingPlan]:
     """Read the examples, load the first seed's model, and decide what the settings leave open.
+
+    Args:
+        source: The model.
+        request: What is asked for.
+        seed: The first.
+        tell: Told what is being prepared.
+        read: Where the examples come from.
 
     Raises:
         InputError: Examples, model and settings do not go together; nothing has been written.
@@ -161,7 +176,7 @@ def prepare(
     task, config = request.task, request.config
     if tell is not None:
         tell("reading examples", 0, None)
-    found = read_task_data(task, request.languages, request.data, request.limit)
+    found = read(task, request.languages, request.data, request.limit)
     if tell is not None:
         tell("loading the model", 0, None)
     first = load_headed(source, task, seed)

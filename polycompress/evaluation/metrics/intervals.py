@@ -60,7 +60,7 @@ def bootstrap_interval(
     Raises:
         ValueError: There are no examples, or a value is not finite.
     """
-    means = _resampled_means(_columns(per_example), resamples, seed)
+    means = resampled_means(_columns(per_example), resamples, seed)
     low, high = np.quantile(statistic(means), [_TAIL, 1 - _TAIL])
     return float(low), float(high)
 
@@ -91,7 +91,7 @@ def paired_bootstrap(
     a, b = _columns(first), _columns(second)
     if a.shape != b.shape:
         raise ValueError(f"A paired test needs the same examples twice, not shapes {a.shape} and {b.shape}.")
-    means = _resampled_means(np.concatenate([a, b], axis=1), resamples, seed)
+    means = resampled_means(np.concatenate([a, b], axis=1), resamples, seed)
     width = a.shape[1]
     differences = statistic(means[:, :width]) - statistic(means[:, width:])
     low, high = np.quantile(differences, [_TAIL, 1 - _TAIL])
@@ -115,7 +115,7 @@ def _columns(per_example: NDArray[Any]) -> NDArray[np.float64]:
     return values.reshape(len(values), -1)
 
 
-def _resampled_means(values: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
+def resampled_means(values: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
     """(resamples, k) means over as many examples as there are, drawn with replacement."""
     if resamples < 1:
         raise ValueError(f"A bootstrap takes at least one resample, not {resamples}.")

@@ -8,13 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tokenizers import Tokenizer
-
-from polycompress.errors import InputError
 from polycompress.modeldir.leftovers import remove
 from polycompress.pipelines.bistil_task import DIFF, TaskAsked
 from polycompress.pipelines.distilling.lottery import SPARSE, Ticket, tune_sparsely
-from polycompress.pipelines.distilling.task_parts import SparseMaker, Taught, base_names, token_rows
+from polycompress.pipelines.distilling.task_parts import SparseMaker, Taught, base_names
+from polycompress.pipelines.distilling.teaching import load_taught
 from polycompress.pipelines.finetune import finetune, prepare
 from polycompress.pipelines.sft import diff_models
 from polycompress.pipelines.tuning.inputs import FinetuneInputs, identity_of
@@ -22,7 +20,6 @@ from polycompress.pipelines.tuning.parts import load_headed
 from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
 from polycompress.pipelines.tuning.writing import write_tuned
 from polycompress.training.devices import Devices
-from polycompress.training.distilling import round_linear_
 from polycompress.training.metrics import Record
 from polycompress.training.run_files import CONFIG, FINAL, SNAPSHOTS, read_run
 from polycompress.training.runs import open_run
@@ -176,23 +173,18 @@ def _taught(asked: TaskAsked, teacher: SourceModel, inputs: FinetuneInputs, devi
         InputError: It has no head of this task, or another vocabulary.
     """
     task = asked.request.task
-    loaded = load_headed(teacher, task, asked.config.tuning.seed)
-    heads = [name for name in loaded.fresh if "pooler" not in name]
-    if heads:
-        raise InputError(
-            f"{teacher.path}: has no head for task {task.id} with the labels {', '.join(task.labels)}, so it cannot "
-            f"teach it. Tune it first: polycompress finetune {asked.teacher_model} --task {task.id} --train-langs "
-            f"{asked.request.languages[0].code} --out teacher; or give --teacher instead of --task-teacher."
-        )
-    model = loaded.model.to(devices.device)
-    if inputs.ready.precision == "bf16":
-        round_linear_(model)
-    own, other = (
-        Tokenizer.from_str(each.tokenizer_json).get_vocab(with_added_tokens=True)
-        for each in (asked.student, teacher)
+    return load_taught(
+        teacher,
+        asked.student,
+        task,
+        layers=asked.layers,
+        losses=asked.config.losses(),
+        seed=asked.config.tuning.seed,
+        precision=inputs.ready.precision,
+        devices=devices,
+        advice=f"Tune it first: polycompress finetune {asked.teacher_model} --task {task.id} --train-langs "
+        f"{asked.request.languages[0].code} --out teacher; or give --teacher instead of --task-teacher.",
     )
-    rows = token_rows(own, other, max(own.values()) + 1)
-    return Taught(model=model, rows=rows, layers=asked.layers, losses=asked.config.losses())
 
 
 def _write(

@@ -114,6 +114,7 @@ def tune(
     identity: Mapping[str, Any],
     progress: Callable[[Record], None] | None,
     make: Maker = make_parts,
+    judge: bool = True,
 ) -> Tuning:
     """Train, from the beginning or from a snapshot, and bring the model to its best state.
 
@@ -128,6 +129,8 @@ def tune(
         identity: What the run is, for its snapshots.
         progress: Told each record of the log.
         make: Puts loss and optimiser around the model.
+        judge: Whether the best state on the development examples is the result; otherwise the last one is, as for a
+            model whose head learns nothing.
 
     Raises:
         PolycompressError: See ``polycompress.training.loop.train``.
@@ -135,7 +138,9 @@ def tune(
     settings = training_config(config, plan, config.seed, inputs.ready.precision)
     items = Items(inputs.train_items())
     tuned = make(inputs, loaded, config, plan.head_factor, settings.optimiser, items, devices)
-    parts = _join(inputs, loaded, config, plan, tuned, items, out, devices, identity, snapshot, progress)
+    parts = _join(
+        inputs, loaded, config, plan, tuned, items, out, devices, identity, snapshot, progress, judge
+    )
     state, best = _run(parts, settings, snapshot)
     return Tuning(
         optimiser=tuned.optimiser,
@@ -156,6 +161,7 @@ def _join(
     identity: Mapping[str, Any],
     snapshot: Snapshot | None,
     progress: Callable[[Record], None] | None,
+    judge: bool,
 ) -> Parts:
     """What the loop needs."""
     ready = dataclasses.replace(inputs.ready, model=loaded.model)
@@ -178,7 +184,7 @@ def _join(
         metrics=make_sinks(out, snapshot.step if snapshot else 0, progress, devices),
         out=out,
         identity=identity,
-        evaluate=dev_evaluation(inputs, ready, loaded.head, tuned.optimiser),
+        evaluate=dev_evaluation(inputs, ready, loaded.head, tuned.optimiser) if judge else None,
         watcher=tuned.watcher,
         stop=Patience(config.patience),
         locate=items.locate,

@@ -1,0 +1,216 @@
+"""A recipe of distillation: teacher, student, languages, text, and stages, read from a YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+from polycompress.corpora import CorpusSpec, Reading, parse_corpora
+from polycompress.errors import InputError
+from polycompress.languages import Language, find_language
+from polycompress.pipelines.distilling.recipe_checks import check_stages
+from polycompress.pipelines.distilling.recipe_stages import Stage, read_stages
+from polycompress.pipelines.distilling.recipe_yaml import Located, read_document, set_values
+from polycompress.resources import data_path
+from polycompress.training.errors import ConfigError
+
+MIN_SHARE: Final = 1e-6
+"""Relative frequency from which on a token is kept; BiStil's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudentAsked:
+    """The student before the first stage."""
+
+    directory: str | None
+    """A model that is there; None: it is made out of the teacher."""
+    layers: int
+    """Of one that is made."""
+    layer_map: tuple[int, ...]
+    """Layers of the teacher, for each of the student's; empty: ``strategy`` chooses."""
+    strategy: Literal["every-nth", "bottom"]
+    trim: bool
+    """Whether teacher and student lose what the languages' text does not use."""
+    min_share: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """A file, read and checked as far as that can be done without its models."""
+
+    name: str
+    teacher: str
+    student: StudentAsked
+    languages: tuple[Language, ...]
+    """Source, then target."""
+    corpora: tuple[CorpusSpec, ...]
+    held_out: tuple[CorpusSpec, ...]
+    reading: Reading
+    data: Path | None
+    """A data directory of tasks; None: the hub."""
+    tasks: Path | None
+    """A directory of further task files."""
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Findings:
+    """What was read, and the faults so far; more may follow from the models."""
+
+    recipe: Recipe
+    """Complete only where there are no faults."""
+    table: Located
+    """The file, for further faults."""
+    faults: list[str]
+    subject: str
+
+    def report(self) -> None:
+        """Raise what is wrong.
+
+        Raises:
+            ConfigError: With every fault.
+        """
+        if self.faults:
+            ordered = sorted(dict.fromkeys(self.faults), key=_line_of)
+            raise ConfigError(ordered, self.subject)
+
+
+def find_recipe(name: str) -> Path:
+    """The file of a recipe: a path, or the name of one in ``eval/recipes/``."""
+    own = data_path("eval") / "recipes" / f"{name}.yaml"
+    is_name = name.replace("-", "").isalnum() and not Path(name).exists()
+    return own if is_name and own.is_file() else Path(name)
+
+
+def read_recipe(path: Path, settings: Sequence[str] = (), data: Path | None = None) -> Findings:
+    """Read a recipe; no model is looked at.
+
+    Args:
+        path: The file.
+        settings: ``FIELD=VALUE``, over what the file says.
+        data: A data directory, instead of the file's.
+
+    Raises:
+        InputError: The file cannot be read at all. What is wrong in it is in the findings.
+    """
+    document = read_document(path)
+    set_values(document, settings)
+    faults: list[str] = []
+    table = Located(document.values, faults, document.lines)
+    teacher = table.text("teacher")
+    languages = _languages(table)
+    field = table.optional_text("field")
+    reading = Reading(field=field)
+    if data is None and (named := table.optional_text("data")) is not None:
+        data = Path(named).expanduser()
+    table.allow("data")
+    own_tasks = table.optional_text("tasks")
+    tasks = Path(own_tasks).expanduser() if own_tasks is not None else None
+    recipe = Recipe(
+        name=table.text("name", path.stem),
+        teacher=teacher,
+        student=_student(table),
+        languages=languages,
+        corpora=read_corpora(table, "corpora", languages, reading),
+        held_out=read_corpora(table, "held_out", languages, reading),
+        reading=reading,
+        data=data,
+        tasks=tasks,
+        stages=read_stages(table, languages, reading, data, tasks),
+    )
+    table.finish()
+    check_stages(
+        recipe.stages, table, {spec.language for spec in recipe.corpora}, languages, recipe.student.trim
+    )
+    return Findings(recipe=recipe, table=table, faults=faults, subject=f"The recipe {path}")
+
+
+def read_corpora(
+    table: Located, name: str, languages: Sequence[Language], reading: Reading
+) -> tuple[CorpusSpec, ...]:
+    """``[LANG=]PATTERN`` of a field; each that is wrong is a fault."""
+    if not languages or not table.value(name):
+        return ()
+    found: list[CorpusSpec] = []
+    for spec in table.texts(name):
+        found += (
+            _without_failing(
+                table,
+                name,
+                lambda spec=spec: parse_corpora([spec], languages, option=name, reading=reading),  # type: ignore[misc]
+            )
+            or ()
+        )
+    return tuple(found)
+
+
+def _languages(table: Located) -> tuple[Language, ...]:
+    part = table.table("languages")
+    if part is None:
+        table.text("languages.source")
+        return ()
+    found = []
+    names = {"source": part.text("source"), "target": part.optional_text("target")}
+    for name, spec in names.items():
+        if spec:
+            language = _without_failing(part, name, lambda spec=spec: find_language(spec))  # type: ignore[misc]
+            found += [language] if language is not None else []
+    part.finish()
+    return tuple(dict.fromkeys(found))
+
+
+def _student(table: Located) -> StudentAsked:
+    part = table.table("student") or Located({}, table.faults, {})
+    directory = part.optional_text("directory")
+    layer_map = part.value("layer_map") or []
+    if not isinstance(layer_map, list) or not all(type(layer) is int for layer in layer_map):
+        part.fault(f"layer_map is {layer_map!r}: give a list of layers of the teacher, such as [1, 3, 5]")
+        layer_map = []
+    layers = part.whole("layers", len(layer_map) or 6)
+    if layers < 1:
+        part.fault(f"layers is {layers}: give at least 1")
+    if layer_map and part.has("layers") and layers != len(layer_map):
+        part.fault(f"layers is {layers}, but layer_map names {len(layer_map)}: let both agree")
+    strategy = (
+        part.choice("strategy", ("every-nth", "bottom")) if part.has("strategy") else None
+    ) or "every-nth"
+    trim = part.is_on("trim", directory is None)
+    share = part.number("min_share") if part.has("min_share") else MIN_SHARE
+    part.allow("strategy", "min_share")
+    if not 0 < (share or 0) < 1:
+        part.fault(f"min_share is {share}: give a share between 0 and 1, such as 1e-6")
+    if directory is not None:
+        for name in ("layers", "strategy"):
+            if part.has(name):
+                part.fault(f"{name} is for a student that is made, but directory names one that is there")
+        if trim:
+            part.fault(
+                "trim is true, but a student that is there keeps its vocabulary: trim both models before"
+            )
+    if not trim and part.has("min_share"):
+        part.fault("min_share is given, but trim is false: leave it out")
+    part.finish()
+    return StudentAsked(
+        directory=directory,
+        layers=layers,
+        layer_map=tuple(layer_map),
+        strategy=cast("Literal['every-nth', 'bottom']", strategy),
+        trim=trim,
+        min_share=share or MIN_SHARE,
+    )
+
+
+def _without_failing(table: Located, name: str, find: Callable[[], Any]) -> Any:
+    """What was found, or None and a fault."""
+    try:
+        return find()
+    except InputError as error:
+        table.fault(f"{name}: {error}")
+        return None
+
+
+def _line_of(fault: str) -> tuple[int, str]:
+    word = fault.removeprefix("line ").split(":", 1)[0]
+    return (int(word), "") if word.isdigit() else (1 << 30, fault)

@@ -1,0 +1,238 @@
+"""Read a YAML file with the place of everything in it, so that a fault can be found by its line.
+
+Read is what JSON could hold as well: mappings, lists, texts, numbers, true and false. No anchors, no tags, no dates;
+``1e-4`` is a number and ``no`` a text (Norwegian), as YAML 1.2 has it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from polycompress.errors import InputError
+from polycompress.evaluation.toml_tables import Table
+
+MAX_BYTES: Final = 2**18
+"""Of a file."""
+_FLOAT: Final = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+")
+_WHOLE: Final = re.compile(r"[-+]?(0|[1-9]\d{0,17})")
+_DECIMAL: Final = re.compile(r"[-+]?(\d+\.\d*|\.\d+)")
+_TEXT_TAGS: Final = ("null", "bool", "int", "float", "str", "timestamp", "value", "merge")
+
+Where = tuple[str | int, ...]
+"""Of a value: names of fields, and places in lists from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a file holds, and where."""
+
+    values: dict[str, Any]
+    lines: dict[Where, str]
+    """By path, ``line 12`` or the option that set it."""
+
+
+class Located(Table):
+    """A table whose faults begin with the line that they are in."""
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        faults: list[str],
+        lines: Mapping[Where, str],
+        path: Where = (),
+        prefix: str = "",
+    ) -> None:
+        super().__init__(values, faults, prefix)
+        self._lines, self._path = lines, path
+
+    def fault(self, message: str) -> None:
+        """Add a fault of this table, or of the field that the message begins with."""
+        parts = tuple(re.split(r"[\s:]", message, maxsplit=1)[0].split("."))
+        place = next(
+            (
+                self._lines[self._path + parts[:length]]
+                for length in range(len(parts), -1, -1)
+                if self._path + parts[:length] in self._lines
+            ),
+            "line 1",
+        )
+        self.faults.append(f"{place}: {self.prefix}{message.removesuffix('.')}")
+
+    def table(self, name: str) -> Located | None:
+        """A table below this one, or None where it is not there."""
+        found = super().table(name)
+        return None if found is None else self._below(self._values[name], (name,), name)
+
+    def tables(self, name: str) -> list[Located]:  # type: ignore[override]  # what is below is located too
+        """A list of tables, which must be there."""
+        return [
+            self._below(self._values[name][place], (name, place), f"{name}[{place + 1}]")
+            for place in range(len(super().tables(name)))
+        ]
+
+    def value(self, name: str) -> Any:
+        """Whatever stands there; None where nothing does."""
+        self.allow(name)
+        return self._values.get(name)
+
+    def whole(self, name: str, default: int) -> int:
+        """A whole number."""
+        return int(self._take(name, default, lambda value: type(value) is int, "a whole number", default))
+
+    def is_on(self, name: str, default: bool) -> bool:
+        """True or false."""
+        return bool(
+            self._take(name, default, lambda value: isinstance(value, bool), "true or false", default)
+        )
+
+    def _below(self, values: Any, more: Where, name: str) -> Located:
+        values = values if isinstance(values, dict) else {}
+        return Located(values, self.faults, self._lines, self._path + more, f"{self.prefix}{name}.")
+
+
+def read_document(path: Path) -> Document:
+    """Read a file.
+
+    Raises:
+        InputError: It is missing, too large, or not such YAML; the line is named.
+    """
+    try:
+        content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Check its name.") from error
+    if content is None:
+        raise InputError(f"{path}: more than {MAX_BYTES} bytes; a recipe is a page long.")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: byte {error.start} is not UTF-8. Save the file as UTF-8.") from error
+    node = _compose(text, str(path))
+    lines: dict[Where, str] = {}
+    faults: list[str] = []
+    values = _value(node, (), lines, faults, None) if node is not None else {}
+    if not isinstance(values, dict):
+        faults.append("line 1: is no mapping: a recipe has the fields teacher, student, stages and others")
+    if faults:
+        raise InputError(f"{path}: {len(faults)} faults:\n  " + "\n  ".join(faults))
+    return Document(values, lines)
+
+
+def set_values(document: Document, settings: Sequence[str]) -> None:
+    """Put values in, over those that are there.
+
+    Args:
+        document: Is changed.
+        settings: ``field.field=VALUE``. Entries of a list are named by their ``name``, or numbered from 1; a value is
+            written as in the file.
+
+    Raises:
+        InputError: One is written otherwise, or leads nowhere.
+    """
+    for each in settings:
+        name, equals, text = each.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"--set {each!r}: write FIELD=VALUE, such as student.layers=4")
+        option = f"--set {name.strip()}"
+        node = _compose(text, option)
+        faults: list[str] = []
+        lines: dict[Where, str] = {}
+        value = _value(node, (), lines, faults, option) if node is not None else None
+        if faults:
+            raise InputError(f"{'; '.join(faults)}.")
+        path = _put(document.values, name.strip().split("."), value, option)
+        for old in [known for known in document.lines if known[: len(path)] == path]:
+            del document.lines[old]
+        document.lines.update({path + below: option for below in lines})
+        document.lines[path] = option
+
+
+def _put(values: dict[str, Any], names: Sequence[str], value: Any, option: str) -> Where:
+    """Put one value in; its path."""
+    here: Any = values
+    path: list[str | int] = []
+    for depth, name in enumerate(names):
+        is_last = depth == len(names) - 1
+        key: str | int = name
+        if isinstance(here, list):
+            key = _entry(here, name, option)
+        elif not isinstance(here, dict):
+            raise InputError(f"{option}: {'.'.join(names[:depth])} has no fields.")
+        elif not is_last and here.get(name) is None:
+            here[name] = {}
+        path.append(key)
+        if is_last:
+            here[key] = value
+        else:
+            here = here[key]
+    return tuple(path)
+
+
+def _entry(entries: list[Any], name: str, option: str) -> int:
+    """The place of a list's entry by its name, or its number from 1."""
+    known = [each.get("name") if isinstance(each, dict) else each for each in entries]
+    if name in known:
+        return known.index(name)
+    if name.isascii() and name.isdigit() and 1 <= int(name) <= len(entries):
+        return int(name) - 1
+    shown = ", ".join(str(each) for each in known)
+    raise InputError(f"{option}: there is no {name!r} among {shown}; or give a number from 1.")
+
+
+def _compose(text: str, where: str) -> yaml.Node | None:
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise InputError(f"{where}: holds an alias (*name): write what is meant instead.")
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+        raise InputError(f"{where}: {place}not YAML ({error.problem}). Mend it.") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise InputError(f"{where}: not YAML that can be read ({error}). Mend it.") from error
+
+
+def _value(
+    node: yaml.Node, path: Where, lines: dict[Where, str], faults: list[str], option: str | None
+) -> Any:
+    place = option or f"line {node.start_mark.line + 1}"
+    lines.setdefault(path, place)
+    if isinstance(node, yaml.MappingNode):
+        found: dict[str, Any] = {}
+        for key, below in node.value:
+            name = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
+            line = option or f"line {key.start_mark.line + 1}"
+            if not name or name in found:
+                faults.append(f"{line}: {name!r} stands twice" if name else f"{line}: a field has no name")
+                continue
+            lines[(*path, name)] = line
+            found[name] = _value(below, (*path, name), lines, faults, option)
+        return found
+    if isinstance(node, yaml.SequenceNode):
+        return [
+            _value(below, (*path, number), lines, faults, option) for number, below in enumerate(node.value)
+        ]
+    tag = str(node.tag).removeprefix("tag:yaml.org,2002:")
+    if tag not in _TEXT_TAGS:
+        faults.append(f"{place}: the tag {tag[:60]!r} is not read: leave it out")
+        return None
+    return _scalar(str(node.value), tag, is_plain=getattr(node, "style", None) is None)
+
+
+def _scalar(text: str, tag: str, *, is_plain: bool) -> Any:
+    if not is_plain:
+        return text
+    if tag == "null":
+        return None
+    if text in ("true", "false", "True", "False"):
+        return text in ("true", "True")
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text) or _DECIMAL.fullmatch(text):
+        return float(text)
+    return text

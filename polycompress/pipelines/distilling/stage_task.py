@@ -1,0 +1,212 @@
+"""A stage in which the student learns a task from a teacher, all of its weights moving."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polycompress
+from polycompress.corpora import CorpusSpec
+from polycompress.modeldir.distilling_card import render_distilling_card
+from polycompress.modeldir.leftovers import remove
+from polycompress.pipelines.distilling.loss_specs import LossSpec
+from polycompress.pipelines.distilling.task_parts import SparseMaker
+from polycompress.pipelines.distilling.teaching import load_taught
+from polycompress.pipelines.distilling.transfer import read_transfer
+from polycompress.pipelines.finetune import prepare
+from polycompress.pipelines.tuning.data import read_task_data
+from polycompress.pipelines.tuning.inputs import FinetuneInputs, FinetuneRequest, identity_of
+from polycompress.pipelines.tuning.parts import seeded
+from polycompress.pipelines.tuning.run import Tuning, tune
+from polycompress.pipelines.tuning.source_model import SourceModel
+from polycompress.pipelines.tuning.trained_writing import as_saved, write_trained, writing_notes
+from polycompress.pipelines.tuning.writing import write_tuned
+from polycompress.training.devices import Devices
+from polycompress.training.metrics import Record
+from polycompress.training.run_files import FINAL, SNAPSHOTS
+from polycompress.training.runs import open_run
+from polycompress.training.snapshots import find_snapshot
+from polycompress.training.task_model import HeadedModel
+
+Tell = Callable[[str, int, int | None], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TaskStage:
+    """What is asked for."""
+
+    request: FinetuneRequest
+    losses: tuple[LossSpec, ...]
+    layers: tuple[int, ...]
+    """Of the teacher, for each of the student's."""
+    transfer: tuple[CorpusSpec, ...]
+    """Texts without labels, instead of the training examples; empty: the examples."""
+    answers: bool
+    """Whether the teacher's answers are compared, so that it needs the task's head."""
+    trains_head: bool
+    """Whether the student's head learns something; otherwise the result has none, and the last state is taken."""
+
+
+def run_task_stage(
+    stage: TaskStage,
+    student: SourceModel,
+    teacher: SourceModel,
+    out: Path,
+    *,
+    record: Mapping[str, Any],
+    progress: Callable[[Record], None] | None,
+    tell: Tell | None,
+) -> dict[str, Any]:
+    """Train, from the beginning or from where it was left; the manifest of the student.
+
+    Args:
+        stage: What is asked for.
+        student: As it begins.
+        teacher: Of the task, or of hidden states and attention alone.
+        out: The run's directory.
+        record: For the run's configuration and the manifest.
+        progress: Told each record of the log.
+        tell: Told what is being prepared.
+
+    Raises:
+        InputError: Examples, models and settings do not go together.
+        PolycompressError: The run ended before its time; see ``polycompress.training.loop.train``.
+    """
+    request, config = stage.request, stage.request.config
+    read = functools.partial(read_transfer, corpora=stage.transfer) if stage.transfer else read_task_data
+    inputs, loaded, plan = prepare(student, request, config.seed, tell, read)
+    config = dataclasses.replace(config, steps=plan.steps, epochs=None)
+    devices = Devices(precision=inputs.ready.precision, device=config.device)
+    taught = load_taught(
+        teacher,
+        student,
+        request.task,
+        layers=stage.layers,
+        losses=stage.losses,
+        seed=config.seed,
+        precision=inputs.ready.precision,
+        devices=devices,
+        advice="Tune a teacher in an earlier stage (kind: tune)." if stage.answers else None,
+    )
+    identity = {
+        **identity_of(inputs, request.config, plan),
+        "teacher": dict(teacher.hashes),
+        "losses": [dataclasses.asdict(each) for each in stage.losses],
+        "layers": list(stage.layers),
+    }
+    snapshot = open_run(out, record, identity, resume=out.exists()) if devices.is_main else None
+    (step,) = devices.total(
+        [float(snapshot.step if snapshot is not None else -1) if devices.is_main else 0.0]
+    )
+    if not devices.is_main and step >= 0:
+        snapshot = find_snapshot(out / SNAPSHOTS, int(step))
+    with seeded(config.seed * 1_000_003 + devices.rank):
+        done = tune(
+            inputs,
+            loaded,
+            config,
+            plan,
+            out,
+            devices,
+            snapshot,
+            identity=identity,
+            progress=progress,
+            make=SparseMaker(taught=taught, chosen=None, freeze_norms=False),
+            judge=stage.trains_head,
+        )
+        write = _write_headed if stage.trains_head else _write_headless
+        manifest = write(stage, inputs, loaded, done, out, devices, record, identity)
+    if devices.is_main:
+        remove(out / SNAPSHOTS)
+    devices.wait()
+    return manifest
+
+
+def _figures(stage: TaskStage, inputs: FinetuneInputs, done: Tuning, devices: Devices) -> dict[str, Any]:
+    return {
+        **done.figures,
+        "losses": losses_of(stage.losses),
+        "precision": inputs.ready.precision,
+        "device": str(devices.device),
+        "processes": devices.world_size,
+    }
+
+
+def losses_of(losses: Sequence[LossSpec]) -> dict[str, float]:
+    """Weights of objectives by name, for the manifest."""
+    return {each.name: each.weight for each in losses}
+
+
+def _write_headed(
+    stage: TaskStage,
+    inputs: FinetuneInputs,
+    loaded: HeadedModel,
+    done: Tuning,
+    out: Path,
+    devices: Devices,
+    record: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    return write_tuned(
+        inputs,
+        loaded,
+        done.optimiser,
+        out,
+        devices=devices,
+        record=record,
+        settings=settings,
+        seed=stage.request.config.seed,
+        figures={**_figures(stage, inputs, done, devices), "frozen_parameters": done.frozen},
+    )
+
+
+def _write_headless(
+    stage: TaskStage,
+    inputs: FinetuneInputs,
+    loaded: HeadedModel,
+    done: Tuning,
+    out: Path,
+    devices: Devices,
+    record: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write the encoder alone: its head is as random as in the beginning, and must not look like a trained one."""
+    base = loaded.model.base_model
+    prefix = f"{loaded.model.base_model_prefix}."
+    state = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in done.optimiser.exported_state(loaded.model).items()
+        if name.startswith(prefix)
+    }
+    manifest = {
+        **record,
+        "tool": {"name": "polycompress", "version": polycompress.__version__},
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": dict(settings),
+        "seed": stage.request.config.seed,
+        "source": inputs.model.record(),
+        "architectures": [type(base).__name__],
+        "distillation": {
+            **_figures(stage, inputs, done, devices),
+            "task": stage.request.task.id,
+            "examples": inputs.counts()["train"],
+        },
+        "sizes": {
+            "after": {
+                "parameters": sum(parameter.numel() for parameter in base.parameters()),
+                "vocab": int(base.get_input_embeddings().num_embeddings),
+            }
+        },
+        "notes": [*writing_notes(inputs.model, (), loaded.dtype, "a student"), *inputs.notes],
+    }
+    if devices.is_main:
+        weights = as_saved(state, base, loaded.dtype)
+        write_trained(
+            out / FINAL, base, weights, loaded.dtype, inputs.model, manifest, render_distilling_card
+        )
+    devices.wait()
+    return manifest

@@ -1,0 +1,60 @@
+"""A teacher of a task, loaded for a student."""
+
+from __future__ import annotations
+
+from tokenizers import Tokenizer
+
+from polycompress.errors import InputError
+from polycompress.evaluation.task_spec import TaskSpec
+from polycompress.pipelines.distilling.loss_specs import LossSpec
+from polycompress.pipelines.distilling.task_parts import Taught, token_rows
+from polycompress.pipelines.tuning.parts import load_headed
+from polycompress.pipelines.tuning.source_model import SourceModel
+from polycompress.training.devices import Devices
+from polycompress.training.distilling import round_linear_
+
+
+def load_taught(
+    teacher: SourceModel,
+    student: SourceModel,
+    task: TaskSpec,
+    *,
+    layers: tuple[int, ...],
+    losses: tuple[LossSpec, ...],
+    seed: int,
+    precision: str,
+    devices: Devices,
+    advice: str | None,
+) -> Taught:
+    """The teacher with its head, frozen.
+
+    Args:
+        teacher: Found.
+        student: Whose tokens it is shown.
+        task: Which.
+        layers: Of the teacher, for each of the student's.
+        losses: What is learnt of it.
+        seed: Of a head that it lacks, where its answers are not asked for.
+        precision: ``bf16`` or ``fp32``.
+        devices: The processes.
+        advice: What to do where it has no head of this task; None: it needs none.
+
+    Raises:
+        InputError: It has no head of this task, or another vocabulary.
+    """
+    loaded = load_headed(teacher, task, seed)
+    heads = [name for name in loaded.fresh if "pooler" not in name]
+    if heads and advice is not None:
+        raise InputError(
+            f"{teacher.path}: has no head for task {task.id} with the labels {', '.join(task.labels)}, so it cannot "
+            f"teach it. {advice}"
+        )
+    model = loaded.model.to(devices.device)
+    if precision == "bf16":
+        round_linear_(model)
+    own, other = (
+        Tokenizer.from_str(each.tokenizer_json).get_vocab(with_added_tokens=True)
+        for each in (student, teacher)
+    )
+    rows = token_rows(own, other, max(own.values()) + 1)
+    return Taught(model=model, rows=rows, layers=layers, losses=losses)
