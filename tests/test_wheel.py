@@ -17,6 +17,7 @@ from polycompress.resources import data_path
 assert find_language("Deutsch").code == "deu-Latn"
 assert is_script_character("ß", find_language("de"))
 assert "eval" in (data_path("eval") / "README.md").read_text(encoding="utf-8")
+assert "stages:" in (data_path("eval") / "recipes" / "ernie-tiny.yaml").read_text(encoding="utf-8")
 print(polycompress.__file__)
 """
 

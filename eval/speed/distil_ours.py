@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from tokenizers import Tokenizer
 
-from eval.speed.distil_room import DECAY, MASKED, MAX_NORM, RATE, Room, mix, set_dropout_to_zero
+from eval.speed.distil_room import (
+    DECAY,
+    MASKED,
+    MAX_NORM,
+    PEAK_STEPS,
+    RATE,
+    Room,
+    mix,
+    peak_mib,
+    set_dropout_to_zero,
+)
 from polycompress.distill.objectives.attention import AttentionMSE
 from polycompress.distill.objectives.hidden import HiddenMSE
 from polycompress.training.batches import Batch
@@ -68,10 +80,10 @@ class Ours:
         )
         module.train()
 
-    def step(self, batch: Batch, number: int) -> None:
-        """Train on a batch."""
+    def step(self, batches: Sequence[Batch], number: int) -> None:
+        """Train on some batches at once."""
         train_step(
-            self.task, self.optimiser, self.devices, [batch],
+            self.task, self.optimiser, self.devices, batches,
             step=number, learning_rate=RATE, max_grad_norm=MAX_NORM,
         )  # fmt: skip
         self.task.after_step(self.devices)
@@ -85,18 +97,21 @@ class Ours:
 
 
 def run_ours(
-    room: Room, precision: Literal["fp32", "bf16"], budget: int, steps: int, warm_up: int
+    room: Room, precision: Literal["fp32", "bf16"], budget: int, accumulation: int, steps: int, warm_up: int
 ) -> dict[str, float]:
     """Train for some steps, the clock running after the first few; see ``distil.py`` for what is told."""
-    ours, batches = Ours(room, precision), make_batches(room, budget)
+    ours, batches = Ours(room, precision), iter(make_batches(room, budget))
     tokens = places = 0
-    begun = time.perf_counter()
+    begun, peak = time.perf_counter(), 0.0
     for number in range(1, steps + 1):
-        batch = batches.next()
-        assert batch is not None
-        ours.step(batch, number)
+        together = list(itertools.islice(batches, accumulation))
+        ours.step(together, number)
+        if number == PEAK_STEPS:
+            peak = peak_mib()
         if number == warm_up:
             begun = time.perf_counter()
         elif number > warm_up:
-            tokens, places = tokens + batch.tokens, places + batch.input_ids.numel()
-    return {"seconds": time.perf_counter() - begun, "tokens": tokens, "places": places}
+            tokens += sum(batch.tokens for batch in together)
+            places += sum(batch.input_ids.numel() for batch in together)
+    seconds = time.perf_counter() - begun
+    return {"seconds": seconds, "tokens": tokens, "places": places, "peak_mib": peak}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ DECAY = 0.01
 MAX_NORM = 1.0
 MASKED = 0.15
 """Share of the tokens that both models see masked, as in BiStil."""
+PEAK_STEPS = 10
+"""After which peak memory is read: on both sides the same, for it grows with what a process has seen."""
 _FACTS = "room.json"
 
 
@@ -101,3 +104,11 @@ def set_dropout_to_zero(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
+
+
+def peak_mib() -> float:
+    """Of this process, without those before it."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    found = re.search(r"VmHWM:\s+(\d+)", status)
+    assert found is not None
+    return int(found[1]) / 1024

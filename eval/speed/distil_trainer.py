@@ -13,7 +13,17 @@ import transformers
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from eval.speed.distil_room import DECAY, MASKED, MAX_NORM, RATE, Room, mix, set_dropout_to_zero
+from eval.speed.distil_room import (
+    DECAY,
+    MASKED,
+    MAX_NORM,
+    PEAK_STEPS,
+    RATE,
+    Room,
+    mix,
+    peak_mib,
+    set_dropout_to_zero,
+)
 from polycompress.training.batches import Batch
 from polycompress.training.model import quiet_transformers
 
@@ -42,15 +52,18 @@ class Texts(Dataset[dict[str, list[int]]]):  # type: ignore[misc]
 
 
 class Clock(transformers.TrainerCallback):  # type: ignore[misc]
-    """When each step ended."""
+    """When each step ended, and the peak memory by then."""
 
     def __init__(self) -> None:
         """Nothing has ended."""
         self.ends: list[float] = []
+        self.peak_mib = 0.0
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """Note the time; the weights are updated by now."""
         self.ends.append(time.perf_counter())
+        if len(self.ends) == PEAK_STEPS:
+            self.peak_mib = peak_mib()
 
 
 class PlainTrainer(transformers.Trainer):  # type: ignore[misc]
@@ -159,4 +172,5 @@ def run_trainer(
         "seconds": ends[-1] - ends[warm_up - 1],
         "tokens": sum(trainer.tokens[before:]),
         "places": sum(trainer.places[before:]),
+        "peak_mib": trainer.clock.peak_mib,
     }

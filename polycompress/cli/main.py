@@ -20,6 +20,7 @@ from polycompress.cli.bench import bench
 from polycompress.cli.convert_tokenizer import convert_tokenizer
 from polycompress.cli.count import count
 from polycompress.cli.demo_model import demo_model
+from polycompress.cli.distil import distil
 from polycompress.cli.eval import evaluate
 from polycompress.cli.finetune import finetune
 from polycompress.cli.inspect import inspect
@@ -81,6 +82,7 @@ for _name, _command in (
     ("finetune", finetune),
     ("eval", evaluate),
     ("bench", bench),
+    ("distil", distil),
     ("students", students),
     ("report", report),
     ("convert-tokenizer", convert_tokenizer),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from polycompress.distill.outputs import Needs, Outputs
+from polycompress.distill.plain_attention import plain_where_faster
 from polycompress.errors import InputError
 
 Role = Literal["queries", "keys", "values"]
@@ -85,7 +86,7 @@ class Watched:
         Args:
             inputs: What it takes, besides options.
         """
-        with self._keeping():
+        with self._keeping(), plain_where_faster(next(iter(inputs.values())).device):
             found = self.model(**inputs, output_hidden_states=bool(self.needs.hidden), return_dict=True)
             heads = {
                 role: {layer: split_heads(kept, self._head_size) for layer, kept in layers.items()}

@@ -29,6 +29,7 @@ COMMANDS = (
     "convert-tokenizer",
     "count",
     "demo-model",
+    "distil",
     "eval",
     "finetune",
     "inspect",

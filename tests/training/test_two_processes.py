@@ -63,6 +63,7 @@ def run(rank: int, meeting: str, out: str) -> None:
     run_gather(rank, out)
     run_ddp(rank, out)
     run_fsdp(rank, out)
+    distributed.barrier()  # gloo's threads may abort where the other side is torn down while they still talk to it
     distributed.destroy_process_group()
 
 

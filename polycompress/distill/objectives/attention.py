@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from polycompress.distill.objective import Objective, masked_mean
 from polycompress.distill.objectives.divergences import kl
@@ -143,10 +144,9 @@ class AttentionMSE(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, given: Given) -> Tensor:
         """The mean over pairs."""
+        real = given.mask.sum(dim=1).square().sum()  # pairs of a query and a key
         losses = [
-            attention_mse(
-                self._maps(student, own, given.mask), self._maps(teacher, other, given.mask), given.mask
-            )
+            _squares(self._maps(student, own, given.mask), self._maps(teacher, other, given.mask), real)
             for own, other in self.pairs
         ]
         return torch.stack(losses).mean()
@@ -196,8 +196,23 @@ def _scores_of_real(queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
     """Scores with -inf for keys that are padding."""
     scores = attention_scores(without_padding(queries, mask), without_padding(keys, mask))
     # A text without a real token keeps all keys, for a softmax over none is not a number; its rows do not count.
-    is_open = mask | ~mask.any(dim=1, keepdim=True)
-    return scores.masked_fill_(~is_open[:, None, None, :], -torch.inf)
+    is_closed = ~mask & mask.any(dim=1, keepdim=True)
+    # Added rather than filled in: there are n^2 of them, and a sum's gradient costs nothing.
+    shut = torch.zeros(mask.shape, dtype=scores.dtype, device=mask.device).masked_fill_(is_closed, -torch.inf)
+    return scores.add_(shut[:, None, None, :])
+
+
+def _squares(student: Tensor, teacher: Tensor, real: Tensor) -> Tensor:
+    """``attention_mse`` of what is equal at padding already, as maps and scores made here are.
+
+    Args:
+        student: (B, A, n, n)
+        teacher: (B, A, n, n), gets no gradient.
+        real: Scalar: how many pairs of a query and a key count, of one head.
+    """
+    _check_heads(student, teacher)
+    squares = functional.mse_loss(student, teacher.detach(), reduction="sum")
+    return squares / (real * student.shape[1]).clamp(min=1)
 
 
 def _needs(pairs: Pairs) -> tuple[Needs, Needs]:

@@ -58,7 +58,8 @@ def score_kept(parts: Sequence[PairedPart], *, resamples: int = 1000, seed: int)
     for number, part in enumerate(parts):
         if part.student.shape != part.teacher.shape:
             raise ValueError(
-                f"Both models have to be judged on the same examples, not {part.student.shape} and {part.teacher.shape}."
+                f"Both models have to be judged on the same examples, not {part.student.shape} and "
+                f"{part.teacher.shape}."
             )
         both = np.concatenate([part.student, part.teacher], axis=1).astype(np.float64)
         means = resampled_means(both, resamples, seed + number)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal, cast
 
 from polycompress.corpora import CorpusSpec, Reading, parse_corpora
-from polycompress.errors import InputError
 from polycompress.languages import Language, find_language
 from polycompress.pipelines.distilling.recipe_checks import check_stages
 from polycompress.pipelines.distilling.recipe_stages import Stage, read_stages
@@ -136,8 +135,7 @@ def read_corpora(
     found: list[CorpusSpec] = []
     for spec in table.texts(name):
         found += (
-            _without_failing(
-                table,
+            table.tried(
                 name,
                 lambda spec=spec: parse_corpora([spec], languages, option=name, reading=reading),  # type: ignore[misc]
             )
@@ -155,9 +153,11 @@ def _languages(table: Located) -> tuple[Language, ...]:
     names = {"source": part.text("source"), "target": part.optional_text("target")}
     for name, spec in names.items():
         if spec:
-            language = _without_failing(part, name, lambda spec=spec: find_language(spec))  # type: ignore[misc]
+            language = part.tried(name, lambda spec=spec: find_language(spec))  # type: ignore[misc]
             found += [language] if language is not None else []
     part.finish()
+    if len(found) < sum(bool(spec) for spec in names.values()):
+        return ()  # what follows from it would be faults of nothing else
     return tuple(dict.fromkeys(found))
 
 
@@ -200,15 +200,6 @@ def _student(table: Located) -> StudentAsked:
         trim=trim,
         min_share=share or MIN_SHARE,
     )
-
-
-def _without_failing(table: Located, name: str, find: Callable[[], Any]) -> Any:
-    """What was found, or None and a fault."""
-    try:
-        return find()
-    except InputError as error:
-        table.fault(f"{name}: {error}")
-        return None
 
 
 def _line_of(fault: str) -> tuple[int, str]:

@@ -49,7 +49,9 @@ def check_stages(
         if stage.teacher is not None:
             _check_teacher(stage, known)
         if stage.kind == "tune" and all(each.teacher != stage.name for each in stages[stage.number :]):
-            stage.table.fault(f"name: no later stage has {stage.name!r} as its teacher: name it, or leave it out")
+            stage.table.fault(
+                f"name: no later stage has {stage.name!r} as its teacher: name it, or leave it out"
+            )
         if stage.has_transfer and stage.task is not None and stage.task.kind not in _TRANSFERRED:
             stage.table.fault(f"transfer: texts alone are no examples of {stage.task.id} ({stage.task.kind})")
     _check_text(stages, table, with_text, languages, trim)

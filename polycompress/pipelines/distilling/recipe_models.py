@@ -7,18 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from polycompress.distill.capture import check_needs
 from polycompress.distill.layer_map import LayerMap, every_nth, make_layer_map
 from polycompress.distill.layers import count_layers, plan_layers
 from polycompress.errors import InputError
 from polycompress.modeldir.checkpoint import open_checkpoint
-from polycompress.modeldir.directory import file_sha256
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.losses import Pair, make_losses
 from polycompress.pipelines.distilling.recipe import Findings, Recipe
 from polycompress.pipelines.distilling.recipe_stages import TEACHER, Stage
+from polycompress.pipelines.distilling.recipe_yaml import Located
+from polycompress.pipelines.distilling.task_parts import token_rows
+from polycompress.pipelines.distilling.teaching import vocabulary_of
 from polycompress.pipelines.mlm import MlmConfig
 from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
+from polycompress.training.model import language_model_kind, longest_text, quiet_transformers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,25 +49,23 @@ def find_models(findings: Findings, out: Path) -> Models | None:
         None where one is missing or no student can be made; there is a fault then.
     """
     recipe, table = findings.recipe, findings.table
-    teacher = _found(lambda: find_source_model(recipe.teacher, out), "teacher", table.fault)
+    teacher = table.tried("teacher", lambda: find_source_model(recipe.teacher, out))
     student = None
     if recipe.student.directory is not None:
         directory = recipe.student.directory
-        student = _found(
-            lambda: find_source_model(directory, out), "student.directory", table.fault
-        )
+        student = table.tried("student.directory", lambda: find_source_model(directory, out))
         if student is None:
             return None
     if teacher is None:
         return None
-    layer_map = _found(lambda: layers_between(recipe, teacher, student), "student.layers", table.fault)
+    layer_map = table.tried("student.layers", lambda: layers_between(recipe, teacher, student))
     if layer_map is None:
         return None
     if student is not None:
-        _check_tokenizers(recipe, teacher, student, table.fault)
+        _check_tokenizers(recipe, teacher, student, table)
     models = Models(teacher=teacher, student=student, layer_map=layer_map)
     _check_heads(recipe, teacher)
-    shown = _found(lambda: _outlines(models), "student", table.fault)
+    shown = table.tried("student", lambda: _outlines(models))
     if shown is not None:
         for stage in recipe.stages:
             _check_stage(stage, models, *shown)
@@ -128,12 +132,15 @@ def _check_heads(recipe: Recipe, teacher: SourceModel) -> None:
             )
 
 
-def _check_tokenizers(
-    recipe: Recipe, teacher: SourceModel, student: SourceModel, fault: Callable[[str], None]
-) -> None:
+def _check_tokenizers(recipe: Recipe, teacher: SourceModel, student: SourceModel, table: Located) -> None:
+    if teacher.tokenizer_json == student.tokenizer_json:
+        return
+    if any(stage.data == "task" and stage.teacher is not None for stage in recipe.stages):
+        own, other = (vocabulary_of(each) for each in (student, teacher))
+        table.tried("student.directory", lambda: token_rows(own, other, max(own.values()) + 1))
     on_text = [stage.name for stage in recipe.stages if stage.data == "text" and stage.kind == "distil"]
-    if on_text and file_sha256(teacher.path, "tokenizer.json") not in student.hashes.values():
-        fault(
+    if on_text:
+        table.fault(
             f"student.directory: its tokenizer is not that of the teacher, but {' and '.join(on_text)} shows both the "
             "same tokens: trim both alike, or make the student out of this teacher"
         )
@@ -141,10 +148,7 @@ def _check_tokenizers(
 
 def _outlines(models: Models) -> tuple[Any, Any]:
     """Both models without weights, and so without memory."""
-    import torch
-    import transformers
-
-    from polycompress.training.model import quiet_transformers
+    import transformers  # takes a second, which faults of the file alone need not
 
     teacher = dict(models.teacher.config)
     if models.student is not None:
@@ -167,29 +171,20 @@ def _outlines(models: Models) -> tuple[Any, Any]:
 
 def _check_stage(stage: Stage, models: Models, student: Any, teacher: Any) -> None:
     """What a stage asks of models of these kinds."""
-    from polycompress.distill.capture import check_needs
-    from polycompress.training.model import language_model_kind, longest_text
-
     settings, fault = stage.settings, stage.table.fault
     limit = longest_text(student)
-    if (
-        isinstance(settings, TextConfig | MlmConfig)
-        and limit is not None
-        and settings.max_length > limit
-    ):
+    if isinstance(settings, TextConfig | MlmConfig) and limit is not None and settings.max_length > limit:
         fault(f"max_length is {settings.max_length}, but the model has positions for {limit} tokens")
     masks = stage.kind == "mlm" or (isinstance(settings, TextConfig) and settings.masked)
     source = models.student or models.teacher
     if stage.data == "text" and masks and not isinstance(source.tokenizer_config.get("mask_token"), str):
         fault(f"name: text is masked, but the tokenizer of {source.path} names no mask_token")
     if stage.kind == "mlm":
-        kind = _found(lambda: language_model_kind(source.config, source.path), "kind", fault)
+        kind = stage.table.tried("kind", lambda: language_model_kind(source.config, source.path))
         if kind == "causal":
             fault(f"kind is 'mlm', but {source.path} is a causal language model, which has no masked-LM head")
     if stage.losses and stage.teacher is not None:
-        pair = Pair(
-            student=student.config, teacher=teacher.config, layers=models.layer_map.layers, steps=1
-        )
+        pair = Pair(student=student.config, teacher=teacher.config, layers=models.layer_map.layers, steps=1)
         try:
             made = make_losses(stage.losses, pair)
         except InputError as error:
@@ -206,16 +201,7 @@ def _check_stage(stage: Stage, models: Models, student: Any, teacher: Any) -> No
 
 
 def _check_relations(heads: int, student: Any, teacher: Any, fault: Callable[[str], None]) -> None:
-    for who, model in (("student", student), ("teacher", teacher)):
-        width = int(model.config.hidden_size)
-        if width % heads:
-            fault(f"losses: {heads} relation heads do not divide the {who}'s width, {width}")
-
-
-def _found(find: Callable[[], Any], name: str, fault: Callable[[str], None]) -> Any:
-    """What is found, or None and a fault."""
-    try:
-        return find()
-    except InputError as error:
-        fault(f"{name}: {error}")
-        return None
+    models = {"student": student, "teacher": teacher}
+    widths = {who: int(model.config.hidden_size) for who, model in models.items()}
+    if unfit := [f"the {who} is {width} wide" for who, width in widths.items() if width % heads]:
+        fault(f"losses: {heads} relation heads do not divide all widths: {', '.join(unfit)}")

@@ -7,10 +7,10 @@ Read is what JSON could hold as well: mappings, lists, texts, numbers, true and 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import yaml
 
@@ -19,11 +19,17 @@ from polycompress.evaluation.toml_tables import Table
 
 MAX_BYTES: Final = 2**18
 """Of a file."""
+MAX_DEPTH: Final = 32
 _FLOAT: Final = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+")
 _WHOLE: Final = re.compile(r"[-+]?(0|[1-9]\d{0,17})")
 _DECIMAL: Final = re.compile(r"[-+]?(\d+\.\d*|\.\d+)")
-_TEXT_TAGS: Final = ("null", "bool", "int", "float", "str", "timestamp", "value", "merge")
+_TAGS: Final[Mapping[type, tuple[str, ...]]] = {
+    yaml.MappingNode: ("map",),
+    yaml.SequenceNode: ("seq",),
+    yaml.ScalarNode: ("null", "bool", "int", "float", "str", "timestamp", "value", "merge"),
+}
 
+Found = TypeVar("Found")
 Where = tuple[str | int, ...]
 """Of a value: names of fields, and places in lists from 0."""
 
@@ -38,7 +44,7 @@ class Document:
 
 
 class Located(Table):
-    """A table whose faults begin with the line that they are in."""
+    """A table whose faults begin with the line that they are in; a field that is null is as one that is not there."""
 
     def __init__(
         self,
@@ -48,7 +54,7 @@ class Located(Table):
         path: Where = (),
         prefix: str = "",
     ) -> None:
-        super().__init__(values, faults, prefix)
+        super().__init__({name: value for name, value in values.items() if value is not None}, faults, prefix)
         self._lines, self._path = lines, path
 
     def fault(self, message: str) -> None:
@@ -90,6 +96,15 @@ class Located(Table):
         return bool(
             self._take(name, default, lambda value: isinstance(value, bool), "true or false", default)
         )
+
+    def tried(self, name: str, find: Callable[[], Found]) -> Found | None:
+        """What is found, or None and a fault of a field."""
+        try:
+            return find()
+        except InputError as error:
+            message = str(error)
+            self.fault(message if message.startswith(f"{name} ") else f"{name}: {message}")
+            return None
 
     def _below(self, values: Any, more: Where, name: str) -> Located:
         values = values if isinstance(values, dict) else {}
@@ -186,8 +201,13 @@ def _entry(entries: list[Any], name: str, option: str) -> int:
 
 def _compose(text: str, where: str) -> yaml.Node | None:
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise InputError(f"{where}: holds an alias (*name): write what is meant instead.")
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise InputError(f"{where}: lists and mappings are nested more than {MAX_DEPTH} deep.")
+            if isinstance(event, yaml.AliasEvent):
+                raise InputError(f"{where}: holds an alias (*name): write what is meant instead.")
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -202,6 +222,10 @@ def _value(
 ) -> Any:
     place = option or f"line {node.start_mark.line + 1}"
     lines.setdefault(path, place)
+    tag = str(node.tag).removeprefix("tag:yaml.org,2002:")
+    if tag not in _TAGS[type(node)]:
+        faults.append(f"{place}: the tag {tag[:60]!r} is not read: leave it out")
+        return None
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Any] = {}
         for key, below in node.value:
@@ -217,10 +241,6 @@ def _value(
         return [
             _value(below, (*path, number), lines, faults, option) for number, below in enumerate(node.value)
         ]
-    tag = str(node.tag).removeprefix("tag:yaml.org,2002:")
-    if tag not in _TEXT_TAGS:
-        faults.append(f"{place}: the tag {tag[:60]!r} is not read: leave it out")
-        return None
     return _scalar(str(node.value), tag, is_plain=getattr(node, "style", None) is None)
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import polycompress
 from polycompress.corpora import CorpusSpec
 from polycompress.modeldir.distilling_card import render_distilling_card
-from polycompress.modeldir.leftovers import remove
 from polycompress.pipelines.distilling.loss_specs import LossSpec
 from polycompress.pipelines.distilling.task_parts import SparseMaker
 from polycompress.pipelines.distilling.teaching import load_taught
@@ -119,11 +118,7 @@ def run_task_stage(
             judge=stage.trains_head,
         )
         write = _write_headed if stage.trains_head else _write_headless
-        manifest = write(stage, inputs, loaded, done, out, devices, record, identity)
-    if devices.is_main:
-        remove(out / SNAPSHOTS)
-    devices.wait()
-    return manifest
+        return write(stage, inputs, loaded, done, out, devices, record, identity)
 
 
 def _figures(stage: TaskStage, inputs: FinetuneInputs, done: Tuning, devices: Devices) -> dict[str, Any]:

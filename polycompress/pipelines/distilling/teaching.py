@@ -52,9 +52,12 @@ def load_taught(
     model = loaded.model.to(devices.device)
     if precision == "bf16":
         round_linear_(model)
-    own, other = (
-        Tokenizer.from_str(each.tokenizer_json).get_vocab(with_added_tokens=True)
-        for each in (student, teacher)
-    )
+    own, other = (vocabulary_of(each) for each in (student, teacher))
     rows = token_rows(own, other, max(own.values()) + 1)
     return Taught(model=model, rows=rows, layers=layers, losses=losses)
+
+
+def vocabulary_of(model: SourceModel) -> dict[str, int]:
+    """Ids by token."""
+    found: dict[str, int] = Tokenizer.from_str(model.tokenizer_json).get_vocab(with_added_tokens=True)
+    return found

@@ -1,0 +1,220 @@
+"""Distillation by a recipe: any objectives, any teachers, any stages."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polycompress
+from polycompress.errors import InputError
+from polycompress.modeldir.manifest import read_manifest
+from polycompress.pipelines.distilling.recipe import Findings, Recipe, find_recipe, read_recipe
+from polycompress.pipelines.distilling.recipe_checks import check_examples
+from polycompress.pipelines.distilling.recipe_models import Models, find_models
+from polycompress.pipelines.distilling.recipe_settings import effective
+from polycompress.pipelines.distilling.recipe_stages import Stage
+from polycompress.training.run_files import FINAL, check_run
+
+if TYPE_CHECKING:
+    from polycompress.training.metrics import Record
+
+logger = logging.getLogger(__name__)
+
+Tell = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DistilPlan:
+    """What will be done."""
+
+    recipe: Recipe
+    models: Models
+    out: Path | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``, and for the table."""
+        recipe, models = self.recipe, self.models
+        return {
+            "recipe": recipe.name,
+            "teacher": models.teacher.source.name,
+            "student": None if models.student is None else models.student.source.name,
+            "layers": list(models.layer_map.layers),
+            "teacher_layers": models.layer_map.teacher_layers,
+            "trim": recipe.student.trim,
+            "languages": [language.code for language in recipe.languages],
+            "stages": [_stage_as_dict(stage, recipe) for stage in recipe.stages],
+            "out": None if self.out is None else str(self.out),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DistilResult:
+    """A finished run, or of a dry run the plan alone."""
+
+    plan: DistilPlan
+    manifest: Mapping[str, Any] | None
+
+    @property
+    def final(self) -> Path:
+        """The last student's directory."""
+        assert self.plan.out is not None
+        return self.plan.out / FINAL
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        plan = self.plan.as_dict()
+        if self.manifest is None:
+            return {**plan, "final": None}
+        told = {name: self.manifest.get(name) for name in ("stages", "sizes")}
+        return {**plan, **told, "final": str(self.final)}
+
+
+def distil(
+    config: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    settings: Sequence[str] = (),
+    data: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+    resume: bool = False,
+    progress: Callable[[Record], None] | None = None,
+    tell: Tell | None = None,
+    command: Sequence[str] | None = None,
+) -> DistilResult:
+    """Distil a student in the stages of a recipe.
+
+    Args:
+        config: A YAML file, or the name of a recipe of ``eval/recipes/``, such as ``ernie-tiny``.
+        out: The run's directory: ``config.json``, ``teacher/`` (trimmed), ``start/`` (the student before the first
+            stage), ``stages/1-NAME/`` and so on, each a run of its own, and ``final/``, the last student.
+        settings: ``FIELD=VALUE``, over what the file says.
+        data: A data directory of tasks, instead of the file's.
+        dry_run: Check everything and stop; nothing is written.
+        resume: Go on where a run ended before its time; finished stages are left as they are.
+        progress: Told each record of each stage's ``metrics.jsonl``.
+        tell: Told what is being prepared: what, how much more, how much in all.
+        command: What to record as the command.
+
+    Raises:
+        ConfigError: The recipe is wrong; every fault is named with its line.
+        InputError: It cannot be read, or the run's directory cannot be used.
+        PolycompressError: A stage ended before its time; see ``polycompress.training.loop.train``.
+    """
+    where = Path(out) if out is not None else None
+    if not dry_run:
+        if where is None:
+            raise InputError("no run directory was given; name one with --out, or plan only with --dry-run")
+        check_run(where, resume=resume)
+    plan = make_plan(find_recipe(os.fspath(config)), settings, data, where)
+    if dry_run or where is None:
+        return DistilResult(plan=plan, manifest=None)
+    from polycompress.pipelines.distilling.stages import StagesRun, run_stages
+
+    recipe = plan.recipe
+    record = {
+        "tool": {"name": "polycompress", "version": polycompress.__version__},
+        "command": list(command or ()),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "languages": [{"code": language.code, "name": language.name} for language in recipe.languages],
+        "layers": list(plan.models.layer_map.layers),
+    }
+    run = StagesRun(recipe=recipe, models=plan.models, out=where, record=record, progress=progress, tell=tell)
+    if (where / FINAL).is_dir():
+        logger.warning("%s: the run is finished; nothing is left to do", where)
+    run_stages(run, identity_of(plan), resume=resume)
+    return DistilResult(plan=plan, manifest=read_manifest(where / FINAL) or {})
+
+
+def make_plan(
+    config: Path,
+    settings: Sequence[str] = (),
+    data: str | os.PathLike[str] | None = None,
+    out: Path | None = None,
+) -> DistilPlan:
+    """Read a recipe, find its models, and check both; no weight is loaded.
+
+    Raises:
+        ConfigError: With every fault and its line.
+        InputError: The file cannot be read.
+    """
+    findings = read_recipe(config, settings, Path(data) if data is not None else None)
+    check_examples(findings.recipe.stages, findings.recipe.data)
+    models = _models(findings, out)
+    findings.report()
+    assert models is not None
+    return DistilPlan(recipe=findings.recipe, models=models, out=out)
+
+
+def identity_of(plan: DistilPlan) -> dict[str, Any]:
+    """What decides the weights that come out: another value of any, another run."""
+    from polycompress.pipelines.distilling.stages import files_of
+
+    recipe, models = plan.recipe, plan.models
+    stages = {
+        stage.folder: {
+            **_stage_as_dict(stage, recipe),
+            "losses": [asdict(each) for each in stage.losses],
+            "transfer": "corpora" if stage.transfers_corpora else files_of(stage.transfer),
+            "settings": effective(stage.settings),
+        }
+        for stage in recipe.stages
+    }
+    identity: dict[str, Any] = json.loads(
+        json.dumps(
+            {
+                "teacher": dict(models.teacher.hashes),
+                "student": None if models.student is None else dict(models.student.hashes),
+                "layers": models.layer_map.layers,
+                "trim": recipe.student.trim,
+                "min_share": recipe.student.min_share,
+                "languages": [language.code for language in recipe.languages],
+                "corpora": files_of(recipe.corpora),
+                "held_out": files_of(recipe.held_out),
+                "reading": recipe.reading.as_dict(),
+                "stages": stages,
+            }
+        )
+    )
+    return identity
+
+
+def _models(findings: Findings, out: Path | None) -> Models | None:
+    """The models; one that would have to be fetched or built first only where all else is right."""
+    if findings.faults and not Path(findings.recipe.teacher).is_dir():
+        return None
+    return find_models(findings, out or Path(os.devnull))  # where no model can lie
+
+
+def _stage_as_dict(stage: Stage, recipe: Recipe) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "kind": stage.kind,
+        "data": stage.data,
+        "task": stage.task.id if stage.task is not None else None,
+        "languages": [
+            language.code
+            for language in (stage.train_languages if stage.data == "task" else recipe.languages)
+        ],
+        "teacher": stage.teacher,
+        "losses": {each.name: each.weight for each in stage.losses},
+        "transfer": stage.has_transfer,
+        "limit": stage.limit,
+        "drops_head": _drops_head(stage, recipe),
+    }
+
+
+def _drops_head(stage: Stage, recipe: Recipe) -> bool:
+    """Whether the student comes with a head that this stage has no place for."""
+    before = [each for each in recipe.stages[: stage.number - 1] if each.kind != "tune"]
+    if stage.kind == "tune" or not before:
+        return False
+    last = before[-1]
+    if last.kind == "mlm":
+        return stage.kind != "mlm"
+    return last.trains_head and not (stage.trains_head and stage.task == last.task)
