@@ -11,14 +11,31 @@ import polycompress
 ROOT = Path(__file__).parent.parent
 TRAINED = (
     *("kernels.", "training."),
-    *(f"pipelines.{name}" for name in ("bench", "evaluate", "finetune", "mlm")),
+    *(
+        f"pipelines.{name}"
+        for name in ("bench", "bistil_", "distil", "evaluate", "finetune", "mlm", "students")
+    ),
+    *(
+        f"distill.{name}"
+        for name in (
+            "basis",
+            "capture",
+            "diswot",
+            "narrow",
+            "objective",
+            "outputs",
+            "plain_",
+            "shrinking",
+            "watching",
+        )
+    ),
     *(
         f"pipelines.judging.{name}"
         for name in ("embeddings", "judges", "loyalty", "published", "request", "tuning")
     ),
     *(
         f"pipelines.tuning.{name}"
-        for name in ("config", "data", "dev", "folders", "inputs", "mlm_", "parts", "run", "summary")
+        for name in ("config", "data", "dev", "folders", "inputs", "mlm_", "parts", "run", "sinks", "summary")
     ),
     *("pipelines.tuning.trained_writing", "pipelines.tuning.writing"),
     *(

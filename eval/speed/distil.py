@@ -2,12 +2,12 @@
 
 Both sides draw one teacher (the demo model, trimmed to English and Swahili, 12 layers) towards one student (6 of those
 layers, dropout 0), on the same text, half of it of each language, with the same losses: mean squared errors of seven
-hidden states and six attention maps. The engine has batches of texts of like length, fused attention, maps of the
-matched layers alone, sparse gradients of the table and, in bf16, a teacher whose linear weights were rounded once.
-The Trainer has what one gets by writing the losses down: eager attention with the maps of all layers, random batches
-padded to their longest text, dense gradients. A batch of either side has at most 1,024 places, and a step so many
-batches that both have about as many real tokens. On a few batches both sides' losses are the same, which is checked
-first.
+hidden states and six attention maps. The engine has batches of texts of like length, attention that keeps no maps where
+that is faster, maps of the matched layers alone, sparse gradients of the table and, in bf16, a teacher whose linear
+weights were rounded once. The Trainer has what one gets by writing the losses down: eager attention with the maps of
+all layers, random batches padded to their longest text, dense gradients. A batch of either side has at most 1,024
+places, and a step so many batches that both have about as many real tokens. On a few batches both sides' losses are the
+same, which is checked first.
 
 Every measurement is a process of its own, with two threads; they take turns. Padding is not counted. Peak memory is
 the system's account of such a process (VmHWM) after ten steps, weights and library included; it creeps up with every
