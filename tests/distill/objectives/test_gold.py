@@ -28,7 +28,9 @@ def test_no_label_is_zero_with_gradients() -> None:
 
 
 def test_tags_and_ends() -> None:
-    given = Given(mask=torch.ones(2, 4, dtype=torch.bool), labels=torch.tensor([[0, 1, 2, -100], [2, 2, -100, -100]]))
+    given = Given(
+        mask=torch.ones(2, 4, dtype=torch.bool), labels=torch.tensor([[0, 1, 2, -100], [2, 2, -100, -100]])
+    )
     logits = torch.zeros(2, 4, 3, dtype=torch.bfloat16)
     loss = Gold()(Outputs(logits=logits), Outputs(), given)
     assert loss.dtype == torch.float32
