@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Json, Overwrite
+from polycompress.cli.options import Json, Overwrite, Threads
 from polycompress.errors import InputError, MissingExtraError
 
 
@@ -38,9 +38,7 @@ def bench(
     rounds: Annotated[
         int, typer.Option("--rounds", help="Turns of each size; at batch 1 ten times as many.")
     ] = 5,
-    threads: Annotated[
-        int | None, typer.Option("--threads", help="Of the processor. [default: as torch chooses]")
-    ] = None,
+    threads: Threads = None,
     device: Annotated[str, typer.Option("--device", help="`auto`, `cpu` or `cuda`.")] = "auto",
     body: Annotated[bool, typer.Option("--body", help="Leave heads out.")] = False,
     out: Annotated[

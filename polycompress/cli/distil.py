@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Json
+from polycompress.cli.options import Json, Resume
 from polycompress.cli.training_view import training_progress
 from polycompress.errors import MissingExtraError
 
@@ -46,9 +46,7 @@ def distil(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, print the stages, and stop.")
     ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the run in this directory ended before its time.")
-    ] = False,
+    resume: Resume = False,
     json: Json = False,
 ) -> None:
     """Distil a student in stages: any objectives, any teachers, as a recipe lists them.

@@ -10,7 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Json, Overwrite
+from polycompress.cli.options import (
+    BatchTokens,
+    Data,
+    Device,
+    Json,
+    Overwrite,
+    OwnTasks,
+    Precision,
+    Task,
+    TaskLength,
+)
 from polycompress.errors import InputError, MissingExtraError
 
 NOWHERE = Path()
@@ -26,7 +36,7 @@ def evaluate(
             "`owner/name[@revision]` on the Hugging Face hub.",
         ),
     ] = "",
-    task: Annotated[str, typer.Option("--task", metavar="TASK", help="See `polycompress tasks`.")] = "",
+    task: Task = "",
     langs: Annotated[
         str, typer.Option("--langs", metavar="CODES", help="Languages, joined by commas, or `all`.")
     ] = "all",
@@ -36,15 +46,7 @@ def evaluate(
             "--suite", metavar="SUITE", help="Several tasks; what has to be tuned first is tuned in DIR."
         ),
     ] = "",
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            metavar="DIR",
-            envvar="POLYCOMPRESS_DATA",
-            help="Local data directory. [default: data sets of the Hugging Face hub]",
-        ),
-    ] = None,
+    data: Data = None,
     split: Annotated[str, typer.Option("--split", help="`test`, `dev` or `train`.")] = "test",
     teacher: Annotated[
         str, typer.Option("--teacher", metavar="MODEL", help="Also show how loyal MODEL is to this one.")
@@ -67,20 +69,11 @@ def evaluate(
             show_default=False,
         ),
     ] = (NOWHERE, NOWHERE),
-    tasks: Annotated[
-        Path | None, typer.Option("--tasks", metavar="DIR", help="Further task files of your own.")
-    ] = None,
-    max_length: Annotated[
-        int | None, typer.Option("--max-length", help="Tokens of a text. [default: by kind of task]")
-    ] = None,
-    batch_tokens: Annotated[
-        int, typer.Option("--batch-tokens", help="Tokens of a batch, padding included.")
-    ] = 4096,
-    precision: Annotated[
-        str,
-        typer.Option("--precision", help="`auto` (bf16 where the device is fast at it), `fp32` or `bf16`."),
-    ] = "auto",
-    device: Annotated[str, typer.Option("--device", help="`auto` or `cpu`.")] = "auto",
+    tasks: OwnTasks = None,
+    max_length: TaskLength = None,
+    batch_tokens: BatchTokens = 4096,
+    precision: Precision = "auto",
+    device: Device = "auto",
     prompt: Annotated[
         str | None,
         typer.Option(

@@ -5,13 +5,26 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Json, Model
+from polycompress.cli.options import (
+    Data,
+    Device,
+    FirstSeed,
+    Json,
+    Model,
+    OwnTasks,
+    Precision,
+    Resume,
+    RunDirectory,
+    Task,
+    TaskLearningRate,
+    TaskLength,
+    TrainingLimit,
+)
 from polycompress.cli.training_view import duration, training_progress
 from polycompress.errors import MissingExtraError
 
@@ -21,7 +34,7 @@ if TYPE_CHECKING:
 
 def finetune(
     model: Model,
-    task: Annotated[str, typer.Option("--task", metavar="TASK", help="See `polycompress tasks`.")],
+    task: Task,
     train_langs: Annotated[
         str,
         typer.Option(
@@ -30,30 +43,15 @@ def finetune(
             help="Source languages, joined by commas: `en`, `eng`, `English`.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The run's directory.")],
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            metavar="DIR",
-            envvar="POLYCOMPRESS_DATA",
-            help="Local data directory. [default: data sets of the Hugging Face hub]",
-        ),
-    ] = None,
-    tasks: Annotated[
-        Path | None, typer.Option("--tasks", metavar="DIR", help="Further task files of your own.")
-    ] = None,
+    out: RunDirectory,
+    data: Data = None,
+    tasks: OwnTasks = None,
     seeds: Annotated[
         int, typer.Option("--seeds", help="So many runs, each with a seed of its own, one after another.")
     ] = 1,
-    seed: Annotated[int, typer.Option("--seed", help="The first of them.")] = 0,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", metavar="N", help="First training examples of each language only."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest whole snapshot in the run's directory.")
-    ] = False,
+    seed: FirstSeed = 0,
+    limit: TrainingLimit = None,
+    resume: Resume = False,
     epochs: Annotated[
         float | None,
         typer.Option(
@@ -65,12 +63,7 @@ def finetune(
     steps: Annotated[
         int | None, typer.Option("--steps", help="Of the optimiser, instead of --epochs.")
     ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            "--learning-rate", help="At its peak. [default: 1e-4 for 384 units, less for wider models]"
-        ),
-    ] = None,
+    learning_rate: TaskLearningRate = None,
     head_learning_rate: Annotated[
         float | None, typer.Option("--head-learning-rate", help="Of the head. [default: 5 times the other]")
     ] = None,
@@ -81,9 +74,7 @@ def finetune(
             help="Tokens of a batch, padding included. [default: 32 texts, or 16 windows of a context]",
         ),
     ] = None,
-    max_length: Annotated[
-        int | None, typer.Option("--max-length", help="Tokens of a text. [default: by kind of task]")
-    ] = None,
+    max_length: TaskLength = None,
     freeze: Annotated[
         str,
         typer.Option(
@@ -109,11 +100,8 @@ def finetune(
             help="Steps between looks at the development examples. [default: an epoch, or an eighth of the run]",
         ),
     ] = None,
-    precision: Annotated[
-        str,
-        typer.Option("--precision", help="`auto` (bf16 where the device is fast at it), `fp32` or `bf16`."),
-    ] = "auto",
-    device: Annotated[str, typer.Option("--device", help="`auto` or `cpu`.")] = "auto",
+    precision: Precision = "auto",
+    device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Fine-tune a model on a task, so that it does it in the source languages and, zero-shot, in others.

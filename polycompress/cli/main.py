@@ -15,7 +15,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 import polycompress
-from polycompress.cli import bistil, console, sft
+from polycompress.cli import bistil, bistil_general, bistil_task, console, sft
 from polycompress.cli.bench import bench
 from polycompress.cli.convert_tokenizer import convert_tokenizer
 from polycompress.cli.count import count
@@ -92,7 +92,7 @@ for _name, _command in (
 
 _Parts = tuple[tuple[str, Callable[..., None]], ...]
 _GROUPS: Final[tuple[tuple[str, str, _Parts], ...]] = (
-    ("bistil", bistil.HELP, (("general", bistil.general), ("task", bistil.task))),
+    ("bistil", bistil.HELP, (("general", bistil_general.general), ("task", bistil_task.task))),
     ("sft", sft.HELP, (("apply", sft.apply), ("diff", sft.diff), ("show", sft.show))),
 )
 for _name, _about, _parts in _GROUPS:

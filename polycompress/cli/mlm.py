@@ -4,13 +4,35 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Corpus, Json, Langs, Model
+from polycompress.cli.options import (
+    Accumulation,
+    BatchTokens,
+    Corpus,
+    Device,
+    Field,
+    HeldOut,
+    Json,
+    Langs,
+    LearningRate,
+    LogEvery,
+    Mixing,
+    Model,
+    Precision,
+    Resume,
+    RunDirectory,
+    Seed,
+    Shares,
+    SnapshotEvery,
+    Steps,
+    TextLength,
+    WarmupSteps,
+    WeightDecay,
+)
 from polycompress.cli.training_view import duration, training_progress
 from polycompress.errors import InputError, MissingExtraError
 
@@ -22,20 +44,11 @@ def mlm(
     model: Model,
     langs: Langs,
     corpus: Corpus,
-    steps: Annotated[int, typer.Option("--steps", help="Of the optimiser.")],
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The run's directory.")],
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest whole snapshot in the run's directory.")
-    ] = False,
-    held_out: Annotated[
-        list[str],
-        typer.Option(
-            "--held-out", metavar="[LANG=]PATTERN", help="Text to measure the loss on. May be repeated."
-        ),
-    ] = [],  # noqa: B006  typer reads the default, nothing changes it
-    field: Annotated[
-        str | None, typer.Option("--field", help="Column of .jsonl, .csv, .tsv and .parquet files.")
-    ] = None,
+    steps: Steps,
+    out: RunDirectory,
+    resume: Resume = False,
+    held_out: HeldOut = [],  # noqa: B006  typer reads the default, nothing changes it
+    field: Field = None,
     loss: Annotated[
         str,
         typer.Option("--loss", help="`full` or `sampled` softmax; `auto` samples where the table is large."),
@@ -43,63 +56,49 @@ def mlm(
     negatives: Annotated[
         int, typer.Option("--negatives", help="Of a sampled softmax, for each batch.")
     ] = 4096,
-    batch_tokens: Annotated[
-        int, typer.Option("--batch-tokens", help="Tokens of a batch, padding included.")
-    ] = 2048,
-    accumulation: Annotated[int, typer.Option("--accumulation", help="Batches of a step.")] = 1,
-    max_length: Annotated[
-        int, typer.Option("--max-length", help="Tokens of a text; longer ones are cut.")
-    ] = 128,
+    batch_tokens: BatchTokens = 2048,
+    accumulation: Accumulation = 1,
+    max_length: TextLength = 128,
     pack: Annotated[
         int | None, typer.Option("--pack", metavar="TOKENS", help="Pack texts into rows of so many tokens.")
     ] = None,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", help="At its peak.")] = 5e-5,
+    learning_rate: LearningRate = 5e-5,
     schedule: Annotated[
         str, typer.Option("--schedule", help="`linear`, `cosine`, `constant` or `warmup-stable-decay`.")
     ] = "linear",
-    warmup_steps: Annotated[
-        int | None, typer.Option("--warmup-steps", help="Steps to the peak. [default: a tenth, at most 1000]")
-    ] = None,
+    warmup_steps: WarmupSteps = None,
     decay_steps: Annotated[
         int, typer.Option("--decay-steps", help="Last steps, in which warmup-stable-decay falls.")
     ] = 0,
-    weight_decay: Annotated[float, typer.Option("--weight-decay")] = 0.01,
+    weight_decay: WeightDecay = 0.01,
     max_grad_norm: Annotated[
         float, typer.Option("--max-grad-norm", help="Gradients are scaled down to it; 0: never.")
     ] = 1.0,
     second_moment: Annotated[
         str, typer.Option("--second-moment", help="Of a sparse table: one per `element`, or one per `row`.")
     ] = "element",
-    precision: Annotated[
-        str,
-        typer.Option("--precision", help="`auto` (bf16 where the device is fast at it), `fp32` or `bf16`."),
-    ] = "auto",
-    mixing: Annotated[
-        str, typer.Option("--mixing", help="`proportional`, `temperature`, `unimax` or `fixed`.")
-    ] = "proportional",
+    precision: Precision = "auto",
+    mixing: Mixing = "proportional",
     temperature: Annotated[float, typer.Option("--temperature", help="Of temperature mixing.")] = 10 / 3,
-    shares: Annotated[
-        str,
-        typer.Option("--shares", metavar="CODE=SHARE,...", help="Of fixed mixing, such as `sw=0.9,en=0.1`."),
-    ] = "",
+    shares: Shares = "",
     mask_rate: Annotated[
         float, typer.Option("--mask-rate", help="Share of tokens that an encoder predicts.")
     ] = 0.15,
     whole_words: Annotated[
         bool, typer.Option("--whole-words", help="Mask all tokens of a word together.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
-    snapshot_every: Annotated[int, typer.Option("--snapshot-every", help="Steps between snapshots.")] = 500,
+    seed: Seed = 0,
+    snapshot_every: SnapshotEvery = 500,
     keep_last: Annotated[int, typer.Option("--keep-last", help="Snapshots that stay, besides the best.")] = 2,
     evaluate_every: Annotated[
         int,
         typer.Option("--evaluate-every", help="Steps between looks at held-out text; 0: with each snapshot."),
     ] = 0,
-    log_every: Annotated[int, typer.Option("--log-every", help="Steps between lines of metrics.jsonl.")] = 10,
+    log_every: LogEvery = 10,
     fsdp: Annotated[
         bool, typer.Option("--fsdp", help="With several processes: cut the layers into pieces (FSDP).")
     ] = False,
-    device: Annotated[str, typer.Option("--device", help="`auto` or `cpu`.")] = "auto",
+    device: Device = "auto",
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write event files (extra `tensorboard`).")
     ] = False,

@@ -54,3 +54,84 @@ Full = Annotated[
     bool, typer.Option("--full", help="Also compare hidden states and logits on real text (extra `train`).")
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The directory to write.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", help="Of the processor. [default: as torch chooses]")
+]
+
+# Of runs: whatever trains.
+
+RunDirectory = Annotated[Path, typer.Option("--out", metavar="RUN", help="The run's directory.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on where the run in this directory ended before its time.")
+]
+Steps = Annotated[int, typer.Option("--steps", help="Of the optimiser.")]
+LearningRate = Annotated[float, typer.Option("--learning-rate", help="At its peak.")]
+WarmupSteps = Annotated[
+    int | None, typer.Option("--warmup-steps", help="Steps to the peak. [default: a tenth, at most 1000]")
+]
+WeightDecay = Annotated[float, typer.Option("--weight-decay")]
+BatchTokens = Annotated[int, typer.Option("--batch-tokens", help="Tokens of a batch, padding included.")]
+Accumulation = Annotated[int, typer.Option("--accumulation", help="Batches of a step.")]
+Precision = Annotated[
+    str, typer.Option("--precision", help="`auto` (bf16 where the device is fast at it), `fp32` or `bf16`.")
+]
+Device = Annotated[str, typer.Option("--device", help="`auto` or `cpu`.")]
+Seed = Annotated[int, typer.Option("--seed")]
+FirstSeed = Annotated[int, typer.Option("--seed", help="The first of them.")]
+SnapshotEvery = Annotated[int, typer.Option("--snapshot-every", help="Steps between snapshots.")]
+LogEvery = Annotated[int, typer.Option("--log-every", help="Steps between lines of metrics.jsonl.")]
+
+# Of text that is trained on.
+
+HeldOut = Annotated[
+    list[str],
+    typer.Option(
+        "--held-out", metavar="[LANG=]PATTERN", help="Text to measure the loss on. May be repeated."
+    ),
+]
+TextLength = Annotated[int, typer.Option("--max-length", help="Tokens of a text; longer ones are cut.")]
+Mixing = Annotated[str, typer.Option("--mixing", help="`proportional`, `temperature`, `unimax` or `fixed`.")]
+Shares = Annotated[
+    str,
+    typer.Option("--shares", metavar="CODE=SHARE,...", help="Of fixed mixing, such as `sw=0.9,en=0.1`."),
+]
+
+# Of tasks.
+
+Task = Annotated[str, typer.Option("--task", metavar="TASK", help="See `polycompress tasks`.")]
+OwnTasks = Annotated[
+    Path | None, typer.Option("--tasks", metavar="DIR", help="Further task files of your own.")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        envvar="POLYCOMPRESS_DATA",
+        help="Local data directory. [default: data sets of the Hugging Face hub]",
+    ),
+]
+TrainingLimit = Annotated[
+    int | None,
+    typer.Option("--limit", metavar="N", help="First training examples of each language only."),
+]
+TaskLength = Annotated[
+    int | None, typer.Option("--max-length", help="Tokens of a text. [default: by kind of task]")
+]
+TaskLearningRate = Annotated[
+    float | None,
+    typer.Option("--learning-rate", help="At its peak. [default: 1e-4 for 384 units, less for wider models]"),
+]
+
+# Of distillation.
+
+HiddenWeight = Annotated[float, typer.Option("--hidden-weight", help="Of the loss on hidden states.")]
+AttentionWeight = Annotated[float, typer.Option("--attention-weight", help="Of the loss on attention.")]
+Attention = Annotated[
+    str,
+    typer.Option(
+        "--attention",
+        help="What of it is matched: `maps` after the softmax (BiStil), `scores` before it (TinyBERT), `relations` "
+        "(MiniLMv2), `none`.",
+    ),
+]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Json, Overwrite
+from polycompress.cli.options import Json, Out, Overwrite
 
 HELP: Final = """Add sparse differences to a model, take one of two models, or show one.
 
@@ -38,7 +38,7 @@ def apply(
             help="Their base: a directory, `demo`, or `owner/name[@revision]` on the hub.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The directory to write.")],
+    out: Out,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:

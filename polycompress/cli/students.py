@@ -8,7 +8,7 @@ import typer
 
 from polycompress.cli import console
 from polycompress.cli.bench import whole_numbers
-from polycompress.cli.options import Corpus, Field, Json, Model
+from polycompress.cli.options import Corpus, Field, FirstSeed, Json, Model, Threads
 from polycompress.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -55,10 +55,8 @@ def students(
         typer.Option("--tokens", metavar="N,...", help="[default: what trimming keeps, and half of it]"),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", help="Random students of each shape.")] = 3,
-    seed: Annotated[int, typer.Option("--seed", help="The first of them.")] = 0,
-    threads: Annotated[
-        int | None, typer.Option("--threads", help="Of the processor. [default: as torch chooses]")
-    ] = None,
+    seed: FirstSeed = 0,
+    threads: Threads = None,
     json: Json = False,
 ) -> None:
     """Rank shapes of students that keep to a budget, without training any. Nothing is written.

@@ -1,0 +1,204 @@
+"""``polycompress bistil general``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from polycompress.cli import console
+from polycompress.cli.bistil_view import show_general
+from polycompress.cli.mlm import parse_shares
+from polycompress.cli.options import (
+    Accumulation,
+    Attention,
+    AttentionWeight,
+    BatchTokens,
+    Corpus,
+    Device,
+    Field,
+    HeldOut,
+    HiddenWeight,
+    Json,
+    LearningRate,
+    LogEvery,
+    Mixing,
+    Model,
+    Precision,
+    Resume,
+    RunDirectory,
+    Seed,
+    Shares,
+    SnapshotEvery,
+    Steps,
+    TextLength,
+    WarmupSteps,
+    WeightDecay,
+)
+from polycompress.cli.training_view import training_progress
+from polycompress.errors import InputError, MissingExtraError
+
+
+def general(
+    model: Model,
+    source: Annotated[
+        str, typer.Option("--source", metavar="CODE", help="The language that tasks will be learnt in.")
+    ],
+    target: Annotated[
+        str, typer.Option("--target", metavar="CODE", help="The language that they are wanted in.")
+    ],
+    corpus: Corpus,
+    steps: Steps,
+    out: RunDirectory,
+    layers: Annotated[int, typer.Option("--layers", help="Of the student.")] = 6,
+    layer_map: Annotated[
+        str,
+        typer.Option(
+            "--layer-map",
+            metavar="L,L,...",
+            help="Layers of the teacher, from 0, one for each of the student's. [default: the last of each block]",
+        ),
+    ] = "",
+    strategy: Annotated[
+        str, typer.Option("--strategy", help="`every-nth` layer of the teacher, or the `bottom` ones.")
+    ] = "every-nth",
+    hidden: Annotated[
+        int | None,
+        typer.Option(
+            "--hidden", metavar="UNITS", help="Of hidden states, fewer than the teacher's. [default: as many]"
+        ),
+    ] = None,
+    resume: Resume = False,
+    held_out: HeldOut = [],  # noqa: B006  typer reads the default, nothing changes it
+    field: Field = None,
+    no_trim: Annotated[
+        bool, typer.Option("--no-trim", help="Keep MODEL's vocabulary: it is trimmed already.")
+    ] = False,
+    min_share: Annotated[
+        float, typer.Option("--min-share", help="Relative frequency from which on a token is kept.")
+    ] = 1e-6,
+    hidden_weight: HiddenWeight = 1.0,
+    attention_weight: AttentionWeight = 1.0,
+    attention: Attention = "maps",
+    relation_heads: Annotated[int, typer.Option("--relation-heads", help="Of relations.")] = 12,
+    no_masking: Annotated[
+        bool, typer.Option("--no-masking", help="Show both models the text as it is, no tokens masked.")
+    ] = False,
+    language_sft: Annotated[
+        list[str],
+        typer.Option(
+            "--language-sft",
+            metavar="LANG=FILE",
+            help="A sparse difference that adapts MODEL to a language; the teacher of that language's text has it "
+            "added. See `polycompress sft`. May be repeated.",
+        ),
+    ] = [],  # noqa: B006
+    freeze_embeddings: Annotated[
+        bool, typer.Option("--freeze-embeddings", help="Leave the student's table as the teacher's.")
+    ] = False,
+    batch_tokens: BatchTokens = 2048,
+    accumulation: Accumulation = 1,
+    max_length: TextLength = 128,
+    learning_rate: LearningRate = 1e-4,
+    warmup_steps: WarmupSteps = None,
+    weight_decay: WeightDecay = 0.0,
+    precision: Precision = "auto",
+    mixing: Mixing = "proportional",
+    shares: Shares = "",
+    seed: Seed = 0,
+    snapshot_every: SnapshotEvery = 500,
+    log_every: LogEvery = 10,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Distil a bilingual student: fewer layers, the vocabulary of two languages, ready for a task learnt in one of them.
+
+    The student begins with some of the teacher's layers and learns the teacher's hidden states and attention on text of
+    both languages. RUN gets config.json, metrics.jsonl, teacher/ (trimmed), snapshots/ and, at the end, final/, a model
+    that loads with plain transformers.
+
+    Examples:
+        polycompress bistil general demo --source en --target sw --corpus en=en.txt.gz --corpus sw=sw.txt.gz --steps 2000 --out sw-student
+
+        polycompress bistil general xlm-roberta-base --source en --target de --corpus en='en/*.zst' --corpus de='de/*.zst' --layers 4 --steps 20000 --out de-student
+    """  # noqa: E501  a command to copy stands on one line
+    settings = {
+        "text": {
+            "training": {
+                "steps": steps,
+                "seed": seed,
+                "precision": precision,
+                "accumulation": accumulation,
+                "log_every": log_every,
+                "schedule": {
+                    "kind": "linear",
+                    "warmup_steps": min(steps // 10, 1000) if warmup_steps is None else warmup_steps,
+                },
+                "optimiser": {"learning_rate": learning_rate, "weight_decay": weight_decay},
+                "snapshots": {"every_steps": snapshot_every},
+            },
+            "batching": {"token_budget": batch_tokens},
+            "mixing": {"strategy": mixing, "shares": parse_shares(shares)},
+            "masked": not no_masking,
+            "freeze_embeddings": freeze_embeddings,
+            "max_length": max_length,
+            "device": device,
+        },
+        "shape": {
+            "layers": layers,
+            "layer_map": parse_layers(layer_map),
+            "strategy": strategy,
+            "hidden_size": hidden,
+        },
+        "hidden_weight": hidden_weight,
+        "attention_weight": attention_weight,
+        "attention": attention,
+        "relation_heads": relation_heads,
+        "trim": not no_trim,
+        "min_share": min_share,
+    }
+    try:
+        from polycompress.cli.determinism import seed_process
+        from polycompress.pipelines.bistil_general import bistil_general
+
+        seed_process(seed)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("polycompress bistil", "train") from error
+    from polycompress.corpora import Reading
+
+    with training_progress() as progress:
+        result = bistil_general(
+            model,
+            source=source,
+            target=target,
+            corpus=corpus,
+            out=out,
+            settings=settings,
+            held_out=held_out,
+            language_sft=language_sft,
+            reading=Reading(field=field),
+            resume=resume,
+            progress=progress.record,
+            tell=progress.prepare,
+            command=["polycompress", *sys.argv[1:]],
+        )
+    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
+        return
+    if json:
+        console.print_json(result.as_dict())
+    else:
+        show_general(result)
+
+
+def parse_layers(text: str) -> tuple[int, ...]:
+    """``1,3,5`` as numbers.
+
+    Raises:
+        InputError: It is written otherwise.
+    """
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise InputError(f"--layer-map {text!r}: write layers of the teacher, such as 1,3,5") from error
