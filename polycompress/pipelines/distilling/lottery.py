@@ -43,6 +43,33 @@ MASK: Final = "mask.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SparseRun:
+    """What a sparse tuning is asked for."""
+
+    inputs: FinetuneInputs
+    """Of the task."""
+    load: Callable[[], HeadedModel]
+    """Makes the model anew, the same each time, its head too."""
+    config: FinetuneConfig
+    """Of both trainings."""
+    plan: TrainingPlan
+    """What follows from it."""
+    devices: Devices
+    maker: SparseMaker
+    """Puts loss and optimiser around a model; what it says of chosen weights does not count."""
+    density: float
+    """Share of the base model's weights that may move."""
+    record: Mapping[str, Any]
+    """For the runs' configuration and the manifest."""
+    identity: Mapping[str, Any]
+    """What decides the result."""
+    progress: Callable[[Record], None] | None
+    """Told each record of the logs."""
+    tell: Callable[[str, int, int | None], None] | None
+    """Told which training it is."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Ticket:
     """What came of it."""
 
@@ -55,95 +82,43 @@ class Ticket:
     sparse: Tuning
 
 
-def tune_sparsely(
-    inputs: FinetuneInputs,
-    load: Callable[[], HeadedModel],
-    config: FinetuneConfig,
-    plan: TrainingPlan,
-    out: Path,
-    devices: Devices,
-    maker: SparseMaker,
-    density: float,
-    *,
-    record: Mapping[str, Any],
-    identity: Mapping[str, Any],
-    progress: Callable[[Record], None] | None,
-    tell: Callable[[str, int, int | None], None] | None,
-) -> Ticket:
+def tune_sparsely(run: SparseRun, out: Path) -> Ticket:
     """Both trainings; each is a run of its own in ``out``, and goes on where it was left.
 
     Args:
-        inputs: Of the task.
-        load: Makes the model anew, the same each time, its head too.
-        config: Of both trainings.
-        plan: What follows from it.
+        run: What is asked for.
         out: Directory of the two runs.
-        devices: The processes.
-        maker: Puts loss and optimiser around a model; what it says of chosen weights does not count.
-        density: Share of the base model's weights that may move.
-        record: For the runs.
-        identity: What decides the result.
-        progress: Told each record of the logs.
-        tell: Told which training it is.
 
     Raises:
         PolycompressError: See ``polycompress.training.loop.train``.
     """
     mask, figures = _kept(out / FULL)
     if mask is None:
-        if tell is not None:
-            tell("training all weights", 0, None)
-        mask, figures = _choose(
-            inputs, load(), config, plan, out / FULL, devices, maker, density, record, identity, progress
-        )
-    if tell is not None:
-        tell("training the chosen weights", 0, None)
-    loaded = load()
-    done = _train(
-        inputs,
-        loaded,
-        config,
-        plan,
-        out / SPARSE,
-        devices,
-        dataclasses.replace(maker, chosen=mask),
-        record,
-        identity,
-        progress,
-    )
+        _say(run, "training all weights")
+        mask, figures = _choose(run, run.load(), out / FULL)
+    _say(run, "training the chosen weights")
+    loaded = run.load()
+    done = _train(run, loaded, mask, out / SPARSE)
     return Ticket(loaded=loaded, mask=mask, full=figures, sparse=done)
 
 
-def _choose(
-    inputs: FinetuneInputs,
-    loaded: HeadedModel,
-    config: FinetuneConfig,
-    plan: TrainingPlan,
-    out: Path,
-    devices: Devices,
-    maker: SparseMaker,
-    density: float,
-    record: Mapping[str, Any],
-    identity: Mapping[str, Any],
-    progress: Callable[[Record], None] | None,
-) -> tuple[Mask, Mapping[str, Any]]:
+def _choose(run: SparseRun, loaded: HeadedModel, out: Path) -> tuple[Mask, Mapping[str, Any]]:
     """Train all weights, and choose those that moved furthest."""
     model = loaded.model
-    norms = set(base_norms(model)) if maker.freeze_norms else set()
+    norms = set(base_norms(model)) if run.maker.freeze_norms else set()
     names = base_names(model)
     before = copy_of(model, [name for name in names if name not in norms])
     total = sum(dict(model.named_parameters())[name].numel() for name in names)
-    count = number_of_weights(density, total, sum(tensor.numel() for tensor in before.values()))
-    everything = dataclasses.replace(maker, chosen=None)
-    done = _train(inputs, loaded, config, plan, out, devices, everything, record, identity, progress)
+    count = number_of_weights(run.density, total, sum(tensor.numel() for tensor in before.values()))
+    done = _train(run, loaded, None, out)
     after = done.optimiser.exported_state(model)
     mask = select(before, after, count)
     figures = {"weights": count, "of": total, **done.figures}
-    if devices.is_main:
+    if run.devices.is_main:
         with atomic_file(out / MASK) as file:
             file.write(save(dict(mask), metadata={"figures": json.dumps(figures)}))
         remove(out / SNAPSHOTS)
-    devices.wait()
+    run.devices.wait()
     return mask, figures
 
 
@@ -167,34 +142,28 @@ def number_of_weights(density: float, total: int, free: int) -> int:
     return count
 
 
-def _train(
-    inputs: FinetuneInputs,
-    loaded: HeadedModel,
-    config: FinetuneConfig,
-    plan: TrainingPlan,
-    out: Path,
-    devices: Devices,
-    maker: SparseMaker,
-    record: Mapping[str, Any],
-    identity: Mapping[str, Any],
-    progress: Callable[[Record], None] | None,
-) -> Tuning:
-    """One run, from its beginning or from where it was left."""
-    stage = {**identity, "stage": out.name}
-    snapshot = open_run(out, record, stage, resume=out.exists())
-    with seeded(config.seed * 1_000_003 + devices.rank):
+def _train(run: SparseRun, loaded: HeadedModel, chosen: Mask | None, out: Path) -> Tuning:
+    """One of the two, from its beginning or from where it was left; None: all weights move."""
+    identity = {**run.identity, "stage": out.name}
+    snapshot = open_run(out, run.record, identity, resume=out.exists())
+    with seeded(run.config.seed * 1_000_003 + run.devices.rank):
         return tune(
-            inputs,
+            run.inputs,
             loaded,
-            config,
-            plan,
+            run.config,
+            run.plan,
             out,
-            devices,
+            run.devices,
             snapshot,
-            identity=stage,
-            progress=progress,
-            make=maker,
+            identity=identity,
+            progress=run.progress,
+            make=dataclasses.replace(run.maker, chosen=chosen),
         )
+
+
+def _say(run: SparseRun, what: str) -> None:
+    if run.tell is not None:
+        run.tell(what, 0, None)
 
 
 def _kept(out: Path) -> tuple[Mask | None, Mapping[str, Any]]:

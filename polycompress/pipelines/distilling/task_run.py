@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from polycompress.modeldir.leftovers import remove
-from polycompress.pipelines.bistil_task import DIFF, TaskAsked
-from polycompress.pipelines.distilling.lottery import SPARSE, Ticket, tune_sparsely
+from polycompress.pipelines.bistil_task import DIFF, TaskAsked, TaskConfig
+from polycompress.pipelines.distilling.lottery import SPARSE, SparseRun, Ticket, tune_sparsely
 from polycompress.pipelines.distilling.task_parts import SparseMaker, Taught, base_names
 from polycompress.pipelines.distilling.teaching import load_taught
 from polycompress.pipelines.finetune import finetune, prepare
@@ -24,7 +24,6 @@ from polycompress.training.metrics import Record
 from polycompress.training.run_files import CONFIG, FINAL, SNAPSHOTS, read_run
 from polycompress.training.runs import open_run
 from polycompress.training.snapshots import refuse_difference
-from polycompress.training.task_model import HeadedModel
 
 Tell = Callable[[str, int, int | None], None]
 TEACHER: Final = "teacher"
@@ -55,33 +54,20 @@ def run_task(
     inputs, first, plan = prepare(asked.student, request, config.tuning.seed, tell)
     del first
     devices = Devices(precision=inputs.ready.precision, device=config.tuning.device)
-    maker = SparseMaker(
-        taught=_taught(asked, teacher, inputs, devices),
-        chosen=None,
-        freeze_norms=config.freeze_norms,
-        l1=config.l1,
-    )
-    whole = {**identity, "examples": identity_of(inputs, config.tuning, plan)}
-    ticket = tune_sparsely(
-        inputs,
-        functools.partial(load_headed, asked.student, request.task, config.tuning.seed),
-        dataclasses.replace(config.tuning, steps=plan.steps, epochs=None),
-        plan,
-        out,
-        devices,
-        maker,
-        config.density,
+    run = SparseRun(
+        inputs=inputs,
+        load=functools.partial(load_headed, asked.student, request.task, config.tuning.seed),
+        config=dataclasses.replace(config.tuning, steps=plan.steps, epochs=None),
+        plan=plan,
+        devices=devices,
+        maker=_maker(config, _taught(asked, teacher, inputs, devices)),
+        density=config.density,
         record=record,
-        identity=whole,
+        identity={**identity, "examples": identity_of(inputs, config.tuning, plan)},
         progress=progress,
         tell=tell,
     )
-    manifest = _write(asked, inputs, ticket, out, devices, record, whole)
-    if devices.is_main:
-        diff_models(asked.student.path, out / FINAL, out=out / DIFF, mask=ticket.mask, overwrite=True)
-        remove(out / SPARSE / SNAPSHOTS)
-    devices.wait()
-    return manifest
+    return _carry_out(run, asked.student, out)
 
 
 def _tuned_teacher(
@@ -139,31 +125,29 @@ def _tune_sparsely(
     inputs, first, plan = prepare(asked.teacher, request, config.tuning.seed, tell)
     del first
     devices = Devices(precision=inputs.ready.precision, device=config.tuning.device)
-    identity = {
-        **identity_of(inputs, config.tuning, plan),
-        "density": config.density,
-        "freeze_norms": config.freeze_norms,
-        "l1": config.l1,
-    }
-    ticket = tune_sparsely(
-        inputs,
-        functools.partial(load_headed, asked.teacher, request.task, config.tuning.seed),
-        config.tuning,
-        plan,
-        where,
-        devices,
-        SparseMaker(taught=None, chosen=None, freeze_norms=config.freeze_norms, l1=config.l1),
-        config.density,
+    run = SparseRun(
+        inputs=inputs,
+        load=functools.partial(load_headed, asked.teacher, request.task, config.tuning.seed),
+        config=config.tuning,
+        plan=plan,
+        devices=devices,
+        maker=_maker(config, None),
+        density=config.density,
         record=record,
-        identity=identity,
+        identity={
+            **identity_of(inputs, config.tuning, plan),
+            "density": config.density,
+            "freeze_norms": config.freeze_norms,
+            "l1": config.l1,
+        },
         progress=progress,
         tell=tell,
     )
-    _write(asked, inputs, ticket, where, devices, record, identity)
-    if devices.is_main:
-        diff_models(asked.teacher.path, where / FINAL, out=where / DIFF, mask=ticket.mask, overwrite=True)
-        remove(where / SPARSE / SNAPSHOTS)
-    devices.wait()
+    _carry_out(run, asked.teacher, where)
+
+
+def _maker(config: TaskConfig, taught: Taught | None) -> SparseMaker:
+    return SparseMaker(taught=taught, chosen=None, freeze_norms=config.freeze_norms, l1=config.l1)
 
 
 def _taught(asked: TaskAsked, teacher: SourceModel, inputs: FinetuneInputs, devices: Devices) -> Taught:
@@ -187,39 +171,40 @@ def _taught(asked: TaskAsked, teacher: SourceModel, inputs: FinetuneInputs, devi
     )
 
 
-def _write(
-    asked: TaskAsked,
-    inputs: FinetuneInputs,
-    ticket: Ticket,
-    out: Path,
-    devices: Devices,
-    record: Mapping[str, Any],
-    settings: Mapping[str, Any],
-) -> dict[str, Any]:
-    loaded: HeadedModel = ticket.loaded
+def _carry_out(run: SparseRun, base: SourceModel, out: Path) -> dict[str, Any]:
+    """Both trainings, the model and its difference; the model's manifest."""
+    ticket = tune_sparsely(run, out)
+    manifest = _write(run, ticket, out)
+    if run.devices.is_main:
+        diff_models(base.path, out / FINAL, out=out / DIFF, mask=ticket.mask, overwrite=True)
+        remove(out / SPARSE / SNAPSHOTS)
+    run.devices.wait()
+    return manifest
+
+
+def _write(run: SparseRun, ticket: Ticket, out: Path) -> dict[str, Any]:
+    loaded, devices = ticket.loaded, run.devices
     chosen = sum(map(len, ticket.mask.values()))
     parameters = dict(loaded.model.named_parameters())
     below = sum(parameters[name].numel() for name in base_names(loaded.model))
+    sparse = {
+        "density": run.density,
+        "weights": chosen,
+        "of": ticket.full.get("of"),
+        "full": dict(ticket.full),
+    }
     return write_tuned(
-        inputs,
+        run.inputs,
         loaded,
         ticket.sparse.optimiser,
         out,
         devices=devices,
-        record={
-            **record,
-            "sparse": {
-                "density": asked.config.density,
-                "weights": chosen,
-                "of": ticket.full.get("of"),
-                "full": dict(ticket.full),
-            },
-        },
-        settings=settings,
-        seed=asked.config.tuning.seed,
+        record={**run.record, "sparse": sparse},
+        settings=run.identity,
+        seed=run.config.seed,
         figures={
             **ticket.sparse.figures,
-            "precision": inputs.ready.precision,
+            "precision": run.inputs.ready.precision,
             "device": str(devices.device),
             "processes": devices.world_size,
             "frozen_parameters": below - chosen,
