@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import polycompress
-from polycompress.corpora import CorpusSpec, Reading, parse_corpora
+from polycompress.corpora import CorpusSpec, Reading
 from polycompress.distill.layer_map import LayerMap, make_layer_map
 from polycompress.errors import InputError, MissingExtraError
 from polycompress.languages import Language
@@ -26,6 +26,7 @@ from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.loss_specs import LossSpec
 from polycompress.pipelines.trimming.loading import asked_languages
 from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
+from polycompress.pipelines.tuning.text import files_of, find_held_out, find_text
 from polycompress.training.config import read_config
 from polycompress.training.errors import ConfigError
 from polycompress.training.run_files import FINAL, check_run
@@ -227,26 +228,13 @@ def find_inputs(
         InputError: Something is missing or wrong.
     """
     languages = tuple(dict.fromkeys(language for name in langs for language in asked_languages(name)))
-    specs = parse_corpora([corpus] if isinstance(corpus, str) else corpus, languages, reading=reading)
-    without = [language for language in languages if all(spec.language != language for spec in specs)]
-    if without:
-        raise InputError(
-            "There is no text of "
-            + " and ".join(language.name for language in without)
-            + ": give some with "
-            + " ".join(f"--corpus {language.code}='FILES'" for language in without)
-        )
+    corpora = find_text(corpus, languages, reading)
     found = find_source_model(model, out)
     return GeneralInputs(
         model=found,
         languages=languages,
-        corpora=specs,
-        held_out=parse_corpora(
-            [held_out] if isinstance(held_out, str) else held_out,
-            languages,
-            option="--held-out",
-            reading=reading,
-        ),
+        corpora=corpora,
+        held_out=find_held_out(held_out, languages, reading),
         reading=reading,
         layer_map=layer_map_of(found, config.shape),
         language_sfts=_language_sfts(language_sft, languages),
@@ -291,15 +279,11 @@ def identity_of(inputs: GeneralInputs, config: GeneralConfig) -> dict[str, Any]:
     for name in _WITHOUT_EFFECT:
         settings["text"]["training"].pop(name)
     settings["text"].pop("device")
-
-    def files(specs: Sequence[CorpusSpec]) -> list[list[Any]]:
-        return [[spec.language.code, file.name, file.stat().st_size] for spec in specs for file in spec.files]
-
     return {
         "model": dict(inputs.model.hashes),
         "languages": [language.code for language in inputs.languages],
-        "corpora": files(inputs.corpora),
-        "held_out": files(inputs.held_out),
+        "corpora": files_of(inputs.corpora),
+        "held_out": files_of(inputs.held_out),
         "reading": inputs.reading.as_dict(),
         "layers": list(inputs.layer_map.layers),
         "language_sfts": {

@@ -19,6 +19,7 @@ from polycompress.pipelines.distilling.recipe_checks import check_examples
 from polycompress.pipelines.distilling.recipe_models import Models, find_models
 from polycompress.pipelines.distilling.recipe_settings import effective
 from polycompress.pipelines.distilling.recipe_stages import Stage
+from polycompress.pipelines.tuning.text import files_of
 from polycompress.training.run_files import FINAL, check_run
 
 if TYPE_CHECKING:
@@ -153,8 +154,6 @@ def make_plan(
 
 def identity_of(plan: DistilPlan) -> dict[str, Any]:
     """What decides the weights that come out: another value of any, another run."""
-    from polycompress.pipelines.distilling.stages import files_of
-
     recipe, models = plan.recipe, plan.models
     stages = {
         stage.folder: {

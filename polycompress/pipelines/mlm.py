@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import polycompress
-from polycompress.corpora import CorpusSpec, Reading, parse_corpora
-from polycompress.errors import InputError, MissingExtraError
+from polycompress.corpora import CorpusSpec, Reading
+from polycompress.errors import MissingExtraError
 from polycompress.languages import Language
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.trimming.loading import asked_languages
 from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
+from polycompress.pipelines.tuning.text import files_of, find_held_out, find_text
 from polycompress.training.batching import Batching
 from polycompress.training.config import TrainingConfig, read_config
 from polycompress.training.errors import ConfigError
@@ -190,19 +191,12 @@ def find_inputs(
         InputError: Something is missing or wrong.
     """
     languages = asked_languages(langs)
-    specs = parse_corpora([corpus] if isinstance(corpus, str) else corpus, languages)
-    without = [language.name for language in languages if all(spec.language != language for spec in specs)]
-    if without:
-        raise InputError(
-            f"There is no text of {', '.join(without)}: give some with --corpus, or leave it out of --langs."
-        )
+    corpora = find_text(corpus, languages, reading, otherwise=", or leave it out of --langs")
     return MlmInputs(
         model=find_source_model(model, out),
         languages=languages,
-        corpora=specs,
-        held_out=parse_corpora(
-            [held_out] if isinstance(held_out, str) else held_out, languages, option="--held-out"
-        ),
+        corpora=corpora,
+        held_out=find_held_out(held_out, languages, reading),
         reading=reading,
     )
 
@@ -217,19 +211,10 @@ def identity_of(inputs: MlmInputs, config: MlmConfig) -> dict[str, Any]:
         "model": dict(inputs.model.hashes),
         "languages": [language.code for language in inputs.languages],
         "corpora": {
-            language.code: [
-                [file.name, file.stat().st_size]
-                for spec in inputs.corpora
-                if spec.language == language
-                for file in spec.files
-            ]
+            language.code: [rest for code, *rest in files_of(inputs.corpora) if code == language.code]
             for language in inputs.languages
         },
-        "held_out": [
-            [spec.language.code, file.name, file.stat().st_size]
-            for spec in inputs.held_out
-            for file in spec.files
-        ],
+        "held_out": files_of(inputs.held_out),
         "reading": inputs.reading.as_dict(),
         **json.loads(json.dumps(settings)),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from polycompress.pipelines.distilling.student_files import write_student
 from polycompress.pipelines.distilling.text_run import TextRun, begin_run, run_text
 from polycompress.pipelines.sft import apply_sft
 from polycompress.pipelines.trim import trim
+from polycompress.pipelines.trimming.loading import open_model
 from polycompress.pipelines.tuning.source_model import find_source_model
 from polycompress.training.devices import Devices
 from polycompress.training.metrics import Record
@@ -63,7 +65,11 @@ def run_general(
         snapshot,
         adapted={code: out / f"{TEACHER}-{code}" for code in inputs.language_sfts},
         basis=read_basis(out / BASIS) if config.shape.hidden_size is not None else None,
-        facts={"source": inputs.model.record(), "sizes": {"before": sizes_of(inputs)}, **kept_of(teacher)},
+        facts={
+            "source": inputs.model.record(),
+            "sizes": {"before": size_of(inputs.model.path)},
+            **kept_of(teacher),
+        },
         progress=progress,
         tell=tell,
     )
@@ -155,18 +161,14 @@ def _adapt(
     remove(whole)
 
 
-def sizes_of(inputs: GeneralInputs) -> dict[str, int]:
-    """Parameters and vocabulary of the teacher before anything was cut."""
-    from polycompress.pipelines.trimming.loading import open_model
-
-    opened = open_model(inputs.model.path)
-    total = 0
-    for tensor in opened.checkpoint.tensors.values():
-        count = 1
-        for length in tensor.shape:
-            count *= length
-        total += count
-    return {"parameters": total, "vocab": opened.vocabulary.size}
+def size_of(model: Path) -> dict[str, int]:
+    """Parameters and vocabulary of a model directory."""
+    opened = open_model(model)
+    tensors = opened.checkpoint.tensors.values()
+    return {
+        "parameters": sum(math.prod(info.shape) for info in tensors),
+        "vocab": opened.vocabulary.size,
+    }
 
 
 def kept_of(teacher: Path) -> dict[str, Any]:

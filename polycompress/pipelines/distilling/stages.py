@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from polycompress.corpora import CorpusSpec
 from polycompress.evaluation.precision import choose_device, choose_precision
 from polycompress.modeldir.leftovers import remove
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.distilling.config import TextConfig
-from polycompress.pipelines.distilling.general_run import kept_of
+from polycompress.pipelines.distilling.general_run import kept_of, size_of
 from polycompress.pipelines.distilling.recipe import Recipe
 from polycompress.pipelines.distilling.recipe_models import Models
 from polycompress.pipelines.distilling.recipe_settings import effective, seed_of
 from polycompress.pipelines.distilling.recipe_stages import TEACHER, Stage
 from polycompress.pipelines.distilling.stage_task import TaskStage, run_task_stage
-from polycompress.pipelines.distilling.stages_writing import Result, size_of, write_result
+from polycompress.pipelines.distilling.stages_writing import Result, write_result
 from polycompress.pipelines.distilling.student_files import write_student
 from polycompress.pipelines.distilling.text_run import TextRun, begin_run, run_text
 from polycompress.pipelines.finetune import finetune
@@ -28,6 +27,7 @@ from polycompress.pipelines.tuning.config import FinetuneConfig
 from polycompress.pipelines.tuning.inputs import FinetuneRequest
 from polycompress.pipelines.tuning.parts import seeded
 from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
+from polycompress.pipelines.tuning.text import files_of
 from polycompress.training.devices import Devices
 from polycompress.training.metrics import Record
 from polycompress.training.run_files import CONFIG, FINAL, SNAPSHOTS, read_run
@@ -143,11 +143,6 @@ def make_models(run: StagesRun) -> None:
         )
     if models.student is None and not (out / START).is_dir():
         write_student(run.teacher, models.layer_map, out / START, {"command": command})
-
-
-def files_of(corpora: Sequence[CorpusSpec]) -> list[list[Any]]:
-    """Language, name and bytes of each file, for identities."""
-    return [[spec.language.code, file.name, file.stat().st_size] for spec in corpora for file in spec.files]
 
 
 def _run_stage(run: StagesRun, stage: Stage, student: Path, out: Path) -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from polycompress.modeldir.atomic import atomic_directory
-from polycompress.modeldir.checkpoint import open_checkpoint
 from polycompress.modeldir.directory import safe_file
 from polycompress.modeldir.figures import part_of
 from polycompress.modeldir.manifest import MANIFEST_FILE, read_manifest, write_manifest
 from polycompress.modeldir.rawio import copy_file
 from polycompress.modeldir.stages_card import render_stages_card
 from polycompress.pipelines.distilling.recipe_stages import Stage
-from polycompress.pipelines.trimming.loading import open_model
 
 _CARD: Final = "README.md"
 _FIGURES: Final = (
@@ -96,13 +93,4 @@ def describe(stage: Stage, model: Path) -> dict[str, Any]:
         "task": stage.task.id if stage.task is not None else None,
         "losses": {each.name: each.weight for each in stage.losses},
         **{name: figures[name] for name in _FIGURES if name in figures},
-    }
-
-
-def size_of(model: Path) -> dict[str, int]:
-    """Parameters and vocabulary of a model directory."""
-    tensors = open_checkpoint(model).tensors.values()
-    return {
-        "parameters": sum(math.prod(info.shape) for info in tensors),
-        "vocab": open_model(model).vocabulary.size,
     }

@@ -1,0 +1,53 @@
+"""The text that a run is given: found by language before anything is loaded, and told by its files in identities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from polycompress.corpora import CorpusSpec, Reading, parse_corpora
+from polycompress.errors import InputError
+from polycompress.languages import Language
+
+
+def find_text(
+    corpus: str | Sequence[str], languages: Sequence[Language], reading: Reading, *, otherwise: str = ""
+) -> tuple[CorpusSpec, ...]:
+    """Text of every language.
+
+    Args:
+        corpus: ``[LANG=]PATTERN`` of text files.
+        languages: Those asked for.
+        reading: How files become texts.
+        otherwise: What else to do about a language without text, for the message.
+
+    Raises:
+        InputError: A language has none, all such are named; or a pattern is wrong.
+    """
+    found = parse_corpora(_patterns(corpus), languages, reading=reading)
+    without = [language for language in languages if all(spec.language != language for spec in found)]
+    if without:
+        names = " and ".join(language.name for language in without)
+        options = " ".join(f"--corpus {language.code}='FILES'" for language in without)
+        raise InputError(f"There is no text of {names}: give some with {options}{otherwise}.")
+    return found
+
+
+def find_held_out(
+    held_out: str | Sequence[str], languages: Sequence[Language], reading: Reading
+) -> tuple[CorpusSpec, ...]:
+    """Text to measure the loss on, of any of the languages.
+
+    Raises:
+        InputError: A pattern is wrong.
+    """
+    return parse_corpora(_patterns(held_out), languages, option="--held-out", reading=reading)
+
+
+def files_of(corpora: Sequence[CorpusSpec]) -> list[list[Any]]:
+    """Language, name and bytes of each file, for identities."""
+    return [[spec.language.code, file.name, file.stat().st_size] for spec in corpora for file in spec.files]
+
+
+def _patterns(given: str | Sequence[str]) -> Sequence[str]:
+    return [given] if isinstance(given, str) else given
