@@ -32,6 +32,7 @@ def parse_corpora(
     languages: Sequence[Language],
     *,
     option: str = "--corpus",
+    asked_with: str = "--langs",
     datasets: bool = False,
     reading: Reading | None = None,
 ) -> tuple[CorpusSpec, ...]:
@@ -43,6 +44,7 @@ def parse_corpora(
         specs: The arguments; for patterns see ``find_files``, for data sets ``parse_dataset``.
         languages: The languages asked for; a pattern without ``LANG=`` is legal only where it is one.
         option: What the user wrote them after, for messages.
+        asked_with: What the user wrote the languages after, for messages.
         datasets: Whether the caller can read data sets.
         reading: How the files become texts, where that was said.
 
@@ -54,7 +56,7 @@ def parse_corpora(
     how = reading or Reading()
     taken: set[tuple[str, Path | DatasetSpec]] = set()
     for spec in specs:
-        language, pattern = _split_spec(spec, languages, option)
+        language, pattern = _split_spec(spec, languages, option, asked_with)
         if pattern.startswith(SCHEME):
             if not datasets:
                 raise InputError(
@@ -73,7 +75,9 @@ def parse_corpora(
     return tuple(found)
 
 
-def _split_spec(spec: str, languages: Sequence[Language], option: str) -> tuple[Language, str]:
+def _split_spec(
+    spec: str, languages: Sequence[Language], option: str, asked_with: str
+) -> tuple[Language, str]:
     name, equals, pattern = spec.partition("=")
     asked = ", ".join(language.code for language in languages)
     if equals and os.sep not in name and not exists(Path(spec)):
@@ -81,7 +85,7 @@ def _split_spec(spec: str, languages: Sequence[Language], option: str) -> tuple[
         if language not in languages:
             raise InputError(
                 f"{option} {spec!r} is {language.name} ({language.code}), which was not asked for: "
-                f"add it to --langs (now {asked or 'empty'}) or leave it out."
+                f"add it to {asked_with} (now {asked or 'empty'}) or leave it out."
             )
     elif len(languages) == 1:
         language, pattern = languages[0], spec

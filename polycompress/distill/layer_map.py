@@ -57,7 +57,7 @@ def every_nth(teacher_layers: int, layers: int) -> LayerMap:
         fitting = [number for number in range(1, teacher_layers + 1) if teacher_layers % number == 0]
         raise InputError(
             f"{layers} layers do not divide the teacher's {teacher_layers} evenly: give one of "
-            f"{', '.join(map(str, fitting))}, or name the layers yourself with --layer-map."
+            f"{', '.join(map(str, fitting))}, or name the layers yourself with --layer-map (layer_map in a recipe)."
         )
     step = teacher_layers // layers
     return LayerMap(tuple(range(step - 1, teacher_layers, step)), teacher_layers)

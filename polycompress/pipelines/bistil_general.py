@@ -40,6 +40,7 @@ START: Final = "start"
 BASIS: Final = "basis.safetensors"
 MIN_SHARE: Final = 1e-6
 """Relative frequency from which on a token is kept; BiStil's."""
+_ASKED_WITH: Final = "--source or --target"
 _WITHOUT_EFFECT: Final = ("log_every", "evaluate_every", "snapshots")
 
 
@@ -228,13 +229,13 @@ def find_inputs(
         InputError: Something is missing or wrong.
     """
     languages = tuple(dict.fromkeys(language for name in langs for language in asked_languages(name)))
-    corpora = find_text(corpus, languages, reading)
+    corpora = find_text(corpus, languages, reading, asked_with=_ASKED_WITH)
     found = find_source_model(model, out)
     return GeneralInputs(
         model=found,
         languages=languages,
         corpora=corpora,
-        held_out=find_held_out(held_out, languages, reading),
+        held_out=find_held_out(held_out, languages, reading, asked_with=_ASKED_WITH),
         reading=reading,
         layer_map=layer_map_of(found, config.shape),
         language_sfts=_language_sfts(language_sft, languages),
@@ -257,7 +258,10 @@ def _language_sfts(given: str | Sequence[str], languages: Sequence[Language]) ->
             why = "comes twice" if language.code in found else "is neither --source nor --target"
             raise InputError(f"--language-sft {each!r}: {language.name} {why}.")
         if not Path(file).is_file():
-            raise InputError(f"--language-sft {each!r}: there is no such file.")
+            raise InputError(
+                f"--language-sft {each!r}: there is no such file. Check the name, or make one with: polycompress sft "
+                "diff A B --out FILE"
+            )
         found[language.code] = Path(file)
     return found
 

@@ -185,7 +185,8 @@ def identity_of(plan: DistilPlan) -> dict[str, Any]:
 
 def _models(findings: Findings, out: Path | None) -> Models | None:
     """The models; one that would have to be fetched or built first only where all else is right."""
-    if findings.faults and not Path(findings.recipe.teacher).is_dir():
+    teacher = findings.recipe.teacher
+    if findings.faults and not (teacher and Path(teacher).is_dir()):
         return None
     return find_models(findings, out or Path(os.devnull))  # where no model can lie
 

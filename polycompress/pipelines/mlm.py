@@ -191,12 +191,12 @@ def find_inputs(
         InputError: Something is missing or wrong.
     """
     languages = asked_languages(langs)
-    corpora = find_text(corpus, languages, reading, otherwise=", or leave it out of --langs")
+    corpora = find_text(corpus, languages, reading, asked_with="--langs")
     return MlmInputs(
         model=find_source_model(model, out),
         languages=languages,
         corpora=corpora,
-        held_out=find_held_out(held_out, languages, reading),
+        held_out=find_held_out(held_out, languages, reading, asked_with="--langs"),
         reading=reading,
     )
 

@@ -28,6 +28,7 @@ MAX_FILE_BYTES: Final = 1 << 36
 """Many times an exact difference of the largest model that this tool is for."""
 FORMAT: Final = "polycompress-sft"
 _BLOCK_BYTES: Final = 1 << 20
+_MAKE: Final = "polycompress sft diff A B --out FILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +106,19 @@ def open_diff(path: Path) -> DiffFile:
             the layout all are named.
     """
     real = path.resolve()
+    if not real.exists():
+        raise InputError(f"{path}: no such file. Check the name, or make one with: {_MAKE}")
+    if real.is_dir():
+        raise InputError(
+            f"{path}: is not a regular file but a directory. Name the file, such as {path / 'task.diff'}"
+        )
     if real.is_file() and (size := real.stat().st_size) > MAX_FILE_BYTES:
         raise InputError(
             f"{path}: {size} bytes, over the limit of {MAX_FILE_BYTES}. Is it a sparse difference?"
         )
     header = read_header(real, real.name)
     if header.metadata.get("format") != FORMAT:
-        raise InputError(
-            f"{path}: is a safetensors file, but no sparse difference. Make one with: "
-            "polycompress sft diff A B --out FILE"
-        )
+        raise InputError(f"{path}: is a safetensors file, but no sparse difference. Make one with: {_MAKE}")
     information = read_information(header.metadata.get("sft", ""), path)
     tensors = {info.name: info for info in header.tensors}
     faults = layout_faults(tensors, information.info.base, information.k)

@@ -137,7 +137,7 @@ def number_of_weights(density: float, total: int, free: int) -> int:
     if count > free:
         raise InputError(
             f"density is {density}: {count} of {total} weights, but without norms there are {free}. Give a lower "
-            "density, or train norms too."
+            "density, or let norms change too (--tune-norms)."
         )
     return count
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Literal, cast
 
 from polycompress.corpora import CorpusSpec, Reading, parse_corpora
+from polycompress.errors import InputError
 from polycompress.languages import Language, find_language
 from polycompress.pipelines.distilling.recipe_checks import check_stages
 from polycompress.pipelines.distilling.recipe_stages import Stage, read_stages
@@ -78,9 +79,12 @@ class Findings:
 
 def find_recipe(name: str) -> Path:
     """The file of a recipe: a path, or the name of one in ``eval/recipes/``."""
-    own = data_path("eval") / "recipes" / f"{name}.yaml"
-    is_name = name.replace("-", "").isalnum() and not Path(name).exists()
-    return own if is_name and own.is_file() else Path(name)
+    return Path(name) if Path(name).exists() else _own_recipes().get(name, Path(name))
+
+
+def _own_recipes() -> dict[str, Path]:
+    """Those that come with the program, by name."""
+    return {path.stem: path for path in sorted((data_path("eval") / "recipes").glob("*.yaml"))}
 
 
 def read_recipe(path: Path, settings: Sequence[str] = (), data: Path | None = None) -> Findings:
@@ -94,6 +98,11 @@ def read_recipe(path: Path, settings: Sequence[str] = (), data: Path | None = No
     Raises:
         InputError: The file cannot be read at all. What is wrong in it is in the findings.
     """
+    if not path.exists():
+        raise InputError(
+            f"{path}: cannot be read: there is no such file. Check its name, or give a recipe that comes with the "
+            f"program: {', '.join(_own_recipes())}."
+        )
     document = read_document(path)
     set_values(document, settings)
     faults: list[str] = []
@@ -137,7 +146,9 @@ def read_corpora(
         found += (
             table.tried(
                 name,
-                lambda spec=spec: parse_corpora([spec], languages, option=name, reading=reading),  # type: ignore[misc]
+                lambda spec=spec: parse_corpora(  # type: ignore[misc]
+                    [spec], languages, option=name, asked_with="languages", reading=reading
+                ),
             )
             or ()
         )

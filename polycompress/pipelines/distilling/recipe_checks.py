@@ -146,5 +146,6 @@ def _check_text(
         table.fault(
             "corpora: there is no text of "
             + " and ".join(language.name for language in missing)
-            + f", which {' and '.join(reasons)} needs: give {', '.join(f'{each.code}=FILES' for each in missing)}"
+            + f", which {' and '.join(reasons)} need{'' if len(reasons) > 1 else 's'}: give "
+            + ", ".join(f"{each.code}=FILES" for each in missing)
         )

@@ -234,7 +234,9 @@ def _transfer(
     for spec in table.texts("transfer"):
         corpora = table.tried(
             "transfer",
-            lambda spec=spec: parse_corpora([spec], languages, option="transfer", reading=reading),  # type: ignore[misc]
+            lambda spec=spec: parse_corpora(  # type: ignore[misc]
+                [spec], languages, option="transfer", asked_with="languages", reading=reading
+            ),
         )
         found += corpora or ()
     return tuple(found), False

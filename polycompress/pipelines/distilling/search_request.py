@@ -126,5 +126,8 @@ def parse_limit(budget: str) -> tuple[float, Unit, str]:
     match = _LATENCY.fullmatch(budget.strip())
     if match is not None and float(match[1]) > 0:
         return float(match[1]), "ms", f"{float(match[1]):g}ms"
-    parsed = parse_budget(budget)
+    try:
+        parsed = parse_budget(budget)
+    except InputError as error:
+        raise InputError(f"{error}, and the time of one text as 15ms") from error
     return parsed.value, parsed.unit, str(parsed)

@@ -11,7 +11,7 @@ from polycompress.languages import Language
 
 
 def find_text(
-    corpus: str | Sequence[str], languages: Sequence[Language], reading: Reading, *, otherwise: str = ""
+    corpus: str | Sequence[str], languages: Sequence[Language], reading: Reading, *, asked_with: str
 ) -> tuple[CorpusSpec, ...]:
     """Text of every language.
 
@@ -19,29 +19,33 @@ def find_text(
         corpus: ``[LANG=]PATTERN`` of text files.
         languages: Those asked for.
         reading: How files become texts.
-        otherwise: What else to do about a language without text, for the message.
+        asked_with: What the user wrote the languages after, for messages.
 
     Raises:
         InputError: A language has none, all such are named; or a pattern is wrong.
     """
-    found = parse_corpora(_patterns(corpus), languages, reading=reading)
+    found = parse_corpora(_patterns(corpus), languages, asked_with=asked_with, reading=reading)
     without = [language for language in languages if all(spec.language != language for spec in found)]
     if without:
         names = " and ".join(language.name for language in without)
         options = " ".join(f"--corpus {language.code}='FILES'" for language in without)
-        raise InputError(f"There is no text of {names}: give some with {options}{otherwise}.")
+        raise InputError(
+            f"There is no text of {names}: give some with {options}, or other languages with {asked_with}."
+        )
     return found
 
 
 def find_held_out(
-    held_out: str | Sequence[str], languages: Sequence[Language], reading: Reading
+    held_out: str | Sequence[str], languages: Sequence[Language], reading: Reading, *, asked_with: str
 ) -> tuple[CorpusSpec, ...]:
-    """Text to measure the loss on, of any of the languages.
+    """Text to measure the loss on, of any of the languages; see ``find_text``.
 
     Raises:
         InputError: A pattern is wrong.
     """
-    return parse_corpora(_patterns(held_out), languages, option="--held-out", reading=reading)
+    return parse_corpora(
+        _patterns(held_out), languages, option="--held-out", asked_with=asked_with, reading=reading
+    )
 
 
 def files_of(corpora: Sequence[CorpusSpec]) -> list[list[Any]]:

@@ -260,9 +260,13 @@ def test_sizes_are_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_files_that_are_no_files(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(
+        InputError, match=r"none: no such file\. Check the name, or make one with: polycompress sft diff"
+    ):
         open_diff(tmp_path / "none")
-    with pytest.raises(InputError, match=r"not a regular file|cannot be read"):
+    with pytest.raises(
+        InputError, match=r"not a regular file but a directory\. Name the file, such as .*/task\.diff"
+    ):
         open_diff(tmp_path)
     (tmp_path / "x").write_bytes(b"PK\x03\x04 something else")
     with pytest.raises(InputError, match="header length"):

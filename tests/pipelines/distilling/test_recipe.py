@@ -194,7 +194,7 @@ def test_a_teacher_that_comes_later(kitchen: Kitchen) -> None:
 def test_no_text_and_no_student(kitchen: Kitchen) -> None:
     head = HEAD.replace("[@CORPORA]", "[]")
     (fault,) = kitchen.faults(GENERAL.replace("2}", "2, max_length: 48}"), head)
-    assert "no text of English and Swahili, which stage general and trimming the student needs" in fault
+    assert "no text of English and Swahili, which stage general and trimming the student need:" in fault
     faults = kitchen.faults(TUNED)
     assert any("stages: none trains the student" in fault for fault in faults)
 
