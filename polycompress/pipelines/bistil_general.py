@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -33,6 +34,8 @@ from polycompress.training.run_files import FINAL, check_run
 
 if TYPE_CHECKING:
     from polycompress.training.metrics import Record
+
+logger = logging.getLogger(__name__)
 
 Attention = Literal["maps", "scores", "relations", "none"]
 TEACHER: Final = "teacher"
@@ -189,6 +192,7 @@ def bistil_general(
         model, (source, target), corpus, held_out, language_sft, reading or Reading(), config, where
     )
     if resume and (where / FINAL).is_dir():
+        logger.warning("%s: the run is finished; nothing is left to do", where)
         return GeneralResult(out=where, manifest=read_manifest(where / FINAL) or {})
     from polycompress.pipelines.distilling.general_run import run_general
 

@@ -305,12 +305,22 @@ def _languages(asked: str | Sequence[str], manifest: Mapping[str, Any]) -> tuple
 
 
 def _layers(student: SourceModel, teacher: SourceModel, manifest: Mapping[str, Any]) -> tuple[int, ...]:
-    """The layer of the teacher that each of the student's stands for: as it was made, else the last of each block."""
+    """The layer of the teacher that each of the student's stands for: as it was made, else the last of each block.
+
+    Raises:
+        InputError: The teacher has fewer layers than the student was made from.
+    """
     from polycompress.distill.layer_map import LayerMap, every_nth
     from polycompress.distill.layers import count_layers
 
     own, other = count_layers(student.config), count_layers(teacher.config)
     known = manifest.get("layers")
     if isinstance(known, list) and len(known) == own and all(isinstance(layer, int) for layer in known):
+        if known and max(known) >= other:
+            raise InputError(
+                f"{student.source.name} was made from layers {', '.join(map(str, known))} of its teacher, counted from "
+                f"0, but {teacher.source.name} has {other} layers: give the model that the student was made from, or "
+                "one that was tuned from it."
+            )
         return LayerMap(tuple(known), other).layers
     return every_nth(other, own).layers

@@ -126,9 +126,10 @@ def distil(
         "layers": list(plan.models.layer_map.layers),
     }
     run = StagesRun(recipe=recipe, models=plan.models, out=where, record=record, progress=progress, tell=tell)
-    if (where / FINAL).is_dir():
-        logger.warning("%s: the run is finished; nothing is left to do", where)
+    is_finished = (where / FINAL).is_dir()
     run_stages(run, identity_of(plan), resume=resume)
+    if is_finished:
+        logger.warning("%s: the run is finished; nothing is left to do", where)
     return DistilResult(plan=plan, manifest=read_manifest(where / FINAL) or {})
 
 

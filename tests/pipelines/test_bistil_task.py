@@ -209,6 +209,14 @@ def test_a_teacher_without_the_head(kitchen: Kitchen, tmp_path: Path) -> None:
         kitchen.learn(tmp_path / "run", task_teacher=kitchen.teacher)
 
 
+def test_a_teacher_with_fewer_layers_than_the_student_s_own(kitchen: Kitchen, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError,
+        match=r"student was made from layers 1, 3 of its teacher, .*, but student has 2 layers: give",
+    ):
+        kitchen.learn(tmp_path / "run", task_teacher=kitchen.student)
+
+
 def test_a_teacher_with_another_tokenizer(kitchen: Kitchen, tmp_path: Path) -> None:
     other = make_tiny("bert", "base", tmp_path / "m", vocab_size=350, num_hidden_layers=4)
     with pytest.raises(InputError, match=r"lacks \d+ of the student's \d+ tokens, such as"):
