@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from polycompress.errors import InputError
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.bistil_general import GeneralResult, bistil_general
 from polycompress.training.errors import ConfigError, SnapshotMismatchError
 from polycompress.training.metrics import read_metrics
+from tests.pipelines.tiny_runs import equal, kill_at, until_done, weights, write_corpora
 from tests.tiny_models import TEXTS, make_tiny
 
 TEXT: Mapping[str, Any] = {
@@ -36,12 +36,7 @@ class Kitchen:
 
     def __init__(self, root: Path) -> None:
         self.teacher = make_tiny("xlm-roberta", "base", root / "teacher", vocab_size=350, num_hidden_layers=4)
-        self.corpus = []
-        for code, number in (("de", 60), ("en", 30)):
-            file = root / f"{code}.txt"
-            lines = [f"{TEXTS[(3 * index) % 16]} {code} {index}" for index in range(number)]
-            file.write_text("\n".join(lines), encoding="utf-8")
-            self.corpus.append(f"{code}={file}")
+        self.corpus = write_corpora(root, {"de": 60, "en": 30})
 
     def distil(self, out: Path, model: Path | None = None, **options: Any) -> GeneralResult:
         """A run."""
@@ -54,16 +49,6 @@ class Kitchen:
 @pytest.fixture(scope="module")
 def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
     return Kitchen(tmp_path_factory.mktemp("kitchen"))
-
-
-def weights(path: Path) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = load_file(path / "model.safetensors")
-    return found
-
-
-def equal(one: Path, other: Path) -> bool:
-    first, second = weights(one), weights(other)
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_student_of_half_the_layers(kitchen: Kitchen, tmp_path: Path) -> None:
@@ -149,25 +134,15 @@ def test_what_is_asked_for_besides(kitchen: Kitchen, tmp_path: Path) -> None:
 
 
 def test_stopped_anywhere_and_taken_up_it_ends_bit_by_bit_the_same(kitchen: Kitchen, tmp_path: Path) -> None:
-    class Killed(BaseException):
-        pass
-
     whole = kitchen.distil(tmp_path / "whole")
     moments = [3, 7, 11]
 
-    def kill(record: Mapping[str, Any]) -> None:
-        if record["step"] in moments:
-            moments.remove(record["step"])
-            raise Killed
-
     broken = tmp_path / "broken"
     every = {**TEXT, "training": {**TEXT["training"], "log_every": 1}}
-    for _ in range(5):
-        try:
-            result = kitchen.distil(broken, settings={"text": every}, resume=broken.exists(), progress=kill)
-            break
-        except Killed:
-            continue
+    kill = kill_at(moments)
+    result = until_done(
+        lambda: kitchen.distil(broken, settings={"text": every}, resume=broken.exists(), progress=kill)
+    )
     assert not moments
     assert equal(result.final, whole.final)
 

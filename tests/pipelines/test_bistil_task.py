@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from polycompress.errors import InputError
 from polycompress.modeldir.manifest import read_manifest
@@ -19,7 +18,8 @@ from polycompress.pipelines.sft import apply_sft, show_diff
 from polycompress.training.errors import ConfigError
 from polycompress.training.metrics import read_metrics
 from tests.pipelines.tiny_pack import make_pack
-from tests.tiny_models import TEXTS, make_tiny
+from tests.pipelines.tiny_runs import Killed, equal, until_done, weights, write_corpora
+from tests.tiny_models import make_tiny
 
 TUNING: Mapping[str, Any] = {
     "steps": 8, "learning_rate": 3e-3, "batch_texts": 6, "evaluate_every": 4, "patience": 0, "precision": "fp32",
@@ -33,13 +33,6 @@ class Kitchen:
     def __init__(self, root: Path) -> None:
         self.teacher = make_tiny("xlm-roberta", "base", root / "teacher", vocab_size=350, num_hidden_layers=4)
         self.data = make_pack(root / "data", examples=28)
-        corpus = []
-        for code in ("en", "de"):
-            file = root / f"{code}.txt"
-            file.write_text(
-                "\n".join(f"{TEXTS[(3 * n) % 16]} {code} {n}" for n in range(40)), encoding="utf-8"
-            )
-            corpus.append(f"{code}={file}")
         text = {
             "training": {"steps": 4},
             "batching": {"token_budget": 200},
@@ -51,7 +44,7 @@ class Kitchen:
             self.teacher,
             source="en",
             target="de",
-            corpus=corpus,
+            corpus=write_corpora(root, {"en": 40, "de": 40}),
             out=root / "student",
             settings={"text": text, "shape": {"layers": 2}},
         ).out
@@ -69,16 +62,6 @@ class Kitchen:
 @pytest.fixture(scope="module")
 def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
     return Kitchen(tmp_path_factory.mktemp("kitchen"))
-
-
-def weights(path: Path) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = load_file(path / "model.safetensors")
-    return found
-
-
-def equal(one: Path, other: Path) -> bool:
-    first, second = weights(one), weights(other)
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def changed(before: Path, after: Path, prefix: str = "roberta.") -> dict[str, int]:
@@ -168,9 +151,6 @@ def test_a_teacher_that_is_tuned_sparsely(kitchen: Kitchen, tmp_path: Path) -> N
 
 
 def test_stopped_anywhere_and_taken_up_it_ends_bit_by_bit_the_same(kitchen: Kitchen, tmp_path: Path) -> None:
-    class Killed(BaseException):
-        pass
-
     often = {"tuning": {"log_every": 1, "snapshot_every": 3}}
     whole = kitchen.learn(tmp_path / "whole", settings=often)
     moments = [2, 7, 11, 18, 22]
@@ -184,12 +164,7 @@ def test_stopped_anywhere_and_taken_up_it_ends_bit_by_bit_the_same(kitchen: Kitc
             raise Killed
 
     broken = tmp_path / "broken"
-    for _ in range(8):
-        try:
-            result = kitchen.learn(broken, settings=often, resume=broken.exists(), progress=kill)
-            break
-        except Killed:
-            continue
+    result = until_done(lambda: kitchen.learn(broken, settings=often, resume=broken.exists(), progress=kill))
     assert not moments
     assert equal(result.final, whole.final)
     assert result.diff.read_bytes() == whole.diff.read_bytes()

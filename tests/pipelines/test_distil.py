@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from polycompress.errors import InputError
 from polycompress.modeldir.manifest import read_manifest
@@ -18,6 +17,7 @@ from polycompress.pipelines.distil import DistilResult, distil
 from polycompress.training.errors import SnapshotMismatchError
 from polycompress.training.metrics import read_metrics
 from tests.pipelines.tiny_pack import make_pack
+from tests.pipelines.tiny_runs import Killed, equal, weights, write_corpora
 from tests.tiny_models import TEXTS, make_tiny
 
 TINY = (
@@ -37,10 +37,6 @@ STEPS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-class Killed(BaseException):
-    """The process ends without a chance to save anything."""
-
-
 class Kitchen:
     """A tiny teacher of four layers, text in two languages, a tiny data directory, and finished runs."""
 
@@ -48,10 +44,7 @@ class Kitchen:
         self.root = root
         self.teacher = make_tiny("xlm-roberta", "base", root / "teacher", vocab_size=350, num_hidden_layers=4)
         self.data = make_pack(root / "data", examples=28)
-        for code in ("en", "sw"):
-            lines = [f"{TEXTS[(3 * n) % 16]} {code} {n}" for n in range(30)]
-            (root / f"{code}.txt").write_text("\n".join(lines), encoding="utf-8")
-        self.corpora = f"corpora=[en={root}/en.txt, sw={root}/sw.txt]"
+        self.corpora = f"corpora=[{', '.join(write_corpora(root, {'en': 30, 'sw': 30}))}]"
         self._finished: dict[str, DistilResult] = {}
 
     def distil(self, recipe: str, out: Path, *settings: str, **options: Any) -> DistilResult:
@@ -70,16 +63,6 @@ class Kitchen:
 @pytest.fixture(scope="module")
 def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
     return Kitchen(tmp_path_factory.mktemp("kitchen"))
-
-
-def weights(path: Path) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = load_file(path / "model.safetensors")
-    return found
-
-
-def equal(one: Path, other: Path) -> bool:
-    first, second = weights(one), weights(other)
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def names_of(stage: Path) -> set[str]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from polycompress.errors import InputError
 from polycompress.evaluation.forward import forward
@@ -27,6 +26,7 @@ from polycompress.training.errors import ConfigError, SnapshotMismatchError, Sto
 from polycompress.training.metrics import read_metrics
 from tests.evaluation.tiny_task_models import tiny
 from tests.pipelines.tiny_pack import CATEGORIES, make_pack
+from tests.pipelines.tiny_runs import Killed, equal, kill_at, until_done, weights
 from tests.tiny_models import TEXTS, make_tiny
 
 SETTINGS: Mapping[str, Any] = {
@@ -66,15 +66,6 @@ def write_questions(path: Path) -> None:
         asked = {"id": str(number), "question": f"{words[3]}?", "answers": [answer]}
         paragraphs.append({"context": " ".join(words), "qas": [asked]})
     path.write_text(json.dumps({"version": "1.1", "data": [{"title": "t", "paragraphs": paragraphs}]}))
-
-
-def weights(path: Path) -> dict[str, torch.Tensor]:
-    return load_file(path / "model.safetensors")
-
-
-def equal(one: Path, other: Path) -> bool:
-    first, second = weights(one), weights(other)
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_topics(kitchen: Kitchen, tmp_path: Path) -> None:
@@ -149,31 +140,15 @@ def test_the_result_is_as_good_as_it_was_measured(
 def test_killed_anywhere_and_taken_up_it_ends_bit_by_bit_the_same(
     kitchen: Kitchen, tmp_path: Path, task: str
 ) -> None:
-    class Killed(BaseException):
-        pass
-
     whole = kitchen.tune(tmp_path / "whole", task=task)
     last = whole.manifests[0]["finetuning"]["steps"]
     moments = random.Random(task).sample(range(1, last + 1), 3)
 
-    def kill(record: Mapping[str, Any]) -> None:
-        if record["step"] in moments:
-            moments.remove(record["step"])
-            raise Killed
-
     broken = tmp_path / "broken"
-    for _ in range(20):
-        try:
-            result = kitchen.tune(
-                broken,
-                task=task,
-                resume=broken.exists(),
-                progress=kill,
-                settings={"log_every": 1, "snapshot_every": 2},
-            )
-            break
-        except Killed:
-            continue
+    often, kill = {"log_every": 1, "snapshot_every": 2}, kill_at(moments)
+    result = until_done(
+        lambda: kitchen.tune(broken, task=task, resume=broken.exists(), progress=kill, settings=often)
+    )
     assert not moments
     assert equal(result.finals[0], whole.finals[0])
     untimed = {"seconds"}
@@ -264,9 +239,6 @@ def test_several_seeds(kitchen: Kitchen, tmp_path: Path) -> None:
 def test_seeds_that_are_finished_are_left_alone(
     kitchen: Kitchen, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Killed(BaseException):
-        pass
-
     out, seen = tmp_path / "run", []
 
     def kill(record: Mapping[str, Any]) -> None:
@@ -363,16 +335,9 @@ def test_weights_keep_their_type(kitchen: Kitchen, tmp_path: Path) -> None:
 
 
 def test_another_request_is_refused(kitchen: Kitchen, tmp_path: Path) -> None:
-    class Killed(BaseException):
-        pass
-
-    def kill(record: Mapping[str, Any]) -> None:
-        if record["step"] == 8:
-            raise Killed
-
     out = tmp_path / "run"
     with pytest.raises(Killed):
-        kitchen.tune(out, progress=kill)
+        kitchen.tune(out, progress=kill_at([8]))
     with pytest.raises(SnapshotMismatchError) as caught:
         kitchen.tune(out, resume=True, limit=20, settings={"learning_rate": 1e-3})
     message = str(caught.value)

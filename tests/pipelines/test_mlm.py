@@ -15,6 +15,7 @@ from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.mlm import MlmResult, mlm
 from polycompress.training.errors import ConfigError, NonFiniteLossError, SnapshotMismatchError
 from polycompress.training.metrics import read_metrics
+from tests.pipelines.tiny_runs import equal, kill_at, until_done, write_corpora
 from tests.tiny_models import TEXTS, make_tiny
 
 SETTINGS: Mapping[str, Any] = {
@@ -39,12 +40,7 @@ class Kitchen:
         self.root = root
         self.encoder = make_tiny("xlm-roberta", "base", root / "encoder", vocab_size=350)
         self.decoder = make_tiny("llama", "clm", root / "decoder", vocab_size=350)
-        self.corpus = []
-        for code, number in (("de", 60), ("en", 30)):
-            file = root / f"{code}.txt"
-            lines = [f"{TEXTS[(3 * index) % 16]} {code} {index}" for index in range(number)]
-            file.write_text("\n".join(lines), encoding="utf-8")
-            self.corpus.append(f"{code}={file}")
+        self.corpus = write_corpora(root, {"de": 60, "en": 30})
 
     def train(self, out: Path, model: Path | None = None, **options: Any) -> MlmResult:
         """A run."""
@@ -69,11 +65,6 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
     return Kitchen(tmp_path_factory.mktemp("kitchen"))
-
-
-def equal(one: Path, other: Path) -> bool:
-    first, second = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_an_encoder_without_a_head(kitchen: Kitchen, tmp_path: Path) -> None:
@@ -136,25 +127,15 @@ def test_a_decoder(kitchen: Kitchen, tmp_path: Path) -> None:
 def test_stopped_anywhere_and_taken_up_it_ends_bit_by_bit_the_same(
     kitchen: Kitchen, tmp_path: Path, loss: str
 ) -> None:
-    class Killed(BaseException):
-        pass
-
     whole = kitchen.train(tmp_path / "whole", settings={"loss": loss})
     moments = random.Random(loss).sample(range(1, 12), 3)
 
-    def kill(record: Mapping[str, Any]) -> None:
-        if record["step"] in moments:
-            moments.remove(record["step"])
-            raise Killed
-
     broken = tmp_path / "broken"
     every_step = {"loss": loss, "training": {"log_every": 1}}
-    for _ in range(20):
-        try:
-            result = kitchen.train(broken, settings=every_step, resume=broken.exists(), progress=kill)
-            break
-        except Killed:
-            continue
+    kill = kill_at(moments)
+    result = until_done(
+        lambda: kitchen.train(broken, settings=every_step, resume=broken.exists(), progress=kill)
+    )
     assert not moments
     assert equal(result.final, whole.final)
 
