@@ -18,6 +18,7 @@ from polycompress.training.errors import StoppedError
 from polycompress.training.loop import Parts, TrainState, resume, train
 from polycompress.training.metrics import read_metrics
 from polycompress.training.snapshots import best_snapshot, load_snapshot, newest_snapshot
+from tests.pipelines.tiny_runs import Killed
 from tests.training.tiny_task import make_parts, same_bits, weights
 
 CONFIG = TrainingConfig(
@@ -32,10 +33,6 @@ CONFIG = TrainingConfig(
 )
 SCORES = (0.2, 0.5, 0.5, 0.4, 0.45, 0.3, 0.9)
 """Better at steps 2 and 4, equal at 6; three without a better one are full at step 10."""
-
-
-class Killed(BaseException):
-    """In the place of a kill."""
 
 
 def made(
@@ -104,7 +101,7 @@ def test_without_a_rule_it_goes_to_the_end(tmp_path: Path) -> None:
     parts = made(tmp_path / "run", tmp_path / "data")
     without = replace(parts, stop=None)
     _STATES[id(without)] = _STATES[id(parts)]
-    assert trained(without, TrainState(), TrainingConfig(**{**_fields(CONFIG), "steps": 14})).step == 14
+    assert trained(without, TrainState(), replace(CONFIG, steps=14)).step == 14
 
 
 @pytest.mark.parametrize("moment", [3, 4, 7, 8, 9])
@@ -116,7 +113,7 @@ def test_killed_and_taken_up_it_ends_at_the_same_step_with_the_same_bits(tmp_pat
         if record["step"] >= moment:
             raise Killed
 
-    every = TrainingConfig(**{**_fields(CONFIG), "log_every": 1})
+    every = replace(CONFIG, log_every=1)
     with pytest.raises(Killed):
         trained(made(tmp_path / "run", tmp_path / "data-1", tell=kill), TrainState(), every)
     again, state = taken_up(tmp_path)
@@ -134,7 +131,7 @@ def test_a_signal_does_not_hide_an_evaluation(tmp_path: Path, moment: int) -> No
         if record["step"] == moment:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    every = TrainingConfig(**{**_fields(CONFIG), "log_every": 1})
+    every = replace(CONFIG, log_every=1)
     with pytest.raises(StoppedError, match=f"after step {moment + 1}"):
         trained(made(tmp_path / "run", tmp_path / "data-1", tell=send), TrainState(), every)
     again, state = taken_up(tmp_path)
@@ -159,7 +156,3 @@ def taken_up(tmp_path: Path) -> tuple[Parts, TrainState]:
         return parts, TrainState()
     torch.manual_seed(99)  # whatever the new process did with it
     return parts, resume(parts, load_snapshot(snapshot))
-
-
-def _fields(config: TrainingConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in config.__slots__}

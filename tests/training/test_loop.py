@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from polycompress.training.metrics import read_metrics
 from polycompress.training.runs import open_run
 from polycompress.training.signals import StopSignals
 from polycompress.training.snapshots import load_snapshot, newest_snapshot
+from tests.pipelines.tiny_runs import Killed
 from tests.training.tiny_task import make_parts, same_bits, weights
 
 CONFIG = TrainingConfig(
@@ -30,10 +32,6 @@ CONFIG = TrainingConfig(
     optimiser=OptimiserConfig(learning_rate=0.02, weight_decay=0.1),
     snapshots=SnapshotConfig(every_steps=4),
 )
-
-
-class Killed(BaseException):
-    """In the place of a kill."""
 
 
 def unbroken(tmp_path: Path, config: TrainingConfig = CONFIG) -> Parts:
@@ -89,7 +87,7 @@ def test_killed_and_taken_up_it_ends_bit_by_bit_the_same(tmp_path: Path, moment:
 
     broken = make_parts(tmp_path / "broken", tmp_path / "data-broken", tell=kill)
     with pytest.raises(Killed):
-        train(broken, TrainingConfig(**{**_fields(CONFIG), "log_every": 1}), TrainState())
+        train(broken, replace(CONFIG, log_every=1), TrainState())
     broken.metrics.close()
     again = taken_up(tmp_path, "broken")
     assert same_bits(weights(again), weights(whole))
@@ -137,7 +135,7 @@ def test_a_signal_in_the_last_step_finishes_the_run(tmp_path: Path) -> None:
         if record["step"] == 19:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    config = TrainingConfig(**{**_fields(CONFIG), "log_every": 1})
+    config = replace(CONFIG, log_every=1)
     parts = make_parts(tmp_path / "run", tmp_path / "data", tell=send)
     assert train(parts, config, TrainState()).step == 20
     parts.metrics.close()
@@ -249,7 +247,7 @@ def test_evaluation_at_its_own_pace_and_without_dropout(tmp_path: Path) -> None:
 
     parts = make_parts(tmp_path / "run", tmp_path / "data", evaluate=evaluate)
 
-    train(parts, TrainingConfig(**{**_fields(CONFIG), "evaluate_every": 6}), TrainState())
+    train(parts, replace(CONFIG, evaluate_every=6), TrainState())
     parts.metrics.close()
     assert seen == [False] * 4  # after steps 6, 12, 18 and the last
     assert parts.model.training
@@ -285,7 +283,3 @@ def _raise_after(step: int) -> Any:
 
 def _killed(*_: Any) -> None:
     raise Killed
-
-
-def _fields(config: TrainingConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in config.__slots__}
