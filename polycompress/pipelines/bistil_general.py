@@ -25,6 +25,7 @@ from polycompress.languages import Language
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.loss_specs import LossSpec
+from polycompress.pipelines.sft import check_diffs
 from polycompress.pipelines.trimming.loading import asked_languages
 from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
 from polycompress.pipelines.tuning.text import files_of, find_held_out, find_text
@@ -235,6 +236,9 @@ def find_inputs(
     languages = tuple(dict.fromkeys(language for name in langs for language in asked_languages(name)))
     corpora = find_text(corpus, languages, reading, asked_with=_ASKED_WITH)
     found = find_source_model(model, out)
+    language_sfts = _language_sfts(language_sft, languages)
+    if language_sfts:
+        check_diffs(list(language_sfts.values()), of=found.source)
     return GeneralInputs(
         model=found,
         languages=languages,
@@ -242,7 +246,7 @@ def find_inputs(
         held_out=find_held_out(held_out, languages, reading, asked_with=_ASKED_WITH),
         reading=reading,
         layer_map=layer_map_of(found, config.shape),
-        language_sfts=_language_sfts(language_sft, languages),
+        language_sfts=language_sfts,
     )
 
 

@@ -114,6 +114,22 @@ def apply_sft(
     return SftResult(out=place, diff=together)
 
 
+def check_diffs(diffs: Sequence[str | os.PathLike[str]], *, of: ModelSource) -> None:
+    """Check that sparse differences are whole and of a model, as ``apply_sft`` would; nothing is written.
+
+    Args:
+        diffs: Files, at least one.
+        of: The model.
+
+    Raises:
+        InputError: A file is wrong, or a difference is of another base model (tensors are named).
+    """
+    opened = [open_diff(Path(each)) for each in diffs]
+    check_base(opened, open_checkpoint(of.path), of, None)
+    for each in opened:
+        load_diff(each)
+
+
 def diff_models(
     base: str | os.PathLike[str],
     tuned: str | os.PathLike[str],

@@ -278,3 +278,7 @@ def test_language_differences_make_teachers_of_their_own(kitchen: Kitchen, tmp_p
     other = make_tiny("xlm-roberta", "base", tmp_path / "other", vocab_size=350, num_hidden_layers=4, seed=1)
     with pytest.raises(InputError, match=r"encoder\.layer\.0"):
         kitchen.distil(tmp_path / "y", other, language_sft=f"de={tmp_path / 'de.diff'}")
+    (tmp_path / "cut.diff").write_bytes((tmp_path / "de.diff").read_bytes()[:-8])
+    with pytest.raises(InputError, match=r"cut\.diff"):
+        kitchen.distil(tmp_path / "y", language_sft=f"de={tmp_path / 'cut.diff'}")
+    assert not (tmp_path / "y").exists()  # found before anything was done

@@ -35,7 +35,7 @@ def check_base(
     faults = faults or _faults(opened, base_of(checkpoint), hashed=True)
     if faults:
         raise InputError(
-            f"{source.spec}: is not the model that these differences were made for. Give that one with --to:\n  "
+            f"{source.spec}: is not the model that these differences were made for; take that one:\n  "
             + "\n  ".join(faults)
         )
 

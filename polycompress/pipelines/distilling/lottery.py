@@ -105,11 +105,8 @@ def tune_sparsely(run: SparseRun, out: Path) -> Ticket:
 def _choose(run: SparseRun, loaded: HeadedModel, out: Path) -> tuple[Mask, Mapping[str, Any]]:
     """Train all weights, and choose those that moved furthest."""
     model = loaded.model
-    norms = set(base_norms(model)) if run.maker.freeze_norms else set()
-    names = base_names(model)
-    before = copy_of(model, [name for name in names if name not in norms])
-    total = sum(dict(model.named_parameters())[name].numel() for name in names)
-    count = number_of_weights(run.density, total, sum(tensor.numel() for tensor in before.values()))
+    count, total = number_of_weights(model, run.density, freeze_norms=run.maker.freeze_norms)
+    before = copy_of(model, free_names(model, freeze_norms=run.maker.freeze_norms))
     done = _train(run, loaded, None, out)
     after = done.optimiser.exported_state(model)
     mask = select(before, after, count)
@@ -122,24 +119,33 @@ def _choose(run: SparseRun, loaded: HeadedModel, out: Path) -> tuple[Mask, Mappi
     return mask, figures
 
 
-def number_of_weights(density: float, total: int, free: int) -> int:
-    """K: a share of all weights of the base.
+def free_names(model: Any, *, freeze_norms: bool) -> list[str]:
+    """Parameters below the head that may be chosen from."""
+    norms = set(base_norms(model)) if freeze_norms else set()
+    return [name for name in base_names(model) if name not in norms]
+
+
+def number_of_weights(model: Any, density: float, *, freeze_norms: bool) -> tuple[int, int]:
+    """K, a share of all weights below the head, and how many these are.
 
     Args:
+        model: With its head.
         density: Above 0, at most 1.
-        total: Weights of the base model.
-        free: Those of them that may be chosen.
+        freeze_norms: Whether norms may not be chosen.
 
     Raises:
         InputError: More are asked for than may be chosen.
     """
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    total = sum(sizes[name] for name in base_names(model))
+    free = sum(sizes[name] for name in free_names(model, freeze_norms=freeze_norms))
     count = max(1, round(density * total))
     if count > free:
         raise InputError(
             f"density is {density}: {count} of {total} weights, but without norms there are {free}. Give a lower "
             "density, or let norms change too (--tune-norms)."
         )
-    return count
+    return count, total
 
 
 def _train(run: SparseRun, loaded: HeadedModel, chosen: Mask | None, out: Path) -> Tuning:

@@ -10,7 +10,13 @@ from typing import Any, Final
 
 from polycompress.modeldir.leftovers import remove
 from polycompress.pipelines.bistil_task import DIFF, TaskAsked, TaskConfig
-from polycompress.pipelines.distilling.lottery import SPARSE, SparseRun, Ticket, tune_sparsely
+from polycompress.pipelines.distilling.lottery import (
+    SPARSE,
+    SparseRun,
+    Ticket,
+    number_of_weights,
+    tune_sparsely,
+)
 from polycompress.pipelines.distilling.task_parts import SparseMaker, Taught, base_names
 from polycompress.pipelines.distilling.teaching import load_taught
 from polycompress.pipelines.finetune import finetune, prepare
@@ -48,11 +54,13 @@ def run_task(
         refuse_difference(out, read_run(out)["settings"], identity)
     else:
         open_run(out, record, identity, resume=resume)
-    config = asked.config
-    teacher = asked.teacher if asked.knows_the_task else _tuned_teacher(asked, out, record, progress, tell)
-    request = asked.request
+    config, request = asked.config, asked.request
     inputs, first, plan = prepare(asked.student, request, config.tuning.seed, tell)
+    number_of_weights(
+        first.model, config.density, freeze_norms=config.freeze_norms
+    )  # before anything is trained
     del first
+    teacher = asked.teacher if asked.knows_the_task else _tuned_teacher(asked, out, record, progress, tell)
     devices = Devices(precision=inputs.ready.precision, device=config.tuning.device)
     run = SparseRun(
         inputs=inputs,

@@ -1,0 +1,226 @@
+"""The models that ``bistil.py`` compares: how each is made, and how it learns a task. What is there is not made again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from polycompress.pipelines.bistil_general import bistil_general
+from polycompress.pipelines.bistil_task import bistil_task
+from polycompress.pipelines.distil import distil
+from polycompress.pipelines.finetune import finetune
+from polycompress.pipelines.mlm import mlm
+
+SEEDS = {"sib200": 3}
+"""Of each task; one of others."""
+FULL = "sw"
+"""The target language with the whole table."""
+TASK_TEXTS = 5000
+"""Texts of each language that the tuned teacher answers, where a student learns of its answers to text."""
+
+Learning = Literal["labels", "sparse", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A row of the table, before a task is learnt."""
+
+    name: str
+    path: Path
+    learning: Learning = "labels"
+    """How it learns tasks: by fine-tuning on labels; sparsely, of the tuned teacher, on the task's texts; or of the
+    tuned teacher's answers to unlabelled text of both languages, then to the task's texts, and of its labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where everything lies, and what everything is made with."""
+
+    runs: Path
+    data: Path
+    model: str
+    steps: int
+
+    def text(self, *codes: str) -> list[str]:
+        """The pack's text of some languages."""
+        return [f"{code}={self.data / 'text' / code}.txt.gz" for code in codes]
+
+    def all_codes(self) -> list[str]:
+        """Every language with text."""
+        return sorted(file.name.removesuffix(".txt.gz") for file in (self.data / "text").glob("*.txt.gz"))
+
+    def student(self, target: str, name: str, **settings: Any) -> Path:
+        """A distilled student's run."""
+        out = self.runs / target / name
+        codes = self.all_codes() if target == "all" else ["en", target]
+        if not (out / "final").is_dir():
+            bistil_general(
+                self.model,
+                source="en",
+                target=",".join(code for code in codes if code != "en"),
+                corpus=self.text(*codes),
+                out=out,
+                settings={"text": text_settings(self.steps), **settings},
+                resume=out.exists(),
+            )
+        return out
+
+    def scratch(self, target: str, like: Path) -> Path:
+        """A student of random weights, pretrained on the same text."""
+        out = self.runs / target / "scratch-6"
+        if not (out / "final").is_dir():
+            start = self.runs / target / "random-6"
+            if not start.is_dir():
+                write_random(like / "start", start)
+            training = text_settings(self.steps)
+            mlm(
+                start,
+                langs=["en", target],
+                corpus=self.text("en", target),
+                out=out,
+                settings={key: training[key] for key in ("training", "batching")},
+                resume=out.exists(),
+            )
+        return out / "final"
+
+
+def text_settings(steps: int) -> dict[str, Any]:
+    """Of every pretraining here."""
+    return {
+        "training": {
+            "steps": steps,
+            "precision": "auto",
+            "schedule": {"warmup_steps": min(100, steps // 10)},
+            "optimiser": {"learning_rate": 3e-4, "weight_decay": 0.0},
+            "snapshots": {"every_steps": 100},
+        },
+        "batching": {"token_budget": 2048},
+        "masked": False,
+    }
+
+
+def write_random(like: Path, out: Path) -> None:
+    """A model directory of the same shape, tokenizer and all, with random weights of seed 0."""
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    torch.manual_seed(0)
+    building = out.with_name(f".{out.name}")
+    shutil.copytree(like, building, dirs_exist_ok=True)
+    AutoModel.from_config(AutoConfig.from_pretrained(like)).save_pretrained(building)
+    building.rename(out)
+
+
+def models(room: Room, target: str) -> Iterator[Model]:
+    """The rows of a target language, made where they are missing."""
+    six = room.student(target, "distilled-6", shape={"layers": 6})
+    yield Model("teacher", Path(room.model))
+    yield Model("trimmed", six / "teacher")
+    yield Model("copied-6", six / "start")
+    yield Model("distilled-6", six / "final")
+    yield Model("distilled-6, taught on text", six / "final", "text")
+    if target != FULL:
+        return
+    yield Model("distilled-6, taught sparsely", six / "final", "sparse")
+    for layers in (4, 3):
+        student = room.student(target, f"distilled-{layers}", shape={"layers": layers}) / "final"
+        yield Model(f"distilled-{layers}", student)
+        yield Model(f"distilled-{layers}, taught on text", student, "text")
+    relations = {"hidden_weight": 0.0, "attention": "relations", "relation_heads": 12}
+    yield Model("minilmv2-6", room.student(target, "minilmv2-6", shape={"layers": 6}, **relations) / "final")
+    yield Model("scratch-6", room.scratch(target, six))
+    multilingual = room.student("all", "multilingual-6", shape={"layers": 6}, trim=False)
+    yield Model("multilingual-6", multilingual / "final")
+
+
+def tuned(room: Room, target: str, model: Model, task: str) -> list[Path]:
+    """The model with a task learnt, one for each seed; the teacher's are shared by all targets."""
+    found = []
+    for seed in range(SEEDS.get(task, 1)):
+        out = teacher_of(room, task, seed)
+        if model.name != "teacher":
+            out = room.runs / target / f"{slug(model.name)}-{task}-{seed}"
+        if not (out / "final").is_dir():
+            learn(room, target, model, task, seed, out)
+        found.append(out / "final")
+    return found
+
+
+def teacher_of(room: Room, task: str, seed: int) -> Path:
+    """The run of the tuned teacher."""
+    return room.runs / "teacher" / f"teacher-{task}-{seed}"
+
+
+def learn(room: Room, target: str, model: Model, task: str, seed: int, out: Path) -> None:
+    """One seed."""
+    known = teacher_of(room, task, seed) / "final"
+    if model.learning == "sparse":
+        bistil_task(
+            model.path,
+            task_teacher=known,
+            task=task,
+            train_langs="en",
+            out=out,
+            data=room.data,
+            settings={"tuning": {"seed": seed, "weight_decay": 0.0}},
+            resume=out.exists(),
+        )
+    elif model.learning == "text":
+        recipe = room.runs / target / f"{slug(model.name)}-{task}-{seed}.yaml"
+        recipe.write_text(recipe_of(room, target, model, known, task, seed), encoding="utf-8")
+        distil(recipe, out=out, data=room.data, resume=out.exists())
+    else:
+        finetune(
+            room.model if model.name == "teacher" else model.path,
+            task=task,
+            train_langs="en",
+            out=out,
+            data=room.data,
+            settings={"seed": seed},
+            resume=out.exists(),
+        )
+
+
+def recipe_of(room: Room, target: str, model: Model, teacher: Path, task: str, seed: int) -> str:
+    """A recipe, as JSON, which is YAML too."""
+    answers = {"name": "divergence", "options": {"temperature": 2.0}}
+    return json.dumps(
+        {
+            "name": "taught-on-text",
+            "teacher": str(teacher),
+            "student": {"directory": str(model.path)},
+            "languages": {"source": "en", "target": target},
+            "corpora": room.text("en", target),
+            "training": {"seed": seed},
+            "stages": [
+                {
+                    "name": "text",
+                    "data": "task",
+                    "task": task,
+                    "transfer": "corpora",
+                    "limit": TASK_TEXTS,
+                    "losses": [answers, "hidden-mse"],
+                    "epochs": 1,
+                    "patience": 0,
+                    "learning_rate": 2e-4,
+                },
+                {
+                    "name": "task",
+                    "data": "task",
+                    "task": task,
+                    "losses": [answers, "gold"],
+                    "learning_rate": 1e-4,
+                },
+            ],
+        },
+        indent=1,
+    )
+
+
+def slug(name: str) -> str:
+    """For names of files."""
+    return name.replace(", ", "-").replace(" ", "-")

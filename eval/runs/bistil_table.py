@@ -1,0 +1,94 @@
+"""What ``bistil.py`` reports of its judgements: scores, sizes, and what is kept of the teacher's score."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from polycompress.evaluation.metrics.kept import PairedPart, score_kept
+from polycompress.evaluation.results import stored_scores
+from polycompress.evaluation.scoring import find_metric, mean_over_models, side_by_side
+from polycompress.evaluation.tasks import find_task
+from polycompress.modeldir.manifest import read_manifest
+
+Results = dict[tuple[str, str, str], list[dict[str, Any]]]
+"""By target language, model and task: a result of each seed."""
+
+
+def summary(
+    results: Mapping[tuple[str, str, str], list[dict[str, Any]]], target: str
+) -> list[dict[str, Any]]:
+    """Each model's scores by task and language, means over seeds; the interval is of the first seed's."""
+    rows = []
+    for (language, name, task), found in results.items():
+        if language != target:
+            continue
+        for number, row in enumerate(found[0]["scores"]):
+            scores = [one["scores"][number]["score"] for one in found]
+            rows.append(
+                {
+                    "model": name,
+                    "task": task,
+                    "language": row["language"],
+                    "score": sum(scores) / len(scores),
+                    "per_seed": scores,
+                    "examples": row["examples"],
+                    "low": row["low"],
+                    "high": row["high"],
+                    "loyalty": [one["loyalty"] for one in found] if found[0]["loyalty"] else None,
+                }
+            )
+    return rows
+
+
+def kept(
+    results: Mapping[tuple[str, str, str], list[dict[str, Any]]], name: str
+) -> dict[str, dict[str, Any]] | None:
+    """What a model keeps of the teacher's score, by a name of what is pooled.
+
+    ``targets``: all tasks in all target languages; the name of a target: all its tasks; ``target, task``: these alone;
+    ``English``: the source language, where there is one.
+    """
+    parts: dict[str, list[PairedPart]] = {}
+    for (target, model, task), found in results.items():
+        teacher = results.get((target, "teacher", task))
+        if model != name or teacher is None or len(teacher) != len(found):
+            continue
+        metric = find_metric(found[0]["metric"])
+        own, other = ([stored_scores(each, Path(task)) for each in some] for some in (found, teacher))
+        for part in own[0]:
+            paired = PairedPart(
+                student=side_by_side([outcome for each in own for outcome in each[part].outcomes]),
+                teacher=side_by_side([outcome for each in other for outcome in each[part].outcomes]),
+                statistic=mean_over_models(metric, len(found)),
+                chance=find_task(task).chance or 0.0,
+            )
+            in_english = part.language.startswith("eng")
+            for key in ("English",) if in_english else ("targets", target, f"{target}, {task}"):
+                parts.setdefault(key, []).append(paired)
+    return {key: share_of(some) for key, some in parts.items()} or None
+
+
+def share_of(parts: list[PairedPart]) -> dict[str, Any]:
+    """The pooled share with its interval."""
+    found = score_kept(parts, seed=0)
+    return {"share": found.share, "low": found.low, "high": found.high, "parts": len(parts)}
+
+
+def facts_of(model: Path) -> dict[str, Any]:
+    """Size, and how it was trained."""
+    if not (model / "config.json").is_file():
+        return {}
+    manifest = read_manifest(model) or {}
+    weights = sum(file.stat().st_size for file in model.glob("*.safetensors"))
+    trained = manifest.get("distillation") or manifest.get("training") or {}
+    config = json.loads((model / "config.json").read_text("utf-8"))
+    told = {name: trained.get(name) for name in ("steps", "tokens", "seconds", "precision", "losses")}
+    return {
+        "weight_bytes": weights,
+        "layers": config.get("num_hidden_layers"),
+        "vocabulary": config.get("vocab_size"),
+        **{name: value for name, value in told.items() if value is not None},
+    }
