@@ -288,6 +288,62 @@ def curve() -> str:
     return markdown(rows)
 
 
+def bilingual() -> str:
+    """Swahili students against their teacher: size, scores of each task, what is kept of the teacher's score."""
+    found = load("bistil")
+    facts, scores = found["models"]["sw"], found["scores"]["sw"]
+    columns = list(dict.fromkeys((row["task"], row["language"]) for row in scores))
+    rows = [
+        [
+            "model",
+            "weights",
+            *(f"{task}, {find_language(code).iso639_1}" for task, code in columns),
+            "kept in Swahili (95 %)",
+        ]
+    ]
+    for name in facts:
+        cells = {(row["task"], row["language"]): row["score"] for row in scores if row["model"] == name}
+        kept = (found["kept"].get(name) or {}).get("sw")
+        size = facts[name].get("weight_bytes")
+        rows.append(
+            [
+                name,
+                "–" if size is None else f"{size / 1e6:.0f} MB",
+                *(f"{cells[column]:.3f}" if column in cells else "–" for column in columns),
+                "–" if kept is None else f"{kept['share']:.1%} ({kept['low']:.1%} to {kept['high']:.1%})",
+            ]
+        )
+    return markdown(rows)
+
+
+def others() -> str:
+    """German, Turkish and Yoruba: scores in the target language, and what is kept over all languages and tasks."""
+    found = load("bistil")
+    targets = list(found["scores"])
+    tasks = list(dict.fromkeys(row["task"] for rows in found["scores"].values() for row in rows))
+    columns = [(target, task) for task in tasks for target in targets]
+    cells: dict[tuple[str, str, str], float] = {}
+    for target, some in found["scores"].items():
+        for row in some:
+            if not row["language"].startswith("eng"):
+                cells[row["model"], target, row["task"]] = row["score"]
+    columns = [(target, task) for target, task in columns if ("teacher", target, task) in cells]
+    rows = [["model", *(f"{task}, {target}" for target, task in columns), "kept over all (95 %)"]]
+    for name in found["models"]["de"]:
+        kept = found["kept"][name]["targets"]
+        rows.append(
+            [
+                name,
+                *(
+                    f"{cells[name, target, task]:.3f}" if (name, target, task) in cells else "–"
+                    for target, task in columns
+                ),
+                f"{kept['share']:.1%} ({kept['low']:.1%} to {kept['high']:.1%})",
+            ]
+        )
+    return markdown(rows)
+
+
 def _score(values: list[float] | None) -> str:
     """The mean of the test sets of a language."""
     return f"{sum(values) / len(values):.3f}" if values else "–"
@@ -303,6 +359,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "training speed": training_speed,
     "scores": scores,
     "trimming curve": curve,
+    "bilingual students": bilingual,
+    "bilingual students, others": others,
 }
 
 
