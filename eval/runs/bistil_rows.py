@@ -1,4 +1,4 @@
-"""The models that ``bistil.py`` compares: how each is made, and how it learns a task. What is there is not made again."""
+"""The models that ``bistil.py`` compares: how each is made, and how it learns a task; none is made twice."""
 
 from __future__ import annotations
 
