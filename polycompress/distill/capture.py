@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor, nn
 
+from polycompress.distill.head_places import HeadPlaces
 from polycompress.distill.outputs import Needs, Outputs
 from polycompress.distill.plain_attention import plain_where_faster
 from polycompress.errors import InputError
@@ -56,13 +57,14 @@ class Projections:
 class Watched:
     """A model together with what is wanted of it."""
 
-    def __init__(self, model: Any, needs: Needs, who: str) -> None:
+    def __init__(self, model: Any, needs: Needs, who: str, *, at_places: bool = False) -> None:
         """Check that the model can give what is wanted.
 
         Args:
             model: Of transformers, with or without a head.
             needs: What is wanted.
             who: Whose it is, for messages: ``teacher`` or ``student``.
+            at_places: Whether its logits are over a vocabulary, and will be asked for at some tokens alone.
 
         Raises:
             InputError: It cannot; every fault is named.
@@ -72,6 +74,7 @@ class Watched:
         faults = check_needs(model, needs, who)
         if faults:
             raise InputError("; ".join(faults) + ".")
+        self._head = HeadPlaces(model) if at_places else None
         self._wanted: dict[Role, frozenset[int]] = {role: getattr(needs, role) for role in ROLES}
         found = find_projections(model) if any(self._wanted.values()) else None
         self._head_size = found.head_size if found is not None else 0
@@ -80,14 +83,21 @@ class Watched:
                 assert found is not None
                 found.modules[role][layer].register_forward_hook(self._keeper(role, layer))
 
-    def __call__(self, inputs: Mapping[str, Tensor]) -> Outputs:
+    def __call__(self, inputs: Mapping[str, Tensor], places: Tensor | None = None) -> Outputs:
         """Run the model.
 
         Args:
             inputs: What it takes, besides options.
+            places: (T,) int64 tokens, counted through the batch, at which its logits, (T, V), are asked for; None: at
+                all.
         """
+        asked = {**inputs, "output_hidden_states": bool(self.needs.hidden), "return_dict": True}
+        logits: Tensor | None = None
         with self._keeping(), plain_where_faster(next(iter(inputs.values())).device):
-            found = self.model(**inputs, output_hidden_states=bool(self.needs.hidden), return_dict=True)
+            if places is not None and self._head is not None:
+                found, logits = self._head.logits(asked, places)
+            else:
+                found = self.model(**asked)
             heads = {
                 role: {layer: split_heads(kept, self._head_size) for layer, kept in layers.items()}
                 for role, layers in self._kept.items()
@@ -103,7 +113,9 @@ class Watched:
             queries=heads["queries"],
             keys=heads["keys"],
             values=heads["values"],
-            logits=_logits(found, inputs["attention_mask"]) if self.needs.logits else None,
+            logits=(_logits(found, inputs["attention_mask"]) if logits is None else logits)
+            if self.needs.logits
+            else None,
         )
 
     def _keeper(self, role: Role, layer: int) -> Any:

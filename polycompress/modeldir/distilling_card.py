@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from polycompress.modeldir.card_making import how_it_was_made, how_to_load, notes_of
 from polycompress.modeldir.card_metadata import card_metadata
@@ -18,6 +18,10 @@ from polycompress.modeldir.figures import (
 )
 from polycompress.modeldir.markdown import code, escape, front_matter, table
 
+_NO_HEAD: Final = "feature-extraction"
+_TASKS: Final = {"AutoModelForMaskedLM": "fill-mask", "AutoModelForCausalLM": "text-generation"}
+"""What the hub calls that which a head does."""
+
 
 def render_distilling_card(manifest: Mapping[str, Any]) -> str:
     """Write the card of a distilled model.
@@ -28,14 +32,18 @@ def render_distilling_card(manifest: Mapping[str, Any]) -> str:
     Returns:
         README.md: YAML front matter, then Markdown. Names and texts from elsewhere are escaped for both.
     """
+    loader = str(part_of(manifest, "distillation").get("loader") or "AutoModel")
     metadata = card_metadata(
-        manifest, library="transformers", tags=["distillation", "bilingual"], task="feature-extraction"
+        manifest,
+        library="transformers",
+        tags=["distillation", "bilingual"],
+        task=_TASKS.get(loader, _NO_HEAD),
     )
     sections = [
         _summary(manifest),
         _sizes(manifest),
         _text(manifest),
-        how_to_load("AutoModel"),
+        how_to_load(loader),
         _making(manifest),
         _limits(manifest),
     ]

@@ -58,6 +58,9 @@ def _use(manifest: Mapping[str, Any]) -> tuple[str, str]:
         ) or "text-classification"
     if part_of(manifest, "training"):
         return "AutoModelForMaskedLM", "fill-mask"
+    loader = part_of(manifest, "distillation").get("loader")
+    if loader:
+        return str(loader), "text-generation" if loader == "AutoModelForCausalLM" else "fill-mask"
     return "AutoModel", "feature-extraction"
 
 

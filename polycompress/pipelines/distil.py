@@ -216,6 +216,6 @@ def _drops_head(stage: Stage, recipe: Recipe) -> bool:
     if stage.kind == "tune" or not before:
         return False
     last = before[-1]
-    if last.kind == "mlm":
-        return stage.kind != "mlm"
+    if last.trains_language_head:
+        return not stage.trains_language_head
     return last.trains_head and not (stage.trains_head and stage.task == last.task)

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from polycompress.distill.capture import Watched
 from polycompress.distill.objective import Objective
+from polycompress.distill.objectives.unequal import UnequalLogits
 from polycompress.distill.outputs import Given, Needs, Outputs
 from polycompress.training.batches import Batch
 from polycompress.training.devices import Devices
 from polycompress.training.items import Items
 from polycompress.training.masking import IGNORED
-from polycompress.training.objective import Prepared
+from polycompress.training.model import Kind
+from polycompress.training.objective import Prepared, shift
 from polycompress.training.task_loss import labelled, stack_labels, stack_types
 from polycompress.training.task_model import HeadKind
 
@@ -44,6 +46,7 @@ class Distillation(nn.Module):  # type: ignore[misc]
         rows: Tensor | None = None,
         *,
         adapted: Sequence[Any] = (),
+        at_places: bool = False,
     ) -> None:
         """Take over both models; the student's parameters stay the same objects.
 
@@ -53,6 +56,7 @@ class Distillation(nn.Module):  # type: ignore[misc]
             losses: At least one.
             rows: (V,) the teacher's id of each of the student's tokens, where they differ.
             adapted: Further teachers of the same shape, for texts of which it is said, see ``forward``.
+            at_places: Whether logits are over a vocabulary, and asked for where they count alone.
 
         Raises:
             InputError: A model cannot show what an objective asks for.
@@ -63,8 +67,12 @@ class Distillation(nn.Module):  # type: ignore[misc]
         self.names = tuple(each.name for each in losses)
         self.weights = tuple(each.weight for each in losses)
         needs = union(each.objective.teacher_needs for each in losses)
-        self._watched = Watched(student, union(each.objective.student_needs for each in losses), "student")
-        self._teachers = tuple(Watched(freeze(teacher), needs, "teacher") for teacher in (teacher, *adapted))
+        own_needs = union(each.objective.student_needs for each in losses)
+        self._watched = Watched(student, own_needs, "student", at_places=at_places)
+        self._teachers = tuple(
+            Watched(freeze(each), needs, "teacher", at_places=at_places) for each in (teacher, *adapted)
+        )
+        self.at_places = at_places
         self.measured = [0.0] * len(losses)
         """Of each objective, the loss summed over what was weighed since they were taken."""
         self.weighed = 0.0
@@ -97,9 +105,14 @@ class Distillation(nn.Module):  # type: ignore[misc]
             labels: See ``Given``.
             taught_by: (B,) number of the teacher of each text; None: the first one of all.
         """
+        places: Tensor | None = None
+        if self.at_places and valid is not None:  # what is left is valid, all of it
+            places = valid.reshape(-1).nonzero().squeeze(1)
+            labels = None if labels is None else labels.reshape(-1)[places]
+            valid = None
         with torch.no_grad():
-            told = self._told(self._in_teachers_ids(inputs), taught_by)
-        said = self._watched(inputs)
+            told = self._told(self._in_teachers_ids(inputs), taught_by, places)
+        said = self._watched(inputs, places)
         given = Given(mask=inputs["attention_mask"] != 0, valid=valid, labels=labels)
         losses = [objective(said, told, given) for objective in self.objectives]
         if self.training:
@@ -108,10 +121,11 @@ class Distillation(nn.Module):  # type: ignore[misc]
             self.weighed += weight
         return torch.stack([loss * share for loss, share in zip(losses, self.weights, strict=True)]).sum()
 
-    def _told(self, inputs: Mapping[str, Tensor], taught_by: Tensor | None) -> Outputs:
+    def _told(self, inputs: Mapping[str, Tensor], taught_by: Tensor | None, places: Tensor | None) -> Outputs:
         """What each text's teacher says."""
         if taught_by is None:
-            return self._teachers[0](inputs)
+            return self._teachers[0](inputs, places)
+        assert places is None, "texts' own teachers answer nothing"
         parts = []
         for number in torch.unique(taught_by).tolist():
             places = (taught_by == number).nonzero().squeeze(1)
@@ -155,6 +169,30 @@ class TextInputs:
         return batch.inputs(), {
             "taught_by": torch.tensor([self._teachers.get(code, 0) for code in batch.languages])
         }
+
+
+class AnswerInputs:
+    """Batches of text whose tokens both models answer for: masked ones, or of causal models all of them."""
+
+    def __init__(self, kind: Kind, *, answers_alone: bool) -> None:
+        """Say what counts.
+
+        Args:
+            kind: Of both models.
+            answers_alone: Whether nothing but answers is compared: a batch's loss is then a mean over these.
+        """
+        self.kind, self.answers_alone = kind, answers_alone
+
+    def weight(self, batch: Batch) -> int:
+        """Tokens that are answered for, or all without padding."""
+        return batch.labelled if self.answers_alone and self.kind == "masked" else batch.tokens
+
+    def __call__(self, batch: Batch) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        """The batch, the tokens that are hidden or come next, and where logits count."""
+        assert batch.labels is not None
+        if self.kind == "causal":
+            return batch.inputs(), {"labels": shift(batch.labels), "valid": batch.attention_mask != 0}
+        return batch.inputs(), {"labels": batch.labels, "valid": batch.labels != IGNORED}
 
 
 class TaskInputs:
@@ -207,6 +245,7 @@ class DistillationTask:
         self.distillation, self.module, self.inputs = distillation, module, inputs
         self.device, self.is_sparse = device, is_sparse
         self._sums = [0.0] * len(distillation.names)
+        self._lost: dict[str, float] = {}
         self._steps = 0
 
     def weight(self, batch: Batch) -> int:
@@ -233,15 +272,21 @@ class DistillationTask:
             loss = total / max(weighed, 1.0)
             own.objectives[number].after_step(loss)
             self._sums[number] += loss
+        for objective in own.objectives:
+            if isinstance(objective, UnequalLogits):
+                lost = objective.take_lost_mass()
+                for who, mass in zip(lost, devices.total(list(lost.values())), strict=True):
+                    self._lost[who] = self._lost.get(who, 0.0) + mass / devices.world_size
         self._steps += 1
 
     def figures(self) -> dict[str, float]:
-        """The mean of each objective's loss since the last call, for the log."""
+        """The mean since the last call of each objective's loss, and of mass that is lost, for the log."""
         means = {
             f"loss_{name}": total / max(1, self._steps)
             for name, total in zip(self.distillation.names, self._sums, strict=True)
         }
-        self._sums, self._steps = [0.0] * len(self._sums), 0
+        means |= {f"lost_mass_{who}": total / max(1, self._steps) for who, total in self._lost.items()}
+        self._sums, self._lost, self._steps = [0.0] * len(self._sums), {}, 0
         return means
 
 
@@ -283,9 +328,13 @@ def freeze(model: Any) -> Any:
 
 
 def round_linear_(model: nn.Module) -> None:
-    """Round the weights of linear layers to bf16 once, as autocast would before each product; results stay the same."""
+    """Round the weights of linear layers to bf16 once, as autocast would before each product; results stay the same.
+
+    A head's table that is the input table as well stays as it is: nothing is rounded where rows are looked up.
+    """
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     for module in model.modules():
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) and id(module.weight) not in tables:
             module.weight.data = module.weight.data.bfloat16()
             if module.bias is not None:
                 module.bias.data = module.bias.data.bfloat16()

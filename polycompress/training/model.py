@@ -61,11 +61,8 @@ def language_model_kind(config: Mapping[str, Any], where: Path) -> Kind:
             f"{where}: is an encoder-decoder ({model_type}), which masked and causal language modelling do not train. "
             "Give an encoder or a decoder."
         )
-    names = config.get("architectures")
-    for name in names if isinstance(names, list) else []:
-        for ending, kind in _ENDINGS:
-            if str(name).endswith(ending):
-                return kind
+    if (named := named_head(config)) is not None:
+        return named
     auto = importlib.import_module("transformers.models.auto.modeling_auto")
     if model_type in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder"):
         return "masked"
@@ -74,6 +71,16 @@ def language_model_kind(config: Mapping[str, Any], where: Path) -> Kind:
     raise InputError(
         f"{where}: transformers has neither a masked nor a causal language model of the type {model_type!r}."
     )
+
+
+def named_head(config: Mapping[str, Any]) -> Kind | None:
+    """Which language model's head a configuration says that its checkpoint has; None: it names none."""
+    names = config.get("architectures")
+    for name in names if isinstance(names, list) else []:
+        for ending, kind in _ENDINGS:
+            if str(name).endswith(ending):
+                return kind
+    return None
 
 
 def load_language_model(path: Path, config: Mapping[str, Any]) -> LoadedModel:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from torch import Tensor
 
 from polycompress.distill.objective import Objective
+from polycompress.distill.objectives.divergences import Divergence
+from polycompress.distill.objectives.dkd import DKD
 from polycompress.distill.objectives.hidden import HiddenMSE
 from polycompress.distill.outputs import Given, Needs, Outputs
-from polycompress.training.distilling import Distillation, Weighted, round_linear_, together
+from polycompress.training.batches import collate
+from polycompress.training.distilling import AnswerInputs, Distillation, Weighted, round_linear_, together
+from polycompress.training.examples import Example
+from polycompress.training.masking import causal_lm
 
 SMALL = {
     "vocab_size": 60,
@@ -123,3 +129,52 @@ def test_rounding_linear_weights_once_changes_nothing_under_autocast() -> None:
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         plain, other = (each(**inputs()).last_hidden_state for each in (model, rounded))
     assert torch.equal(plain, other)
+
+
+def test_a_head_that_shares_the_input_table_leaves_it_unrounded() -> None:
+    torch.manual_seed(0)
+    model = transformers.BertForMaskedLM(transformers.BertConfig(**SMALL)).eval()
+    table = model.get_input_embeddings().weight.clone()
+    round_linear_(model)
+    assert torch.equal(model.get_input_embeddings().weight, table)
+    assert model.cls.predictions.transform.dense.weight.dtype == torch.bfloat16
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert model(**inputs()).logits.isfinite().all()
+
+
+def masked_model_of(seed: int) -> Any:
+    torch.manual_seed(seed)
+    return transformers.BertForMaskedLM(transformers.BertConfig(**SMALL)).eval()
+
+
+def test_answers_at_places_are_those_of_valid_tokens() -> None:
+    student, teacher = masked_model_of(0), masked_model_of(1)
+    losses = [
+        Weighted(name="divergence", objective=Divergence()),
+        Weighted(name="dkd", objective=DKD(), weight=0.5),
+        Weighted(name="hidden", objective=HiddenMSE(PAIRS)),
+    ]
+    labels = inputs()["input_ids"].clone()
+    labels[:, ::2] = -100
+    labels[inputs()["attention_mask"] == 0] = -100
+    found = []
+    for at_places in (False, True):
+        student.zero_grad()
+        loss = Distillation(student, teacher, losses, at_places=at_places)(
+            inputs(), 1.0, valid=labels != -100, labels=labels
+        )
+        loss.backward()
+        found.append((loss.detach(), student.cls.predictions.transform.dense.weight.grad.clone()))
+    torch.testing.assert_close(found[0], found[1], atol=1e-6, rtol=1e-4)
+
+
+def test_what_counts_of_causal_text() -> None:
+    rows = [[Example(0, "eng-Latn", np.array([5, 6, 7]), 0)], [Example(1, "eng-Latn", np.array([8, 9]), 0)]]
+    shown = AnswerInputs("causal", answers_alone=True)
+    batch = collate(rows, pad_id=0, objective=causal_lm)
+    _, told = shown(batch)
+    assert told["valid"].tolist() == [[True, True, True], [True, True, False]]
+    assert told["labels"].tolist() == [[6, 7, -100], [9, -100, -100]]
+    assert shown.weight(batch) == 5
+    assert AnswerInputs("masked", answers_alone=True).weight(batch) == batch.labelled == 3
+    assert AnswerInputs("masked", answers_alone=False).weight(batch) == 5

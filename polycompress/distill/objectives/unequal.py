@@ -124,7 +124,7 @@ def mass_outside(logits: Tensor, ids: Tensor) -> Tensor:
 
 
 class UnequalLogits(Objective):
-    """``unequal_loss`` of two models; it keeps count of the mass that is lost."""
+    """``unequal_loss`` of two models; in training it keeps count of the mass that is lost."""
 
     def __init__(self, vocabularies: VocabularyMap, *, temperature: float = 1.0) -> None:
         """Say what is shared.
@@ -156,7 +156,8 @@ class UnequalLogits(Objective):
         if counts is not None:
             own, theirs = own[counts], theirs[counts]
         own, theirs = own.reshape(-1, self.sizes[0]), theirs.reshape(-1, self.sizes[1])
-        self._count(own, theirs)
+        if self.training:
+            self._count(own, theirs)
         return unequal_loss(own, theirs, self.student_ids, self.teacher_ids, temperature=self.temperature)
 
     def take_lost_mass(self) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from torch import Tensor
 
@@ -22,6 +22,7 @@ from polycompress.distill.objectives.minilmv2 import MiniLMv2
 from polycompress.distill.objectives.mutual_information import Features, MutualInformation
 from polycompress.distill.objectives.sentence import Distance, SentenceVectors
 from polycompress.distill.objectives.taid import TAID
+from polycompress.distill.objectives.unequal import UnequalLogits, VocabularyMap
 from polycompress.errors import InputError
 from polycompress.pipelines.distilling.loss_specs import LossSpec
 from polycompress.training.config import read_config
@@ -40,6 +41,8 @@ class Pair:
     steps: int
     basis: Tensor | None = None
     """(d_T, d_S) of a student made narrower: its states are in it, so the teacher's are turned into it."""
+    vocabularies: VocabularyMap | None = None
+    """Which pieces both have, where answers over vocabularies are compared."""
 
     @property
     def layer_map(self) -> LayerMap:
@@ -112,6 +115,13 @@ class TAIDOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class UnequalOptions:
+    """Of ``unequal``; see there."""
+
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class InformationOptions:
     """Of ``mi-alpha``; see there."""
 
@@ -139,7 +149,9 @@ class Entry:
     paper: str
     options: type = NoOptions
     needs_logits: bool = False
-    """Whether it compares answers of a head, which a task gives."""
+    """Whether it compares answers of a head: of a task, or on text of a language model."""
+    data: Literal["any", "text", "task"] = "any"
+    """What it can be learnt from."""
     of_maps: bool = False
     """Whether it looks at attention maps, which must be what queries and keys alone make."""
 
@@ -167,6 +179,12 @@ def _vectors(pair: Pair, options: VectorOptions) -> Objective:
     return SentenceVectors(
         own + 1, other + 1, distance=options.distance, normalise=options.normalise, widths=widths
     )
+
+
+def _unequal(pair: Pair, options: UnequalOptions) -> Objective:
+    if pair.vocabularies is None:
+        raise InputError("unequal: it is not known which pieces the models share; learn it on text.")
+    return UnequalLogits(pair.vocabularies, temperature=options.temperature)
 
 
 OBJECTIVES: Final[Mapping[str, Entry]] = {
@@ -213,7 +231,19 @@ OBJECTIVES: Final[Mapping[str, Entry]] = {
         needs_logits=True,
         paper="Shing et al., TAID (2025)",
     ),
-    "gold": Entry(make=lambda pair, options: Gold(), needs_logits=True, paper="none: the labels themselves"),
+    "unequal": Entry(
+        make=_unequal,
+        options=UnequalOptions,
+        needs_logits=True,
+        data="text",
+        paper="Hinton et al. (2015), over the pieces that both vocabularies have",
+    ),
+    "gold": Entry(
+        make=lambda pair, options: Gold(),
+        needs_logits=True,
+        data="task",
+        paper="none: the labels themselves",
+    ),
 }
 
 

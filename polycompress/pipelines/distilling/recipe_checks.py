@@ -87,11 +87,16 @@ def same_answers(one: TaskSpec, other: TaskSpec) -> bool:
 
 def _check_losses(stage: Stage) -> None:
     names = [each.name for each in stage.losses]
-    heads = [name for name in names if OBJECTIVES[name].needs_logits]
-    if stage.data == "text" and heads:
+    alien = [name for name in names if OBJECTIVES[name].data not in ("any", stage.data)]
+    if stage.data == "text" and alien:
         stage.table.fault(
-            f"losses: {', '.join(heads)} compares answers of a task's head, which text alone has none of: take data: "
+            f"losses: {', '.join(alien)} compares answers of a task's head, which text alone has none of: take data: "
             "task (with transfer, where there are no labels), or leave it out"
+        )
+    elif alien:
+        stage.table.fault(
+            f"losses: {', '.join(alien)} compares answers over vocabularies, but a task's classes are the same for "
+            "both models: take divergence"
         )
     labelled = [name for name in names if name in _OF_LABELS]
     if stage.has_transfer and labelled:
@@ -120,6 +125,12 @@ def _check_teacher(stage: Stage, known: Mapping[str, Stage]) -> None:
         )
     elif found.number >= stage.number:
         stage.table.fault(f"teacher is {name!r}, but that stage comes later: move it up")
+    elif stage.answers_text:
+        compared = ", ".join(each.name for each in stage.losses if OBJECTIVES[each.name].needs_logits)
+        stage.table.fault(
+            f"teacher is {name!r}, which learns a task, but {compared} on text asks for a language model's answers: "
+            f"write teacher: {TEACHER}"
+        )
     elif (
         stage.task is not None
         and found.task is not None

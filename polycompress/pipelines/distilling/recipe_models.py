@@ -7,24 +7,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from polycompress.distill.capture import check_needs
 from polycompress.distill.layer_map import LayerMap, every_nth, make_layer_map
 from polycompress.distill.layers import count_layers, plan_layers
+from polycompress.distill.objectives.unequal import VocabularyMap
 from polycompress.errors import InputError
 from polycompress.modeldir.checkpoint import open_checkpoint
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.losses import Pair, make_losses
 from polycompress.pipelines.distilling.recipe import Findings, Recipe
+from polycompress.pipelines.distilling.recipe_heads import check_language_heads, compared
 from polycompress.pipelines.distilling.recipe_stages import TEACHER, Stage
 from polycompress.pipelines.distilling.recipe_yaml import Located
 from polycompress.pipelines.distilling.task_parts import token_rows
 from polycompress.pipelines.distilling.teaching import vocabulary_of
 from polycompress.pipelines.mlm import MlmConfig
 from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
-from polycompress.training.model import language_model_kind, longest_text, quiet_transformers
+from polycompress.training.model import (
+    language_model_kind,
+    longest_text,
+    named_head,
+    quiet_transformers,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +73,7 @@ def find_models(findings: Findings, out: Path) -> Models | None:
         _check_tokenizers(recipe, teacher, student, table)
     models = Models(teacher=teacher, student=student, layer_map=layer_map)
     _check_heads(recipe, teacher)
+    check_language_heads(recipe, teacher, student)
     shown = table.tried("student", lambda: _outlines(models))
     if shown is not None:
         for stage in recipe.stages:
@@ -135,15 +144,33 @@ def _check_heads(recipe: Recipe, teacher: SourceModel) -> None:
 def _check_tokenizers(recipe: Recipe, teacher: SourceModel, student: SourceModel, table: Located) -> None:
     if teacher.tokenizer_json == student.tokenizer_json:
         return
-    if any(stage.data == "task" and stage.teacher is not None for stage in recipe.stages):
-        own, other = (vocabulary_of(each) for each in (student, teacher))
-        table.tried("student.directory", lambda: token_rows(own, other, max(own.values()) + 1))
-    on_text = [stage.name for stage in recipe.stages if stage.data == "text" and stage.kind == "distil"]
-    if on_text:
-        table.fault(
-            f"student.directory: its tokenizer is not that of the teacher, but {' and '.join(on_text)} shows both the "
-            "same tokens: trim both alike, or make the student out of this teacher"
-        )
+    taught = [stage for stage in recipe.stages if stage.kind == "distil" and stage.teacher is not None]
+    own, other = (vocabulary_of(each) for each in (student, teacher))
+    on_text = [stage for stage in taught if stage.data == "text"]
+    try:
+        rows = token_rows(own, other, max(own.values()) + 1)
+    except InputError as error:
+        if len(on_text) < len(taught):
+            table.fault(f"student.directory: {error}")
+        if on_text:
+            names = " and ".join(stage.name for stage in on_text)
+            answers = any(stage.answers_text for stage in on_text)
+            more = (
+                ". A text cut into pieces that the teacher lacks, such as OFA adds, has no answers of it to compare: "
+                "distil before they are added, or let them be learnt in a stage of the kind mlm"
+            )
+            table.fault(
+                f"student.directory: its tokenizer is not that of the teacher, but {names} shows both the same tokens: "
+                f"{str(error).removesuffix('.')}{more if answers else ''}"
+            )
+        return
+    for stage in on_text if rows is not None else []:
+        names = ", ".join(name for name in compared(stage).split(", ") if name not in ("", "unequal"))
+        if names:
+            stage.table.fault(
+                f"losses: {names} compares answers over one vocabulary, but the student's is not the teacher's: take "
+                "unequal"
+            )
 
 
 def _outlines(models: Models) -> tuple[Any, Any]:
@@ -177,14 +204,27 @@ def _check_stage(stage: Stage, models: Models, student: Any, teacher: Any) -> No
         fault(f"max_length is {settings.max_length}, but the model has positions for {limit} tokens")
     masks = stage.kind == "mlm" or (isinstance(settings, TextConfig) and settings.masked)
     source = models.student or models.teacher
-    if stage.data == "text" and masks and not isinstance(source.tokenizer_config.get("mask_token"), str):
+    is_causal = stage.answers_text and named_head(source.config) == "causal"  # a fault of its own
+    if (
+        stage.data == "text"
+        and masks
+        and not is_causal
+        and not isinstance(source.tokenizer_config.get("mask_token"), str)
+    ):
         fault(f"name: text is masked, but the tokenizer of {source.path} names no mask_token")
     if stage.kind == "mlm":
         kind = stage.table.tried("kind", lambda: language_model_kind(source.config, source.path))
         if kind == "causal":
             fault(f"kind is 'mlm', but {source.path} is a causal language model, which has no masked-LM head")
     if stage.losses and stage.teacher is not None:
-        pair = Pair(student=student.config, teacher=teacher.config, layers=models.layer_map.layers, steps=1)
+        nothing = np.zeros(1, np.int64)
+        pair = Pair(
+            student=student.config,
+            teacher=teacher.config,
+            layers=models.layer_map.layers,
+            steps=1,
+            vocabularies=VocabularyMap(nothing, nothing, 1, 1),
+        )
         try:
             made = make_losses(stage.losses, pair)
         except InputError as error:

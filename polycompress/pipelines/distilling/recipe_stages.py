@@ -63,6 +63,16 @@ class Stage:
         return any(OBJECTIVES[each.name].needs_logits for each in self.losses if each.name != GOLD)
 
     @property
+    def answers_text(self) -> bool:
+        """Whether it needs language models' heads, and the student keeps its own."""
+        return self.data == "text" and self.needs_logits
+
+    @property
+    def trains_language_head(self) -> bool:
+        """Whether the student comes out with a language model's head."""
+        return self.kind == "mlm" or self.answers_text
+
+    @property
     def has_transfer(self) -> bool:
         """Whether it learns from texts without labels."""
         return bool(self.transfer) or self.transfers_corpora

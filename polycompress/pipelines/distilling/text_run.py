@@ -17,25 +17,40 @@ from tokenizers import Tokenizer
 import polycompress
 from polycompress.corpora import CorpusSpec, Reading
 from polycompress.errors import InputError
-from polycompress.modeldir.directory import file_sha256
+from polycompress.modeldir.directory import file_sha256, read_json
 from polycompress.modeldir.distilling_card import render_distilling_card
 from polycompress.modeldir.figures import part_of
 from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.loss_specs import LossSpec
-from polycompress.pipelines.distilling.losses import Pair, make_losses
+from polycompress.pipelines.distilling.losses import OBJECTIVES, Pair, make_losses
+from polycompress.pipelines.distilling.task_parts import token_rows
+from polycompress.pipelines.distilling.text_answers import (
+    LOADERS,
+    load_answering,
+    lost_mass,
+    map_vocabularies,
+    vocabularies,
+)
 from polycompress.pipelines.tuning.sinks import make_sinks
 from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.pipelines.tuning.trained_writing import as_saved, write_trained, writing_notes
 from polycompress.training.batches import Batch
 from polycompress.training.devices import Devices
-from polycompress.training.distilling import Distillation, DistillationTask, TextInputs, round_linear_
+from polycompress.training.distilling import (
+    AnswerInputs,
+    Distillation,
+    DistillationTask,
+    Inputs,
+    TextInputs,
+    round_linear_,
+)
 from polycompress.training.examples import Examples
 from polycompress.training.loader import BatchLoader
 from polycompress.training.loop import Parts, TrainState, resume, train
-from polycompress.training.masking import Objective, masked_lm
+from polycompress.training.masking import Objective, causal_lm, masked_lm
 from polycompress.training.metrics import Record
 from polycompress.training.mixing import LanguageMixer, Stage
-from polycompress.training.model import LoadedModel, load_encoder, longest_text, make_table_sparse
+from polycompress.training.model import Kind, LoadedModel, load_encoder, longest_text, make_table_sparse
 from polycompress.training.optimisers import SplitAdamW, param_groups
 from polycompress.training.parameter_groups import EMBEDDINGS, name_groups
 from polycompress.training.rows import find_tables
@@ -68,6 +83,16 @@ class TextRun:
     """For the run's configuration and the manifest: command, languages."""
     identity: Mapping[str, Any]
 
+    @property
+    def answers(self) -> bool:
+        """Whether answers of language models' heads are compared."""
+        return any(OBJECTIVES[each.name].needs_logits for each in self.losses)
+
+    @property
+    def answers_alone(self) -> bool:
+        """Whether nothing else is."""
+        return all(OBJECTIVES[each.name].needs_logits for each in self.losses)
+
 
 def begin_run(out: Path, devices: Devices, run: TextRun, *, resume_run: bool) -> Snapshot | None:
     """Begin a run, or find the snapshot that all processes go on from."""
@@ -99,7 +124,7 @@ def run_text(
     Args:
         run: What is asked for.
         student: As it begins.
-        teacher: Its model directory; the same tokenizer.
+        teacher: Its model directory; its tokenizer, or one that the student's was trimmed out of.
         out: The run's directory.
         devices: The processes.
         snapshot: To go on from.
@@ -116,14 +141,15 @@ def run_text(
     config = run.config
     if tell is not None:
         tell("loading teacher and student", 0, None)
-    taught, loaded = load_encoder(teacher), load_encoder(student.path)
+    taught, loaded = _load(run, teacher), _load(run, student.path)
     others = {code: load_encoder(path) for code, path in (adapted or {}).items()}
-    for path in (teacher, *(adapted or {}).values()):
+    for path in (adapted or {}).values():
         _check_tokenizer(student, path)
+    shared = vocabularies(student, teacher, run.corpora)
     _check_lengths(loaded, config)
     _set_dropout(loaded.model, config.dropout)
     distillation = _distillation(
-        run, loaded.model, [taught.model, *(each.model for each in others.values())], devices, basis
+        run, loaded.model, [taught.model, *(each.model for each in others.values())], devices, basis, shared
     )
     training = _examples(run, student, run.corpora, "training", loaded, out, devices, tell)
     held_out = (
@@ -131,17 +157,19 @@ def run_text(
         if run.held_out
         else None
     )
-    task, optimiser = _task(distillation, config, devices, TextInputs(list(others)))
+    kind = loaded.kind if run.answers else None
+    shown = TextInputs(list(others)) if kind is None else AnswerInputs(kind, answers_alone=run.answers_alone)
+    task, optimiser = _task(distillation, config, devices, shown)
     parts = Parts(
         task=task,
         model=distillation,
         optimiser=optimiser,
-        data=_loader(run, student, training, devices),
+        data=_loader(run, student, training, devices, kind),
         devices=devices,
         metrics=make_sinks(out, snapshot.step if snapshot else 0, progress, devices),
         out=out,
         identity=run.identity,
-        evaluate=_evaluation(run, student, held_out, task, optimiser, devices)
+        evaluate=_evaluation(run, student, held_out, task, optimiser, devices, kind)
         if held_out is not None
         else None,
         watcher=task,
@@ -157,11 +185,22 @@ def run_text(
     finally:
         parts.metrics.close()
     figures = _figures(state, parts, distillation)
+    if kind is not None:
+        figures |= {"kind": kind, "loader": LOADERS[kind], **(lost_mass(out) if devices.is_main else {})}
     return _write(run, student, loaded, optimiser, out, devices, facts, figures)
 
 
+def _load(run: TextRun, path: Path) -> LoadedModel:
+    return load_answering(path, read_json(path, "config.json") or {}) if run.answers else load_encoder(path)
+
+
 def _distillation(
-    run: TextRun, student: Any, teachers: Sequence[Any], devices: Devices, basis: torch.Tensor | None
+    run: TextRun,
+    student: Any,
+    teachers: Sequence[Any],
+    devices: Devices,
+    basis: torch.Tensor | None,
+    shared: tuple[dict[str, int], dict[str, int]],
 ) -> Distillation:
     if run.config.freeze_embeddings:
         groups = name_groups(student)
@@ -178,14 +217,30 @@ def _distillation(
         layers=run.layers,
         steps=run.config.training.steps,
         basis=basis,
+        vocabularies=map_vocabularies(*shared, (_classes(student), _classes(teachers[0])))
+        if run.answers
+        else None,
     )
-    return Distillation(student, teachers[0], make_losses(run.losses, pair), adapted=teachers[1:])
+    return Distillation(
+        student,
+        teachers[0],
+        make_losses(run.losses, pair),
+        token_rows(*shared, int(student.get_input_embeddings().num_embeddings)),
+        adapted=teachers[1:],
+        at_places=run.answers,
+    )
+
+
+def _classes(model: Any) -> int:
+    """Of a language model's head."""
+    return int(model.get_output_embeddings().weight.shape[0])
 
 
 def _task(
-    distillation: Distillation, config: TextConfig, devices: Devices, inputs: TextInputs
+    distillation: Distillation, config: TextConfig, devices: Devices, inputs: Inputs
 ) -> tuple[DistillationTask, SplitAdamW]:
-    is_sparse = not config.freeze_embeddings and make_table_sparse(distillation.student)
+    is_tied = _is_tied(distillation.student)  # every row of such a table gets a gradient through the head
+    is_sparse = not config.freeze_embeddings and not is_tied and make_table_sparse(distillation.student)
     module = devices.wrap(distillation, find_tables(distillation))
     settings = config.training.optimiser
     optimiser = SplitAdamW(
@@ -197,6 +252,11 @@ def _task(
     )
     task = DistillationTask(distillation, module, inputs, device=devices.device, is_sparse=is_sparse)
     return task, optimiser
+
+
+def _is_tied(model: Any) -> bool:
+    head = model.get_output_embeddings()
+    return head is not None and head.weight is model.get_input_embeddings().weight
 
 
 def _check_tokenizer(student: SourceModel, teacher: Path) -> None:
@@ -254,7 +314,9 @@ def _examples(
     return examples
 
 
-def _loader(run: TextRun, student: SourceModel, examples: Examples, devices: Devices) -> BatchLoader:
+def _loader(
+    run: TextRun, student: SourceModel, examples: Examples, devices: Devices, kind: Kind | None
+) -> BatchLoader:
     config, settings = run.config, run.config.training
     budget = settings.steps * settings.accumulation * config.batching.token_budget * devices.world_size
     return BatchLoader(
@@ -262,14 +324,16 @@ def _loader(run: TextRun, student: SourceModel, examples: Examples, devices: Dev
         LanguageMixer(examples, (Stage(config.mixing),), seed=settings.seed, budget=budget),
         config.batching,
         pad_id=student.pad_id,
-        objective=_masking(run, student, settings.seed),
+        objective=_masking(run, student, settings.seed, kind),
         seed=settings.seed,
         rank=devices.rank,
         world_size=devices.world_size,
     )
 
 
-def _masking(run: TextRun, student: SourceModel, seed: int) -> Objective | None:
+def _masking(run: TextRun, student: SourceModel, seed: int, kind: Kind | None) -> Objective | None:
+    if kind == "causal":
+        return causal_lm
     if not run.config.masked:
         return None
     mask = student.tokenizer_config.get("mask_token")
@@ -287,6 +351,7 @@ def _evaluation(
     task: DistillationTask,
     optimiser: SplitAdamW,
     devices: Devices,
+    kind: Kind | None,
 ) -> Callable[[], dict[str, float]]:
     """Measures the mean loss over held-out text; masks are the same every time."""
 
@@ -296,7 +361,7 @@ def _evaluation(
             LanguageMixer(examples, max_epochs=1),
             run.config.batching,
             pad_id=student.pad_id,
-            objective=_masking(run, student, _HELD_OUT_SEED),
+            objective=_masking(run, student, _HELD_OUT_SEED, kind),
         )
         batches: Sequence[Batch] = list(itertools.islice(loader, HELD_OUT_BATCHES))
         losses = [no_gradient(task, optimiser, devices, batch) for batch in batches]

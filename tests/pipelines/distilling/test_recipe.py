@@ -120,7 +120,9 @@ def test_settings_by_one_name_whatever_trains(kitchen: Kitchen) -> None:
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
-        (GENERAL.replace("hidden-mse", "divergence"), "line 7: stages[1].losses: divergence compares answers of a"),
+        (GENERAL.replace("hidden-mse", "divergence"), "line 7: stages[1].losses: divergence on text compares"),
+        (GENERAL.replace("hidden-mse", "unequal"), "polycompress mlm"),
+        (TUNED + GENERAL.replace("hidden-mse", "taid").replace("2}", "2, teacher: tuned}"), "learns a task, but"),
         (GENERAL.replace("hidden-mse", "gold"), "gold compares answers of a task's head"),
         ("  - {name: a, task: sib200, losses: [divergence], epochs: 1}\n", "has no head for task sib200"),
         ("  - {name: a, task: sib200, losses: [gold], teacher: teacher}\n", "gold asks none"),
@@ -150,6 +152,13 @@ def test_settings_by_one_name_whatever_trains(kitchen: Kitchen) -> None:
 def test_one_fault(kitchen: Kitchen, stages: str, message: str) -> None:
     head = HEAD + "training: {max_length: 48}\n"
     only(kitchen.faults(stages, head), message)
+
+
+def test_unequal_is_for_text_and_its_options_are_checked(kitchen: Kitchen) -> None:
+    task = "  - {name: a, task: sib200, losses: [unequal, gold], epochs: 1}\n"
+    assert "classes are the same for both models" in kitchen.faults(task)[0]
+    cold = GENERAL.replace("hidden-mse", "{name: unequal, options: {temperature: 0}}")
+    assert any("temperature=0.0 has to be above 0" in fault for fault in kitchen.faults(cold))
 
 
 @pytest.mark.parametrize("name", ["gold", "dkd"])
@@ -269,6 +278,19 @@ def test_families_that_cannot_show_what_is_asked_for(tmp_path: Path, kitchen: Ki
         "  - {name: a, kind: mlm, steps: 2, max_length: 48}\n", settings=(f"teacher={causal}",)
     )
     assert any("causal language model" in fault or "mask_token" in fault for fault in faults), faults
+
+
+def test_masks_go_with_the_kind_of_language_model(tmp_path: Path, kitchen: Kitchen) -> None:
+    causal = make_tiny("gpt2", "clm", tmp_path / "g", vocab_size=350, n_layer=4)
+    masked = make_tiny("bert", "mlm", tmp_path / "m", vocab_size=350, num_hidden_layers=4)
+    stages = "  - {name: a, losses: [divergence], steps: 2, max_length: 48, masked: MASKED}\n"
+    for model, wrong, word in (
+        (causal, "true", "write masked: false"),
+        (masked, "false", "write masked: true"),
+    ):
+        only(kitchen.faults(stages.replace("MASKED", wrong), settings=(f"teacher={model}",)), word)
+        right = "false" if wrong == "true" else "true"
+        make_plan(kitchen.recipe(stages.replace("MASKED", right)), (f"teacher={model}",), kitchen.data)
 
 
 def test_a_teacher_that_is_not_there_is_looked_for_last(

@@ -1,0 +1,71 @@
+"""Which of a recipe's models have a language model's head, stage by stage: found in configurations alone."""
+
+from __future__ import annotations
+
+from polycompress.pipelines.distilling.config import TextConfig
+from polycompress.pipelines.distilling.losses import OBJECTIVES
+from polycompress.pipelines.distilling.recipe import Recipe
+from polycompress.pipelines.distilling.recipe_stages import TEACHER, Stage
+from polycompress.pipelines.distilling.text_answers import no_head_advice
+from polycompress.pipelines.tuning.source_model import SourceModel
+from polycompress.training.model import Kind, named_head
+
+
+def check_language_heads(recipe: Recipe, teacher: SourceModel, student: SourceModel | None) -> None:
+    """Add a fault for each stage that compares answers on text, and has not both heads for it.
+
+    Args:
+        recipe: With its stages.
+        teacher: The recipe's.
+        student: One that is there; None: it is made out of the teacher, head and all.
+    """
+    has, lost_in = named_head((student or teacher).config), ""
+    theirs = named_head(teacher.config)
+    for stage in recipe.stages:
+        if stage.kind == "tune":
+            continue
+        if stage.answers_text and stage.teacher == TEACHER:
+            fault = _trouble(stage, recipe, theirs, has, lost_in)
+            if fault is not None:
+                stage.table.fault(fault)
+        has, lost_in = ((has or "masked"), "") if stage.trains_language_head else (None, stage.name)
+
+
+def compared(stage: Stage) -> str:
+    """Objectives of a stage that compare answers, for messages."""
+    return ", ".join(each.name for each in stage.losses if OBJECTIVES[each.name].needs_logits)
+
+
+def _trouble(stage: Stage, recipe: Recipe, theirs: Kind | None, own: Kind | None, lost_in: str) -> str | None:
+    """What a stage lacks; None where it lacks nothing."""
+    names = compared(stage)
+    if theirs is None:
+        return (
+            f"losses: {names} on text compares answers of language models, but {recipe.teacher} has no head to answer "
+            f"with: {no_head_advice(recipe.teacher)}"
+        )
+    if own is None and lost_in:
+        return (
+            f"losses: {names} on text compares answers of language models, but stage {lost_in} leaves the student "
+            "without the head: put this stage before it, or one of the kind mlm between them, or let that one compare "
+            "answers on text as well"
+        )
+    if own is None:
+        return (
+            f"losses: {names} on text compares answers of language models, but the student "
+            f"{recipe.student.directory} has no head to answer with: {no_head_advice(str(recipe.student.directory))}"
+        )
+    if own != theirs:
+        return f"losses: {names} on text compares a {own} language model, the student, with a {theirs} one"
+    masked = isinstance(stage.settings, TextConfig) and stage.settings.masked
+    if theirs == "masked" and not masked:
+        return (
+            f"masked is false, but {names} compares what masked language models answer for masked tokens: write "
+            "masked: true"
+        )
+    if theirs == "causal" and masked:
+        return (
+            f"masked is true, but {names} compares what causal language models answer, which is at every token: write "
+            "masked: false"
+        )
+    return None
