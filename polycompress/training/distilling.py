@@ -52,7 +52,7 @@ class Distillation(nn.Module):  # type: ignore[misc]
 
         Args:
             student: Of transformers.
-            teacher: Of transformers; it is frozen, and stays in eval mode.
+            teacher: Of transformers; it is frozen, and stays in eval mode. None where no objective asks one.
             losses: At least one.
             rows: (V,) the teacher's id of each of the student's tokens, where they differ.
             adapted: Further teachers of the same shape, for texts of which it is said, see ``forward``.
@@ -70,7 +70,9 @@ class Distillation(nn.Module):  # type: ignore[misc]
         own_needs = union(each.objective.student_needs for each in losses)
         self._watched = Watched(student, own_needs, "student", at_places=at_places)
         self._teachers = tuple(
-            Watched(freeze(each), needs, "teacher", at_places=at_places) for each in (teacher, *adapted)
+            Watched(freeze(each), needs, "teacher", at_places=at_places)
+            for each in (teacher, *adapted)
+            if each is not None
         )
         self.at_places = at_places
         self.measured = [0.0] * len(losses)
@@ -122,7 +124,9 @@ class Distillation(nn.Module):  # type: ignore[misc]
         return torch.stack([loss * share for loss, share in zip(losses, self.weights, strict=True)]).sum()
 
     def _told(self, inputs: Mapping[str, Tensor], taught_by: Tensor | None, places: Tensor | None) -> Outputs:
-        """What each text's teacher says."""
+        """What each text's teacher says; nothing where there is none."""
+        if not self._teachers:
+            return Outputs()
         if taught_by is None:
             return self._teachers[0](inputs, places)
         assert places is None, "texts' own teachers answer nothing"

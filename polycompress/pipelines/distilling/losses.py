@@ -10,20 +10,24 @@ from typing import Any, Final, Literal
 from torch import Tensor
 
 from polycompress.distill.capture import check_plain_attention
+from polycompress.distill.exit_heads import check_exits, exit_head
 from polycompress.distill.layer_map import LayerMap
 from polycompress.distill.objective import Objective
 from polycompress.distill.objectives.attention import AttentionKL, AttentionMSE
-from polycompress.distill.objectives.divergences import Divergence, Kind
+from polycompress.distill.objectives.divergences import Divergence, Kind, divergence_loss
 from polycompress.distill.objectives.dkd import DKD
 from polycompress.distill.objectives.gold import Gold
 from polycompress.distill.objectives.hidden import HiddenCosine, HiddenMSE
 from polycompress.distill.objectives.minilm import MiniLM
 from polycompress.distill.objectives.minilmv2 import MiniLMv2
+from polycompress.distill.objectives.multi_exit import ExitLoss, MultiExit, label_loss
 from polycompress.distill.objectives.mutual_information import Features, MutualInformation
 from polycompress.distill.objectives.sentence import Distance, SentenceVectors
 from polycompress.distill.objectives.taid import TAID
 from polycompress.distill.objectives.unequal import UnequalLogits, VocabularyMap
+from polycompress.distill.outputs import Given, Needs, Outputs
 from polycompress.errors import InputError
+from polycompress.pipelines.distilling.loss_options import ExitOptions, UnequalOptions
 from polycompress.pipelines.distilling.loss_specs import LossSpec
 from polycompress.training.config import read_config
 from polycompress.training.distilling import Weighted
@@ -43,6 +47,8 @@ class Pair:
     """(d_T, d_S) of a student made narrower: its states are in it, so the teacher's are turned into it."""
     vocabularies: VocabularyMap | None = None
     """Which pieces both have, where answers over vocabularies are compared."""
+    model: Any = None
+    """The student itself, with its head; None where only its configuration is looked at."""
 
     @property
     def layer_map(self) -> LayerMap:
@@ -115,13 +121,6 @@ class TAIDOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class UnequalOptions:
-    """Of ``unequal``; see there."""
-
-    temperature: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class InformationOptions:
     """Of ``mi-alpha``; see there."""
 
@@ -187,6 +186,39 @@ def _unequal(pair: Pair, options: UnequalOptions) -> Objective:
     return UnequalLogits(pair.vocabularies, temperature=options.temperature)
 
 
+def _exits(pair: Pair, options: ExitOptions) -> Objective:
+    layers = int(pair.student.num_hidden_layers)
+    faults = check_exits(str(pair.student.model_type))
+    if options.exits[-1] != layers:
+        faults.append(
+            f"multi-exit: exits end with {options.exits[-1]}, but the student has {layers} layers: let the last "
+            "exit be the model itself"
+        )
+    if faults:
+        raise InputError(f"{'; '.join(faults)}.")
+    answers = options.learns == "answers"
+    return MultiExit(
+        options.exits,
+        layers,
+        exit_head(pair.model) if pair.model is not None else lambda states: states,
+        _of_answers(options.temperature) if answers else label_loss,
+        teacher_needs=Needs(logits=answers),
+        divergence_weight=options.divergence_weight,
+        cosine_weight=options.cosine_weight,
+        temperature=options.temperature,
+    )
+
+
+def _of_answers(temperature: float) -> ExitLoss:
+    """The divergence of an exit's logits from the teacher's."""
+
+    def loss(logits: Tensor, teacher: Outputs, given: Given) -> Tensor:
+        assert teacher.logits is not None
+        return divergence_loss(logits, teacher.logits, given.valid, temperature=temperature)
+
+    return loss
+
+
 OBJECTIVES: Final[Mapping[str, Entry]] = {
     "hidden-mse": Entry(
         make=_hidden(HiddenMSE), paper="Jiao et al., TinyBERT (2020); Ansell et al., BiStil (2023)"
@@ -231,6 +263,13 @@ OBJECTIVES: Final[Mapping[str, Entry]] = {
         needs_logits=True,
         paper="Shing et al., TAID (2025)",
     ),
+    "multi-exit": Entry(
+        make=_exits,
+        options=ExitOptions,
+        needs_logits=True,
+        data="task",
+        paper="after ModularStarEncoder's weights of exits; see the module",
+    ),
     "unequal": Entry(
         make=_unequal,
         options=UnequalOptions,
@@ -245,6 +284,13 @@ OBJECTIVES: Final[Mapping[str, Entry]] = {
         paper="none: the labels themselves",
     ),
 }
+
+
+def is_untaught(spec: LossSpec) -> bool:
+    """Whether an objective asks no teacher: labels are enough."""
+    return spec.name == "gold" or (
+        spec.name == "multi-exit" and spec.options.get("learns", "labels") == "labels"
+    )
 
 
 def check_losses(specs: Sequence[LossSpec]) -> list[str]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from polycompress.errors import InputError
 from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.languages import Language
-from polycompress.pipelines.distilling.losses import OBJECTIVES
-from polycompress.pipelines.distilling.recipe_stages import GOLD, NONE, TEACHER, Stage
+from polycompress.pipelines.distilling.losses import OBJECTIVES, is_untaught
+from polycompress.pipelines.distilling.recipe_stages import NONE, TEACHER, Stage
 from polycompress.pipelines.distilling.recipe_yaml import Located
 
-_OF_LABELS = (GOLD, "dkd")
-"""Objectives that ask for the right answer."""
+_OF_CLASSES = ("multi-exit",)
+"""Objectives whose heads classify texts or words."""
 _TRANSFERRED = ("text-classification", "pair-classification", "token-classification")
 
 
@@ -98,7 +98,13 @@ def _check_losses(stage: Stage) -> None:
             f"losses: {', '.join(alien)} compares answers over vocabularies, but a task's classes are the same for "
             "both models: take divergence"
         )
-    labelled = [name for name in names if name in _OF_LABELS]
+    if stage.task is not None and stage.task.kind == "question-answering":
+        for name in [name for name in names if name in _OF_CLASSES]:
+            stage.table.fault(
+                f"losses: {name} is for texts and words that are classified, but {stage.task.id} asks for the ends of "
+                "an answer: leave it out"
+            )
+    labelled = [each.name for each in stage.losses if is_untaught(each) or each.name == "dkd"]
     if stage.has_transfer and labelled:
         stage.table.fault(
             f"losses: {', '.join(labelled)} asks for labels, but the texts of transfer have none: leave it out, or "

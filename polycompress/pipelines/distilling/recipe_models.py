@@ -216,7 +216,7 @@ def _check_stage(stage: Stage, models: Models, student: Any, teacher: Any) -> No
         kind = stage.table.tried("kind", lambda: language_model_kind(source.config, source.path))
         if kind == "causal":
             fault(f"kind is 'mlm', but {source.path} is a causal language model, which has no masked-LM head")
-    if stage.losses and stage.teacher is not None:
+    if stage.losses and not stage.is_plain:
         nothing = np.zeros(1, np.int64)
         pair = Pair(
             student=student.config,

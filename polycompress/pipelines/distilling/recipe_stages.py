@@ -13,7 +13,7 @@ from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.evaluation.tasks import find_task
 from polycompress.languages import Language, find_language
 from polycompress.pipelines.distilling.loss_specs import LossSpec
-from polycompress.pipelines.distilling.losses import OBJECTIVES, check_losses
+from polycompress.pipelines.distilling.losses import OBJECTIVES, check_losses, is_untaught
 from polycompress.pipelines.distilling.recipe_settings import SETTINGS, Kind, Settings, read_settings
 from polycompress.pipelines.distilling.recipe_yaml import Located
 from polycompress.pipelines.tuning.data import check_trainable
@@ -60,7 +60,12 @@ class Stage:
     @property
     def needs_logits(self) -> bool:
         """Whether a teacher's answers are compared."""
-        return any(OBJECTIVES[each.name].needs_logits for each in self.losses if each.name != GOLD)
+        return any(OBJECTIVES[each.name].needs_logits for each in self.losses if not is_untaught(each))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is fine-tuning on labels, and nothing else."""
+        return self.teacher is None and all(each.name == GOLD for each in self.losses)
 
     @property
     def answers_text(self) -> bool:
@@ -132,7 +137,13 @@ def _stage(
         limit=table.count("limit") if data == "task" else None,
         transfer=transfer,
         transfers_corpora=transfers_corpora,
-        settings=read_settings(table, kind, data, is_taught=teacher is not None, shared=shared),
+        settings=read_settings(
+            table,
+            kind,
+            data,
+            is_taught=teacher is not None or any(each.name != GOLD for each in losses),
+            shared=shared,
+        ),
         table=table,
     )
     table.finish()
@@ -148,14 +159,17 @@ def _learning(table: Located, kind: Kind, data: str) -> tuple[tuple[LossSpec, ..
                 table.fault(f"{name} is given, but a stage of the kind {kind} has none: leave it out")
         return (), None
     losses = _losses(table)
-    of_labels = data == "task" and bool(losses) and all(each.name == GOLD for each in losses)
+    of_labels = data == "task" and bool(losses) and all(map(is_untaught, losses))
     if named == NONE:
         if data == "text":
             table.fault(
                 "teacher is 'none', but text alone teaches nothing here: name a teacher, or take kind: mlm"
             )
         elif not of_labels and table.has("losses"):
-            table.fault("losses: without a teacher there is gold alone; name a teacher, or leave others out")
+            table.fault(
+                "losses: without a teacher there is gold alone, and multi-exit where it learns labels; name a teacher, "
+                "or leave others out"
+            )
         elif not table.has("losses"):
             losses = (LossSpec(name=GOLD),)
         return losses, None
@@ -163,7 +177,8 @@ def _learning(table: Located, kind: Kind, data: str) -> tuple[tuple[LossSpec, ..
         table.fault("losses is missing: give a list of objectives, such as hidden-mse")
     if of_labels:
         if named is not None:
-            table.fault("teacher is named, but gold asks none: write teacher: none, or add an objective")
+            asking = " and ".join(each.name for each in losses)
+            table.fault(f"teacher is named, but {asking} asks none: write teacher: none, or add an objective")
         return losses, None
     return losses, named or TEACHER
 

@@ -13,7 +13,7 @@ import polycompress
 from polycompress.corpora import CorpusSpec
 from polycompress.modeldir.distilling_card import render_distilling_card
 from polycompress.pipelines.distilling.loss_specs import LossSpec
-from polycompress.pipelines.distilling.task_parts import SparseMaker
+from polycompress.pipelines.distilling.task_parts import SparseMaker, Taught
 from polycompress.pipelines.distilling.teaching import load_taught
 from polycompress.pipelines.distilling.transfer import read_transfer
 from polycompress.pipelines.finetune import prepare
@@ -53,7 +53,7 @@ class TaskStage:
 def run_task_stage(
     stage: TaskStage,
     student: SourceModel,
-    teacher: SourceModel,
+    teacher: SourceModel | None,
     out: Path,
     *,
     record: Mapping[str, Any],
@@ -65,7 +65,7 @@ def run_task_stage(
     Args:
         stage: What is asked for.
         student: As it begins.
-        teacher: Of the task, or of hidden states and attention alone.
+        teacher: Of the task, or of hidden states and attention alone; None: the labels are enough.
         out: The run's directory.
         record: For the run's configuration and the manifest.
         progress: Told each record of the log.
@@ -80,20 +80,22 @@ def run_task_stage(
     inputs, loaded, plan = prepare(student, request, config.seed, tell, read)
     config = dataclasses.replace(config, steps=plan.steps, epochs=None)
     devices = Devices(precision=inputs.ready.precision, device=config.device)
-    taught = load_taught(
-        teacher,
-        student,
-        request.task,
-        layers=stage.layers,
-        losses=stage.losses,
-        seed=config.seed,
-        precision=inputs.ready.precision,
-        devices=devices,
-        advice="Tune a teacher in an earlier stage (kind: tune)." if stage.answers else None,
-    )
+    taught = Taught(model=None, rows=None, layers=stage.layers, losses=stage.losses)
+    if teacher is not None:
+        taught = load_taught(
+            teacher,
+            student,
+            request.task,
+            layers=stage.layers,
+            losses=stage.losses,
+            seed=config.seed,
+            precision=inputs.ready.precision,
+            devices=devices,
+            advice="Tune a teacher in an earlier stage (kind: tune)." if stage.answers else None,
+        )
     identity = {
         **identity_of(inputs, request.config, plan),
-        "teacher": dict(teacher.hashes),
+        "teacher": dict(teacher.hashes) if teacher is not None else None,
         "losses": [dataclasses.asdict(each) for each in stage.losses],
         "layers": list(stage.layers),
     }

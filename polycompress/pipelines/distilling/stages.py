@@ -151,7 +151,7 @@ def _run_stage(run: StagesRun, stage: Stage, student: Path, out: Path) -> None:
         _pretrain(run, stage.settings, student, out)
     elif isinstance(stage.settings, TextConfig):
         _distil_on_text(run, stage, stage.settings, student, out, record)
-    elif stage.kind == "tune" or stage.teacher is None:
+    elif stage.kind == "tune" or stage.is_plain:
         _tune(run, stage, stage.settings, run.teacher if stage.kind == "tune" else student, out)
     else:
         assert stage.task is not None
@@ -172,7 +172,7 @@ def _run_stage(run: StagesRun, stage: Stage, student: Path, out: Path) -> None:
         run_task_stage(
             asked,
             find_source_model(student, out / FINAL),
-            find_source_model(run.taught_by(stage), out / FINAL),
+            find_source_model(run.taught_by(stage), out / FINAL) if stage.teacher is not None else None,
             out,
             record=record,
             progress=run.progress,

@@ -38,7 +38,7 @@ class Taught:
     """A teacher of a task, and what is learnt of it."""
 
     model: Any
-    """With its head, on the run's device."""
+    """With its head, on the run's device; None where no objective asks a teacher."""
     rows: Tensor | None
     """(V,) its id of each of the student's tokens, where they differ."""
     layers: tuple[int, ...]
@@ -97,7 +97,11 @@ class SparseMaker:
         assert self.taught is not None
         teacher = self.taught.model
         pair = Pair(
-            student=model.config, teacher=teacher.config, layers=self.taught.layers, steps=config.steps or 1
+            student=model.config,
+            teacher=model.config if teacher is None else teacher.config,
+            layers=self.taught.layers,
+            steps=config.steps or 1,
+            model=model,
         )
         return Distillation(model, teacher, make_losses(self.taught.losses, pair), self.taught.rows)
 
