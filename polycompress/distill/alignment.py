@@ -99,6 +99,44 @@ def align_by_offsets(
     return Alignment(words[0], words[1], len(numbers))
 
 
+def align_all(text: str, sides: Sequence[ArrayLike], *, whole_words: bool = False) -> list[NDArray[np.int64]]:
+    """Words of any number of tokenisations of one text, from where their tokens lie in it.
+
+    What one of them covers and another does not (a text that was cut off, characters that a normaliser drops) is no
+    word: the rest of the text still counts.
+
+    Args:
+        text: What all tokenised.
+        sides: (n, 2) of each, see ``align_by_offsets``.
+        whole_words: See there.
+
+    Returns:
+        (n,) of each: the word of each of its tokens, from 0 in the order of the text, or ``NO_WORD``. Each word has
+        tokens of all.
+
+    Raises:
+        InputError: Offsets are not in the text.
+    """
+    dark = np.array([not character.isspace() for character in text], dtype=bool)
+    spans = [_spans(dark, offsets, f"{place}.") for place, offsets in enumerate(sides, start=1)]
+    if not len(text):
+        return [np.full(len(each), NO_WORD, dtype=np.int64) for each in spans]
+    joined = _covered(len(text) - 1, [each - np.array([0, 1]) for each in spans])
+    if whole_words:
+        joined |= dark[:-1] & dark[1:]
+    stretch = np.concatenate([[0], np.cumsum(~joined)]).astype(np.int64)  # (characters,)
+    covered = [_covered(len(text), [each]) & dark for each in spans]
+    counts = np.zeros(int(stretch[-1]) + 1, dtype=bool)
+    counts[stretch[covered[0]]] = True
+    for each in covered[1:]:
+        counts[stretch[each != covered[0]]] = False
+    number = np.where(counts, np.cumsum(counts) - 1, NO_WORD)
+    return [
+        np.where(each[:, 0] < each[:, 1], number[stretch[each[:, 0]]], NO_WORD).astype(np.int64)
+        for each in spans
+    ]
+
+
 def pooling_matrix(words: NDArray[np.int64], count: int) -> NDArray[np.float32]:
     """How tokens are averaged to words.
 

@@ -59,6 +59,11 @@ class Encoded:
         return of_words[self.word_starts]
 
 
+def joined_text(example: TextExample) -> str:
+    """A text, or both of a pair with a line's end between them."""
+    return example.text if example.second is None else f"{example.text}\n{example.second}"
+
+
 class TaskEncoder:
     """A tokenizer that turns examples into what a model takes. Not for several threads at once."""
 
@@ -124,6 +129,27 @@ class TaskEncoder:
         return self._encode_inputs(
             [each.text if each.second is None else (each.text, each.second) for each in examples]
         )
+
+    def text_offsets(self, examples: Sequence[TextExample]) -> list[NDArray[np.int64]]:
+        """Where the tokens of ``encode_texts`` lie in ``joined_text``.
+
+        Returns:
+            (T, 2) of each example: begin and end in characters; both 0 for special tokens.
+
+        Raises:
+            InputError: The tokenizer refuses a text.
+        """
+        self.tokenizer.enable_truncation(self.max_length, strategy="longest_first")
+        inputs = [each.text if each.second is None else (each.text, each.second) for each in examples]
+        found = []
+        for example, encoding in zip(examples, self._encodings(inputs), strict=True):
+            places = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+            second = np.array([sequence == 1 for sequence in encoding.sequence_ids], dtype=bool)
+            none = np.array([sequence is None for sequence in encoding.sequence_ids], dtype=bool)
+            places[second] += len(example.text) + 1
+            places[none] = 0
+            found.append(places if len(places) else np.zeros((1, 2), dtype=np.int64))
+        return found
 
     def encode_words(self, examples: Sequence[WordsExample], stride: int | None = None) -> list[Encoded]:
         """Sentences in words; a sentence that is too long gives several windows.

@@ -16,9 +16,10 @@ from polycompress.errors import InputError
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.distilling.recipe import Findings, Recipe, find_recipe, read_recipe
 from polycompress.pipelines.distilling.recipe_checks import check_examples
-from polycompress.pipelines.distilling.recipe_models import Models, find_models
+from polycompress.pipelines.distilling.recipe_models import find_models
 from polycompress.pipelines.distilling.recipe_settings import effective
 from polycompress.pipelines.distilling.recipe_stages import Stage
+from polycompress.pipelines.distilling.recipe_teachers import Models
 from polycompress.pipelines.tuning.text import files_of
 from polycompress.training.run_files import FINAL, check_run
 
@@ -165,6 +166,7 @@ def identity_of(plan: DistilPlan) -> dict[str, Any]:
         }
         for stage in recipe.stages
     }
+    directories = {name: dict(model.hashes) for name, model in models.directories.items()}
     identity: dict[str, Any] = json.loads(
         json.dumps(
             {
@@ -178,6 +180,7 @@ def identity_of(plan: DistilPlan) -> dict[str, Any]:
                 "held_out": files_of(recipe.held_out),
                 "reading": recipe.reading.as_dict(),
                 "stages": stages,
+                **({"directories": directories} if directories else {}),
             }
         )
     )
@@ -202,7 +205,7 @@ def _stage_as_dict(stage: Stage, recipe: Recipe) -> dict[str, Any]:
             language.code
             for language in (stage.train_languages if stage.data == "task" else recipe.languages)
         ],
-        "teacher": stage.teacher,
+        "teacher": stage.taught_by,
         "losses": {each.name: each.weight for each in stage.losses},
         "transfer": stage.has_transfer,
         "limit": stage.limit,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -17,8 +17,7 @@ from polycompress.training.batches import Batch
 from polycompress.training.devices import Devices
 from polycompress.training.items import Items
 from polycompress.training.masking import IGNORED
-from polycompress.training.model import Kind
-from polycompress.training.objective import Prepared, shift
+from polycompress.training.objective import Prepared
 from polycompress.training.task_loss import labelled, stack_labels, stack_types
 from polycompress.training.task_model import HeadKind
 
@@ -30,6 +29,16 @@ class Weighted:
     name: str
     objective: Objective
     weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Further:
+    """A second, third or later teacher."""
+
+    model: Any
+    """Of transformers."""
+    rows: Tensor | None = None
+    """(V,) its id of each of the student's tokens, where they differ."""
 
 
 class Distillation(nn.Module):  # type: ignore[misc]
@@ -47,6 +56,7 @@ class Distillation(nn.Module):  # type: ignore[misc]
         *,
         adapted: Sequence[Any] = (),
         at_places: bool = False,
+        others: Sequence[Further] = (),
     ) -> None:
         """Take over both models; the student's parameters stay the same objects.
 
@@ -57,6 +67,7 @@ class Distillation(nn.Module):  # type: ignore[misc]
             rows: (V,) the teacher's id of each of the student's tokens, where they differ.
             adapted: Further teachers of the same shape, for texts of which it is said, see ``forward``.
             at_places: Whether logits are over a vocabulary, and asked for where they count alone.
+            others: Further teachers of all texts, in the order in which objectives of several teachers ask them.
 
         Raises:
             InputError: A model cannot show what an objective asks for.
@@ -74,6 +85,12 @@ class Distillation(nn.Module):  # type: ignore[misc]
             for each in (teacher, *adapted)
             if each is not None
         )
+        self._others = tuple(
+            Watched(freeze(other.model), needs_of(losses, place), f"teacher {place + 1}", at_places=at_places)
+            for place, other in enumerate(others, start=1)
+        )
+        for place, other in enumerate(others):
+            self.register_buffer(f"other_rows_{place}", other.rows, persistent=False)
         self.at_places = at_places
         self.measured = [0.0] * len(losses)
         """Of each objective, the loss summed over what was weighed since they were taken."""
@@ -83,7 +100,7 @@ class Distillation(nn.Module):  # type: ignore[misc]
     @property
     def teachers(self) -> tuple[Any, ...]:
         """The teachers."""
-        return tuple(watched.model for watched in self._teachers)
+        return tuple(watched.model for watched in (*self._teachers, *self._others))
 
     @property
     def teacher(self) -> Any:
@@ -97,6 +114,8 @@ class Distillation(nn.Module):  # type: ignore[misc]
         valid: Tensor | None = None,
         labels: Tensor | None = None,
         taught_by: Tensor | None = None,
+        own_inputs: Sequence[Mapping[str, Tensor] | None] | None = None,
+        words: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """The weighted sum of the objectives.
 
@@ -106,6 +125,8 @@ class Distillation(nn.Module):  # type: ignore[misc]
             valid: Where logits count; see ``Given``.
             labels: See ``Given``.
             taught_by: (B,) number of the teacher of each text; None: the first one of all.
+            own_inputs: Of each teacher what it is shown instead of the student's tokens; None: these.
+            words: (B, W, n) of the student and of each teacher, see ``Outputs.words``.
         """
         places: Tensor | None = None
         if self.at_places and valid is not None:  # what is left is valid, all of it
@@ -113,9 +134,14 @@ class Distillation(nn.Module):  # type: ignore[misc]
             labels = None if labels is None else labels.reshape(-1)[places]
             valid = None
         with torch.no_grad():
-            told = self._told(self._in_teachers_ids(inputs), taught_by, places)
+            own = own_inputs[0] if own_inputs is not None else None
+            shown = in_ids_of(inputs, self.rows) if own is None else own
+            every = [self._told(shown, taught_by, places), *self._others_told(inputs, own_inputs, places)]
         said = self._watched(inputs, places)
-        given = Given(mask=inputs["attention_mask"] != 0, valid=valid, labels=labels)
+        if words is not None:
+            said, *every = (replace(each, words=own) for each, own in zip((said, *every), words, strict=True))
+        told = every[0]
+        given = Given(mask=inputs["attention_mask"] != 0, valid=valid, labels=labels, others=tuple(every[1:]))
         losses = [objective(said, told, given) for objective in self.objectives]
         if self.training:
             for number, loss in enumerate(losses):
@@ -137,8 +163,19 @@ class Distillation(nn.Module):  # type: ignore[misc]
             parts.append((places, self._teachers[number](own)))
         return together(parts)
 
-    def _in_teachers_ids(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        return inputs if self.rows is None else {**inputs, "input_ids": self.rows[inputs["input_ids"]]}
+    def _others_told(
+        self,
+        inputs: Mapping[str, Tensor],
+        own_inputs: Sequence[Mapping[str, Tensor] | None] | None,
+        places: Tensor | None,
+    ) -> list[Outputs]:
+        """What the second and later teachers say."""
+        found = []
+        for place, watched in enumerate(self._others):
+            own = own_inputs[place + 1] if own_inputs is not None else None
+            rows = getattr(self, f"other_rows_{place}")
+            found.append(watched(in_ids_of(inputs, rows) if own is None else own, places))
+        return found
 
 
 class Inputs(Protocol):
@@ -147,8 +184,8 @@ class Inputs(Protocol):
     def weight(self, batch: Batch) -> int:
         """Over how many things the batch's loss is a mean."""
 
-    def __call__(self, batch: Batch) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-        """What the models take, and ``valid`` and ``labels`` where there are any."""
+    def __call__(self, batch: Batch) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+        """What the student takes, and what else ``Distillation.forward`` is told."""
 
 
 class TextInputs:
@@ -173,30 +210,6 @@ class TextInputs:
         return batch.inputs(), {
             "taught_by": torch.tensor([self._teachers.get(code, 0) for code in batch.languages])
         }
-
-
-class AnswerInputs:
-    """Batches of text whose tokens both models answer for: masked ones, or of causal models all of them."""
-
-    def __init__(self, kind: Kind, *, answers_alone: bool) -> None:
-        """Say what counts.
-
-        Args:
-            kind: Of both models.
-            answers_alone: Whether nothing but answers is compared: a batch's loss is then a mean over these.
-        """
-        self.kind, self.answers_alone = kind, answers_alone
-
-    def weight(self, batch: Batch) -> int:
-        """Tokens that are answered for, or all without padding."""
-        return batch.labelled if self.answers_alone and self.kind == "masked" else batch.tokens
-
-    def __call__(self, batch: Batch) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-        """The batch, the tokens that are hidden or come next, and where logits count."""
-        assert batch.labels is not None
-        if self.kind == "causal":
-            return batch.inputs(), {"labels": shift(batch.labels), "valid": batch.attention_mask != 0}
-        return batch.inputs(), {"labels": batch.labels, "valid": batch.labels != IGNORED}
 
 
 class TaskInputs:
@@ -261,9 +274,9 @@ class DistillationTask:
         inputs, told = self.inputs(batch)
         rows = torch.unique(batch.input_ids).to(self.device) if self.is_sparse else None
         arguments: dict[str, Any] = {
-            "inputs": {name: tensor.to(self.device) for name, tensor in inputs.items()},
+            "inputs": moved(inputs, self.device),
             "weight": float(self.weight(batch)),
-            **{name: tensor.to(self.device) for name, tensor in told.items()},
+            **moved(told, self.device),
         }
         return Prepared(arguments, rows)
 
@@ -292,6 +305,26 @@ class DistillationTask:
         means |= {f"lost_mass_{who}": total / max(1, self._steps) for who, total in self._lost.items()}
         self._sums, self._lost, self._steps = [0.0] * len(self._sums), {}, 0
         return means
+
+
+def in_ids_of(inputs: Mapping[str, Tensor], rows: Tensor | None) -> Mapping[str, Tensor]:
+    """The same tokens by a teacher's ids, (V,) of which are given; None: they have the same."""
+    return inputs if rows is None else {**inputs, "input_ids": rows[inputs["input_ids"]]}
+
+
+def needs_of(losses: Sequence[Weighted], place: int) -> Needs:
+    """What objectives of several teachers ask of one of them, numbered from 0."""
+    asked = (getattr(each.objective, "every_teacher_needs", ()) for each in losses)
+    return union(needs[place] for needs in asked if len(needs) > place)
+
+
+def moved(value: Any, device: torch.device) -> Any:
+    """Tensors on another device, in lists and mappings as they are."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, Mapping):
+        return {name: moved(each, device) for name, each in value.items()}
+    return [moved(each, device) for each in value] if isinstance(value, list | tuple) else value
 
 
 def union(needs: Any) -> Needs:

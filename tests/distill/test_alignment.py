@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from polycompress.distill.alignment import (
     NO_WORD,
+    align_all,
     align_by_offsets,
     align_by_word_ids,
     pooling_matrix,
@@ -179,3 +180,30 @@ def test_texts_whose_words_differ_are_refused() -> None:
         align_by_offsets("ab cd", [(0, 5)], [(0, 2), (3, 9)])
     with pytest.raises(InputError, match=r"Token 0 of the first tokenisation lies at \[2, 1\]"):
         align_by_offsets("ab", [(2, 1)], [(0, 2)])
+
+
+def test_words_of_three_tokenisations_and_what_one_lacks() -> None:
+    text = "ab cd ef"
+    whole = [[0, 2], [3, 5], [6, 8]]
+    pieces = [[0, 1], [1, 2], [2, 5], [0, 0]]  # cut off before the last word
+    letters = [[0, 1], [1, 2], [3, 4], [4, 5], [6, 7], [7, 8]]
+    found = align_all(text, [whole, pieces, letters])
+    assert [each.tolist() for each in found] == [
+        [0, 1, NO_WORD],
+        [0, 0, 1, NO_WORD],
+        [0, 0, 1, 1, NO_WORD, NO_WORD],
+    ]
+
+
+def test_two_tokenisations_are_aligned_as_before() -> None:
+    text = "東京は日本"
+    sides = ([[0, 2], [2, 3], [3, 5]], [[0, 1], [1, 3], [3, 4], [4, 5]])
+    for whole_words in (False, True):
+        pair = align_by_offsets(text, *sides, whole_words=whole_words)
+        both = align_all(text, sides, whole_words=whole_words)
+        assert [each.tolist() for each in both] == [pair.first.tolist(), pair.second.tolist()]
+
+
+def test_nothing_to_align() -> None:
+    assert [each.tolist() for each in align_all("", [[[0, 0]], [[0, 0], [0, 0]]])] == [[-1], [-1, -1]]
+    assert [each.tolist() for each in align_all("a", [[[0, 0]], [[0, 1]]])] == [[NO_WORD], [NO_WORD]]

@@ -14,8 +14,9 @@ from polycompress.distill.objectives.divergences import Divergence
 from polycompress.distill.objectives.dkd import DKD
 from polycompress.distill.objectives.hidden import HiddenMSE
 from polycompress.distill.outputs import Given, Needs, Outputs
+from polycompress.training.answer_inputs import AnswerInputs
 from polycompress.training.batches import collate
-from polycompress.training.distilling import AnswerInputs, Distillation, Weighted, round_linear_, together
+from polycompress.training.distilling import Distillation, Weighted, round_linear_, together
 from polycompress.training.examples import Example
 from polycompress.training.masking import causal_lm
 

@@ -47,6 +47,58 @@ class ExitOptions:
             raise ConfigError(faults, "multi-exit")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MixedHiddenOptions:
+    """Of ``mixed-hidden``; see there."""
+
+    weights: tuple[float, ...] | None = None
+    """Of each teacher; None: all alike."""
+    layers: tuple[int, ...] | None = None
+    """Number of each teacher's hidden state, 0 that of the embeddings; None: the last of each."""
+    student_layer: int | None = None
+    """Number of the student's hidden state; None: the last."""
+    width: int | None = None
+    """Units of the space that all are turned into; None: those of the narrowest teacher."""
+
+    def __post_init__(self) -> None:
+        """Check the values; raises ``ConfigError`` with all faults."""
+        faults = _weight_faults(self.weights)
+        if self.layers is not None:
+            faults += _list_faults(
+                "layers", self.layers, _is_state, "hidden states, counted from 0: one for each teacher"
+            )
+        if self.student_layer is not None and self.student_layer < 0:
+            faults.append(f"student_layer is {self.student_layer}: give 0 (embeddings) or more")
+        if self.width is not None and self.width < 1:
+            faults.append(f"width is {self.width}: give at least 1")
+        if faults:
+            raise ConfigError(faults, "mixed-hidden")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MixedClassesOptions:
+    """Of ``mixed-classes``; see there."""
+
+    weights: tuple[float, ...] | None = None
+    """Of each teacher; None: all alike."""
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the values; raises ``ConfigError`` with all faults."""
+        faults = _weight_faults(self.weights)
+        if not 0 < self.temperature < float("inf"):
+            faults.append(f"temperature is {self.temperature}: give a number above 0")
+        if faults:
+            raise ConfigError(faults, "mixed-classes")
+
+
+def _weight_faults(weights: Any) -> list[str]:
+    if weights is None:
+        return []
+    faults = _list_faults("weights", weights, _is_weight, "numbers of 0 or more, one for each teacher")
+    return faults or ([] if any(weights) else [f"weights is {list(weights)!r}: one has to be above 0"])
+
+
 def _list_faults(name: str, given: Any, fits: Callable[[Any], bool], what: str) -> list[str]:
     if isinstance(given, list | tuple) and given and all(map(fits, given)):
         return []
@@ -55,3 +107,11 @@ def _list_faults(name: str, given: Any, fits: Callable[[Any], bool], what: str) 
 
 def _is_layer(value: Any) -> bool:
     return type(value) is int and value > 0
+
+
+def _is_state(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_weight(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < float("inf")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any, Final, Literal
 
+import torch
 from torch import Tensor
 
 from polycompress.distill.capture import check_plain_attention
@@ -21,13 +22,20 @@ from polycompress.distill.objectives.hidden import HiddenCosine, HiddenMSE
 from polycompress.distill.objectives.minilm import MiniLM
 from polycompress.distill.objectives.minilmv2 import MiniLMv2
 from polycompress.distill.objectives.multi_exit import ExitLoss, MultiExit, label_loss
+from polycompress.distill.objectives.multi_teacher import MixedClasses, MixedHidden
 from polycompress.distill.objectives.mutual_information import Features, MutualInformation
 from polycompress.distill.objectives.sentence import Distance, SentenceVectors
 from polycompress.distill.objectives.taid import TAID
+from polycompress.distill.objectives.teacher_space import align_teachers
 from polycompress.distill.objectives.unequal import UnequalLogits, VocabularyMap
 from polycompress.distill.outputs import Given, Needs, Outputs
 from polycompress.errors import InputError
-from polycompress.pipelines.distilling.loss_options import ExitOptions, UnequalOptions
+from polycompress.pipelines.distilling.loss_options import (
+    ExitOptions,
+    MixedClassesOptions,
+    MixedHiddenOptions,
+    UnequalOptions,
+)
 from polycompress.pipelines.distilling.loss_specs import LossSpec
 from polycompress.training.config import read_config
 from polycompress.training.distilling import Weighted
@@ -49,11 +57,21 @@ class Pair:
     """Which pieces both have, where answers over vocabularies are compared."""
     model: Any = None
     """The student itself, with its head; None where only its configuration is looked at."""
+    others: tuple[Any, ...] = ()
+    """Configurations of the second and later teachers."""
+    samples: Callable[[Sequence[int]], list[Tensor]] | None = None
+    """From the number of a hidden state of each teacher to those states, (N, d_t), of the same N tokens or words; None
+    where only configurations are looked at."""
 
     @property
     def layer_map(self) -> LayerMap:
         """Which layers belong together."""
         return LayerMap(self.layers, int(self.teacher.num_hidden_layers))
+
+    @property
+    def teachers(self) -> tuple[Any, ...]:
+        """Configurations of all teachers."""
+        return (self.teacher, *self.others)
 
     @property
     def last(self) -> tuple[int, int]:
@@ -151,6 +169,8 @@ class Entry:
     """Whether it compares answers of a head: of a task, or on text of a language model."""
     data: Literal["any", "text", "task"] = "any"
     """What it can be learnt from."""
+    of_words: bool = False
+    """Whether it asks several teachers, which may cut texts into other tokens than the student does."""
     of_maps: bool = False
     """Whether it looks at attention maps, which must be what queries and keys alone make."""
 
@@ -219,6 +239,48 @@ def _of_answers(temperature: float) -> ExitLoss:
     return loss
 
 
+def _mixed_hidden(pair: Pair, options: MixedHiddenOptions) -> Objective:
+    layers = options.layers or tuple(int(each.num_hidden_layers) for each in pair.teachers)
+    _check_counts("mixed-hidden", pair, weights=options.weights, layers=layers)
+    widths = [int(each.hidden_size) for each in pair.teachers]
+    width = options.width or min(widths)
+    if width > min(widths):
+        raise InputError(
+            f"mixed-hidden: width is {width}, but a teacher has {min(widths)} units: give at most that."
+        )
+    if pair.samples is None:
+        projections = [torch.eye(each, width) for each in widths]
+    else:
+        projections = align_teachers(pair.samples(layers), width)
+        if width == widths[0]:  # the first teacher's own space, which a student made out of it is in
+            projections = [each @ projections[0].transpose(0, 1) for each in projections]
+    own = options.student_layer
+    return MixedHidden(
+        int(pair.student.num_hidden_layers) if own is None else own,
+        layers,
+        projections,
+        student_width=int(pair.student.hidden_size),
+        weights=options.weights,
+    )
+
+
+def _mixed_classes(pair: Pair, options: MixedClassesOptions) -> Objective:
+    _check_counts("mixed-classes", pair, weights=options.weights)
+    return MixedClasses(len(pair.teachers), weights=options.weights, temperature=options.temperature)
+
+
+def _check_counts(name: str, pair: Pair, **given: Sequence[float] | None) -> None:
+    """Refuse lists that are not as long as the list of teachers; all are named."""
+    teachers = len(pair.teachers)
+    faults = [
+        f"{field} has {len(values)} entries for {teachers} teachers: give one for each"
+        for field, values in given.items()
+        if values is not None and len(values) != teachers
+    ]
+    if faults:
+        raise InputError(f"{name}: {'; '.join(faults)}.")
+
+
 OBJECTIVES: Final[Mapping[str, Entry]] = {
     "hidden-mse": Entry(
         make=_hidden(HiddenMSE), paper="Jiao et al., TinyBERT (2020); Ansell et al., BiStil (2023)"
@@ -269,6 +331,19 @@ OBJECTIVES: Final[Mapping[str, Entry]] = {
         needs_logits=True,
         data="task",
         paper="after ModularStarEncoder's weights of exits; see the module",
+    ),
+    "mixed-hidden": Entry(
+        make=_mixed_hidden,
+        options=MixedHiddenOptions,
+        of_words=True,
+        paper="none: several teachers' states, turned into one space by Procrustes' problem (Schönemann, 1966)",
+    ),
+    "mixed-classes": Entry(
+        make=_mixed_classes,
+        options=MixedClassesOptions,
+        needs_logits=True,
+        of_words=True,
+        paper="Hinton et al. (2015): answers of several models, averaged",
     ),
     "unequal": Entry(
         make=_unequal,

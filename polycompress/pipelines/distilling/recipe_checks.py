@@ -11,10 +11,10 @@ from polycompress.errors import InputError
 from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.languages import Language
 from polycompress.pipelines.distilling.losses import OBJECTIVES, is_untaught
-from polycompress.pipelines.distilling.recipe_stages import NONE, TEACHER, Stage
+from polycompress.pipelines.distilling.recipe_stages import NONE, TEACHER, Stage, is_directory
 from polycompress.pipelines.distilling.recipe_yaml import Located
 
-_OF_CLASSES = ("multi-exit",)
+_OF_CLASSES = ("multi-exit", "mixed-classes")
 """Objectives whose heads classify texts or words."""
 _TRANSFERRED = ("text-classification", "pair-classification", "token-classification")
 
@@ -46,9 +46,9 @@ def check_stages(
         known.setdefault(stage.name, stage)
     for stage in stages:
         _check_losses(stage)
-        if stage.teacher is not None:
-            _check_teacher(stage, known)
-        if stage.kind == "tune" and all(each.teacher != stage.name for each in stages[stage.number :]):
+        for place, name in enumerate(stage.teachers):
+            _check_teacher(stage, place, name, known)
+        if stage.kind == "tune" and all(stage.name not in each.teachers for each in stages[stage.number :]):
             stage.table.fault(
                 f"name: no later stage has {stage.name!r} as its teacher: name it, or leave it out"
             )
@@ -112,18 +112,17 @@ def _check_losses(stage: Stage) -> None:
         )
 
 
-def _check_teacher(stage: Stage, known: Mapping[str, Stage]) -> None:
-    name = stage.teacher
-    if name == TEACHER:
-        return
-    assert name is not None
+def _check_teacher(stage: Stage, place: int, name: str, known: Mapping[str, Stage]) -> None:
     found = known.get(name)
+    if name == TEACHER or (found is None and is_directory(name)):
+        return
     earlier = [each.name for each in known.values() if each.kind == "tune" and each.number < stage.number]
     if found is None:
         near = get_close_matches(name, [TEACHER, NONE, *earlier], n=1)
         guess = f" Did you mean {near[0]}?" if near else ""
         stage.table.fault(
-            f"teacher is {name[:60]!r}, which no stage is called: give {', '.join([TEACHER, NONE, *earlier])}.{guess}"
+            f"teacher is {name[:60]!r}, which no stage is called: give {', '.join([TEACHER, NONE, *earlier])}, or a "
+            f"model directory.{guess}"
         )
     elif found.kind != "tune":
         stage.table.fault(
@@ -131,7 +130,7 @@ def _check_teacher(stage: Stage, known: Mapping[str, Stage]) -> None:
         )
     elif found.number >= stage.number:
         stage.table.fault(f"teacher is {name!r}, but that stage comes later: move it up")
-    elif stage.answers_text:
+    elif stage.data == "text" and stage.asks_answers_of(place):
         compared = ", ".join(each.name for each in stage.losses if OBJECTIVES[each.name].needs_logits)
         stage.table.fault(
             f"teacher is {name!r}, which learns a task, but {compared} on text asks for a language model's answers: "
@@ -140,7 +139,7 @@ def _check_teacher(stage: Stage, known: Mapping[str, Stage]) -> None:
     elif (
         stage.task is not None
         and found.task is not None
-        and stage.needs_logits
+        and stage.asks_answers_of(place)
         and not same_answers(stage.task, found.task)
     ):
         stage.table.fault(

@@ -6,28 +6,30 @@ from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.losses import OBJECTIVES
 from polycompress.pipelines.distilling.recipe import Recipe
 from polycompress.pipelines.distilling.recipe_stages import TEACHER, Stage
+from polycompress.pipelines.distilling.recipe_teachers import Models
 from polycompress.pipelines.distilling.text_answers import no_head_advice
-from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.training.model import Kind, named_head
 
 
-def check_language_heads(recipe: Recipe, teacher: SourceModel, student: SourceModel | None) -> None:
+def check_language_heads(recipe: Recipe, models: Models) -> None:
     """Add a fault for each stage that compares answers on text, and has not both heads for it.
 
     Args:
         recipe: With its stages.
-        teacher: The recipe's.
-        student: One that is there; None: it is made out of the teacher, head and all.
+        models: Found; a student that is made has the teacher's head.
     """
-    has, lost_in = named_head((student or teacher).config), ""
-    theirs = named_head(teacher.config)
+    has, lost_in = named_head((models.student or models.teacher).config), ""
+    tuned = {stage.name for stage in recipe.stages if stage.kind == "tune"}
     for stage in recipe.stages:
         if stage.kind == "tune":
             continue
-        if stage.answers_text and stage.teacher == TEACHER:
-            fault = _trouble(stage, recipe, theirs, has, lost_in)
-            if fault is not None:
-                stage.table.fault(fault)
+        faults = [
+            _trouble(stage, recipe, name, named_head(models.source_of(name).config), has, lost_in)
+            for place, name in enumerate(stage.teachers)
+            if stage.data == "text" and stage.asks_answers_of(place) and name not in tuned
+        ]
+        for fault in dict.fromkeys(each for each in faults if each is not None):
+            stage.table.fault(fault)
         has, lost_in = ((has or "masked"), "") if stage.trains_language_head else (None, stage.name)
 
 
@@ -36,13 +38,16 @@ def compared(stage: Stage) -> str:
     return ", ".join(each.name for each in stage.losses if OBJECTIVES[each.name].needs_logits)
 
 
-def _trouble(stage: Stage, recipe: Recipe, theirs: Kind | None, own: Kind | None, lost_in: str) -> str | None:
+def _trouble(
+    stage: Stage, recipe: Recipe, teacher: str, theirs: Kind | None, own: Kind | None, lost_in: str
+) -> str | None:
     """What a stage lacks; None where it lacks nothing."""
     names = compared(stage)
     if theirs is None:
+        called = recipe.teacher if teacher == TEACHER else teacher
         return (
-            f"losses: {names} on text compares answers of language models, but {recipe.teacher} has no head to answer "
-            f"with: {no_head_advice(recipe.teacher)}"
+            f"losses: {names} on text compares answers of language models, but {called} has no head to answer with: "
+            f"{no_head_advice(called)}"
         )
     if own is None and lost_in:
         return (

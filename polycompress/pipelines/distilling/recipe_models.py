@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +19,18 @@ from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.losses import Pair, make_losses
 from polycompress.pipelines.distilling.recipe import Findings, Recipe
-from polycompress.pipelines.distilling.recipe_heads import check_language_heads, compared
-from polycompress.pipelines.distilling.recipe_stages import TEACHER, Stage
-from polycompress.pipelines.distilling.recipe_yaml import Located
-from polycompress.pipelines.distilling.task_parts import token_rows
-from polycompress.pipelines.distilling.teaching import vocabulary_of
+from polycompress.pipelines.distilling.recipe_heads import check_language_heads
+from polycompress.pipelines.distilling.recipe_stages import TEACHER, Stage, is_directory
+from polycompress.pipelines.distilling.recipe_teachers import Models, check_tokenizers, layers_for
 from polycompress.pipelines.mlm import MlmConfig
 from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
+from polycompress.training.distilling import needs_of, union
 from polycompress.training.model import (
     language_model_kind,
     longest_text,
     named_head,
     quiet_transformers,
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Models:
-    """Teacher and student as they are before the first stage."""
-
-    teacher: SourceModel
-    student: SourceModel | None
-    """None: it is made."""
-    layer_map: LayerMap
-    """The teacher's layer for each of the student's."""
 
 
 def find_models(findings: Findings, out: Path) -> Models | None:
@@ -69,16 +56,32 @@ def find_models(findings: Findings, out: Path) -> Models | None:
     layer_map = table.tried("student.layers", lambda: layers_between(recipe, teacher, student))
     if layer_map is None:
         return None
-    if student is not None:
-        _check_tokenizers(recipe, teacher, student, table)
-    models = Models(teacher=teacher, student=student, layer_map=layer_map)
-    _check_heads(recipe, teacher)
-    check_language_heads(recipe, teacher, student)
-    shown = table.tried("student", lambda: _outlines(models))
+    directories = _find_directories(recipe, out)
+    models = Models(teacher=teacher, student=student, layer_map=layer_map, directories=directories or {})
+    if directories is None:
+        return models
+    _check_heads(recipe, models)
+    check_language_heads(recipe, models)
+    for stage in recipe.stages:
+        check_tokenizers(stage, models)
+    shown = table.tried("student", lambda: _outlines(recipe, models))
     if shown is not None:
         for stage in recipe.stages:
             _check_stage(stage, models, *shown)
     return models
+
+
+def _find_directories(recipe: Recipe, out: Path) -> dict[str, SourceModel] | None:
+    """Teachers that are model directories; None where one cannot be used, which is a fault then."""
+    tuned = {stage.name for stage in recipe.stages}
+    found: dict[str, SourceModel | None] = {}
+    for stage in recipe.stages:
+        for name in stage.teachers:
+            if name != TEACHER and name not in tuned and name not in found and is_directory(name):
+                path = Path(name).expanduser()
+                found[name] = stage.table.tried("teacher", lambda path=path: find_source_model(path, out))  # type: ignore[misc]
+    usable = {name: model for name, model in found.items() if model is not None}
+    return usable if len(usable) == len(found) else None
 
 
 def layers_between(recipe: Recipe, teacher: SourceModel, student: SourceModel | None) -> LayerMap:
@@ -125,78 +128,56 @@ def answers_task(teacher: SourceModel, stage: Stage) -> bool:
         return False
 
 
-def _check_heads(recipe: Recipe, teacher: SourceModel) -> None:
+def _check_heads(recipe: Recipe, models: Models) -> None:
     for stage in recipe.stages:
-        if stage.task is None or stage.teacher != TEACHER or not stage.needs_logits:
-            continue
-        if not answers_task(teacher, stage):
+        for place, name in enumerate(stage.teachers):
+            if stage.task is None or not stage.asks_answers_of(place):
+                continue
+            if name != TEACHER and name not in models.directories:
+                continue  # a stage, which learns the task
+            if answers_task(models.source_of(name), stage):
+                continue
             tuned = [
                 each.name
                 for each in recipe.stages[: stage.number - 1]
                 if each.kind == "tune" and each.task == stage.task
             ]
             help_ = f"write teacher: {tuned[0]}" if tuned else "tune one in an earlier stage (kind: tune)"
+            called = recipe.teacher if name == TEACHER else name
             stage.table.fault(
-                f"teacher: {recipe.teacher} has no head for task {stage.task.id}, so it cannot answer: {help_}"
+                f"teacher: {called} has no head for task {stage.task.id}, so it cannot answer: {help_}"
             )
 
 
-def _check_tokenizers(recipe: Recipe, teacher: SourceModel, student: SourceModel, table: Located) -> None:
-    if teacher.tokenizer_json == student.tokenizer_json:
-        return
-    taught = [stage for stage in recipe.stages if stage.kind == "distil" and stage.teacher is not None]
-    own, other = (vocabulary_of(each) for each in (student, teacher))
-    on_text = [stage for stage in taught if stage.data == "text"]
-    try:
-        rows = token_rows(own, other, max(own.values()) + 1)
-    except InputError as error:
-        if len(on_text) < len(taught):
-            table.fault(f"student.directory: {error}")
-        if on_text:
-            names = " and ".join(stage.name for stage in on_text)
-            answers = any(stage.answers_text for stage in on_text)
-            more = (
-                ". A text cut into pieces that the teacher lacks, such as OFA adds, has no answers of it to compare: "
-                "distil before they are added, or let them be learnt in a stage of the kind mlm"
-            )
-            table.fault(
-                f"student.directory: its tokenizer is not that of the teacher, but {names} shows both the same tokens: "
-                f"{str(error).removesuffix('.')}{more if answers else ''}"
-            )
-        return
-    for stage in on_text if rows is not None else []:
-        names = ", ".join(name for name in compared(stage).split(", ") if name not in ("", "unequal"))
-        if names:
-            stage.table.fault(
-                f"losses: {names} compares answers over one vocabulary, but the student's is not the teacher's: take "
-                "unequal"
-            )
-
-
-def _outlines(models: Models) -> tuple[Any, Any]:
-    """Both models without weights, and so without memory."""
-    import transformers  # takes a second, which faults of the file alone need not
-
+def _outlines(recipe: Recipe, models: Models) -> tuple[Any, dict[str, Any]]:
+    """The student and each teacher, by its name, without weights, and so without memory."""
     teacher = dict(models.teacher.config)
     if models.student is not None:
         student = dict(models.student.config)
     else:
         tensors = open_checkpoint(models.teacher.path).tensors
         student = dict(plan_layers(teacher, tensors, models.layer_map).config)
+    first = _outline(teacher)
+    found = {TEACHER: first} | {name: first for stage in recipe.stages for name in stage.teachers}
+    return _outline(student), found | {
+        name: _outline(each.config) for name, each in models.directories.items()
+    }
+
+
+def _outline(config: Mapping[str, Any]) -> Any:
+    import transformers  # takes a second, which faults of the file alone need not
+
+    given = dict(config)
     try:
         with quiet_transformers(), torch.device("meta"):
-            made = [
-                transformers.AutoModel.from_config(
-                    transformers.AutoConfig.for_model(each.pop("model_type"), **each)
-                )
-                for each in (student, teacher)
-            ]
+            return transformers.AutoModel.from_config(
+                transformers.AutoConfig.for_model(given.pop("model_type"), **given)
+            )
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise InputError(f"transformers cannot build it: {error}") from error
-    return made[0], made[1]
 
 
-def _check_stage(stage: Stage, models: Models, student: Any, teacher: Any) -> None:
+def _check_stage(stage: Stage, models: Models, student: Any, outlines: Mapping[str, Any]) -> None:
     """What a stage asks of models of these kinds."""
     settings, fault = stage.settings, stage.table.fault
     limit = longest_text(student)
@@ -217,27 +198,41 @@ def _check_stage(stage: Stage, models: Models, student: Any, teacher: Any) -> No
         if kind == "causal":
             fault(f"kind is 'mlm', but {source.path} is a causal language model, which has no masked-LM head")
     if stage.losses and not stage.is_plain:
-        nothing = np.zeros(1, np.int64)
+        _check_objectives(stage, models, student, outlines)
+
+
+def _check_objectives(stage: Stage, models: Models, student: Any, outlines: Mapping[str, Any]) -> None:
+    """What its objectives ask of the student and of each teacher."""
+    fault = stage.table.fault
+    nothing = np.zeros(1, np.int64)
+    teachers = [outlines[name] for name in stage.teachers]
+    first = teachers[0] if teachers else outlines[TEACHER]
+    try:
         pair = Pair(
             student=student.config,
-            teacher=teacher.config,
-            layers=models.layer_map.layers,
+            teacher=first.config,
+            layers=layers_for(stage, models),
             steps=1,
             vocabularies=VocabularyMap(nothing, nothing, 1, 1),
+            others=tuple(each.config for each in teachers[1:]),
         )
-        try:
-            made = make_losses(stage.losses, pair)
-        except InputError as error:
-            fault(f"losses: {error}")
-            return
-        needs = [(student, "student", [each.objective.student_needs for each in made])]
-        needs.append((teacher, "teacher", [each.objective.teacher_needs for each in made]))
-        for model, who, wanted in needs:
-            for trouble in dict.fromkeys(each for need in wanted for each in check_needs(model, need, who)):
-                fault(f"losses: {trouble}")
-        for spec in stage.losses:
-            if spec.name == "minilmv2":
-                _check_relations(int(spec.options.get("relation_heads", 12)), student, teacher, fault)
+        made = make_losses(stage.losses, pair)
+    except InputError as error:
+        fault(f"losses: {error}")
+        return
+    needs = [(student, "student", union(each.objective.student_needs for each in made))]
+    if teachers:
+        needs.append((first, "teacher", union(each.objective.teacher_needs for each in made)))
+    needs += [
+        (each, f"teacher {stage.teachers[place]}", needs_of(made, place))
+        for place, each in enumerate(teachers[1:], start=1)
+    ]
+    for model, who, wanted in needs:
+        for trouble in check_needs(model, wanted, who):
+            fault(f"losses: {trouble}")
+    for spec in stage.losses:
+        if spec.name == "minilmv2":
+            _check_relations(int(spec.options.get("relation_heads", 12)), student, first, fault)
 
 
 def _check_relations(heads: int, student: Any, teacher: Any, fault: Callable[[str], None]) -> None:

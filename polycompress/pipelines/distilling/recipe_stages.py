@@ -39,7 +39,9 @@ class Stage:
     """``distil`` and ``mlm`` train the student, ``tune`` makes a teacher for later stages."""
     data: Literal["text", "task"]
     teacher: str | None
-    """``teacher`` or the name of an earlier stage; None: gold labels, or the text itself."""
+    """``teacher``, the name of an earlier stage or a model directory; None: gold labels, or the text itself."""
+    others: tuple[str, ...]
+    """Second and later teachers."""
     losses: tuple[LossSpec, ...]
     task: TaskSpec | None
     train_languages: tuple[Language, ...]
@@ -56,6 +58,21 @@ class Stage:
     def folder(self) -> str:
         """Of its run."""
         return f"{self.number}-{self.name}"
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """All teachers."""
+        return () if self.teacher is None else (self.teacher, *self.others)
+
+    @property
+    def taught_by(self) -> str | None:
+        """All teachers, in words."""
+        return ", ".join(self.teachers) or None
+
+    def asks_answers_of(self, place: int) -> bool:
+        """Whether answers of a teacher are compared; the first has place 0."""
+        names = {each.name for each in self.losses}
+        return self.needs_logits if place == 0 else "mixed-classes" in names
 
     @property
     def needs_logits(self) -> bool:
@@ -122,7 +139,8 @@ def _stage(
     if kind != "distil" and data != usual:
         table.fault(f"data is {data!r}: a stage of the kind {kind} is trained on {usual}")
         data = cast("Literal['text', 'task']", usual)
-    losses, teacher = _learning(table, kind, data)
+    losses, teachers = _learning(table, kind, data)
+    teacher = teachers[0] if teachers else None
     task = _task(table, data, tasks)
     transfer, transfers_corpora = _transfer(table, kind, data, languages, reading)
     stage = Stage(
@@ -131,6 +149,7 @@ def _stage(
         kind=kind,
         data=data,
         teacher=teacher,
+        others=teachers[1:],
         losses=losses,
         task=task,
         train_languages=_train_languages(table, data, languages),
@@ -150,17 +169,17 @@ def _stage(
     return stage
 
 
-def _learning(table: Located, kind: Kind, data: str) -> tuple[tuple[LossSpec, ...], str | None]:
+def _learning(table: Located, kind: Kind, data: str) -> tuple[tuple[LossSpec, ...], tuple[str, ...]]:
     """What is learnt, and of whom."""
-    named = table.optional_text("teacher")
     if kind != "distil":
         for name in ("losses", "teacher"):
             if table.value(name) not in (None, NONE):
                 table.fault(f"{name} is given, but a stage of the kind {kind} has none: leave it out")
-        return (), None
+        return (), ()
+    named = _teachers(table)
     losses = _losses(table)
     of_labels = data == "task" and bool(losses) and all(map(is_untaught, losses))
-    if named == NONE:
+    if named == (NONE,):
         if data == "text":
             table.fault(
                 "teacher is 'none', but text alone teaches nothing here: name a teacher, or take kind: mlm"
@@ -172,15 +191,39 @@ def _learning(table: Located, kind: Kind, data: str) -> tuple[tuple[LossSpec, ..
             )
         elif not table.has("losses"):
             losses = (LossSpec(name=GOLD),)
-        return losses, None
+        return losses, ()
     if not table.has("losses"):
         table.fault("losses is missing: give a list of objectives, such as hidden-mse")
     if of_labels:
-        if named is not None:
+        if named:
             asking = " and ".join(each.name for each in losses)
             table.fault(f"teacher is named, but {asking} asks none: write teacher: none, or add an objective")
-        return losses, None
-    return losses, named or TEACHER
+        return losses, ()
+    alone = [each.name for each in losses if not OBJECTIVES[each.name].of_words]
+    if len(named) > 1 and len(alone) == len(losses) and losses:
+        table.fault(
+            f"teacher names {len(named)}, but {', '.join(alone)} asks the first one alone: add mixed-hidden or "
+            "mixed-classes, or name one"
+        )
+    return losses, named or (TEACHER,)
+
+
+def _teachers(table: Located) -> tuple[str, ...]:
+    """One name or a list of them; nothing where the field is missing."""
+    if not isinstance(table.value("teacher"), list):
+        named = table.optional_text("teacher")
+        return (named,) if named else ()
+    names = table.texts("teacher")
+    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+        table.fault(f"teacher names {twice[0]!r} twice: name each once, and give it more weight")
+    if NONE in names:
+        table.fault("teacher: 'none' stands in a list: name teachers, or write teacher: none")
+    return tuple(dict.fromkeys(name for name in names if name != NONE))
+
+
+def is_directory(name: str) -> bool:
+    """Whether a teacher that no stage is called is a model directory."""
+    return "/" in name or Path(name).expanduser().is_dir()
 
 
 def _losses(table: Located) -> tuple[LossSpec, ...]:

@@ -14,7 +14,7 @@ from polycompress.corpora import CorpusSpec
 from polycompress.modeldir.distilling_card import render_distilling_card
 from polycompress.pipelines.distilling.loss_specs import LossSpec
 from polycompress.pipelines.distilling.task_parts import SparseMaker, Taught
-from polycompress.pipelines.distilling.teaching import load_taught
+from polycompress.pipelines.distilling.task_teachers import load_teachers
 from polycompress.pipelines.distilling.transfer import read_transfer
 from polycompress.pipelines.finetune import prepare
 from polycompress.pipelines.tuning.data import read_task_data
@@ -44,8 +44,8 @@ class TaskStage:
     """Of the teacher, for each of the student's."""
     transfer: tuple[CorpusSpec, ...]
     """Texts without labels, instead of the training examples; empty: the examples."""
-    answers: bool
-    """Whether the teacher's answers are compared, so that it needs the task's head."""
+    answers: tuple[bool, ...]
+    """Of each teacher, whether its answers are compared, so that it needs the task's head."""
     trains_head: bool
     """Whether the student's head learns something; otherwise the result has none, and the last state is taken."""
 
@@ -53,7 +53,7 @@ class TaskStage:
 def run_task_stage(
     stage: TaskStage,
     student: SourceModel,
-    teacher: SourceModel | None,
+    teachers: Sequence[SourceModel],
     out: Path,
     *,
     record: Mapping[str, Any],
@@ -65,7 +65,7 @@ def run_task_stage(
     Args:
         stage: What is asked for.
         student: As it begins.
-        teacher: Of the task, or of hidden states and attention alone; None: the labels are enough.
+        teachers: Of the task, or of hidden states and attention alone; none: the labels are enough.
         out: The run's directory.
         record: For the run's configuration and the manifest.
         progress: Told each record of the log.
@@ -81,21 +81,12 @@ def run_task_stage(
     config = dataclasses.replace(config, steps=plan.steps, epochs=None)
     devices = Devices(precision=inputs.ready.precision, device=config.device)
     taught = Taught(model=None, rows=None, layers=stage.layers, losses=stage.losses)
-    if teacher is not None:
-        taught = load_taught(
-            teacher,
-            student,
-            request.task,
-            layers=stage.layers,
-            losses=stage.losses,
-            seed=config.seed,
-            precision=inputs.ready.precision,
-            devices=devices,
-            advice="Tune a teacher in an earlier stage (kind: tune)." if stage.answers else None,
-        )
+    if teachers:
+        taught = load_teachers(teachers, taught, inputs, devices, answers=stage.answers)
     identity = {
         **identity_of(inputs, request.config, plan),
-        "teacher": dict(teacher.hashes) if teacher is not None else None,
+        "teacher": dict(teachers[0].hashes) if teachers else None,
+        **({"others": [dict(each.hashes) for each in teachers[1:]]} if teachers[1:] else {}),
         "losses": [dataclasses.asdict(each) for each in stage.losses],
         "layers": list(stage.layers),
     }

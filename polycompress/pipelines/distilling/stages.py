@@ -13,9 +13,9 @@ from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.general_run import kept_of, size_of
 from polycompress.pipelines.distilling.recipe import Recipe
-from polycompress.pipelines.distilling.recipe_models import Models
 from polycompress.pipelines.distilling.recipe_settings import effective, seed_of
 from polycompress.pipelines.distilling.recipe_stages import TEACHER, Stage
+from polycompress.pipelines.distilling.recipe_teachers import Models, layers_for
 from polycompress.pipelines.distilling.stage_task import TaskStage, run_task_stage
 from polycompress.pipelines.distilling.stages_writing import Result, write_result
 from polycompress.pipelines.distilling.student_files import write_student
@@ -58,10 +58,14 @@ class StagesRun:
         """The recipe's teacher, as stages take it."""
         return self.out / TEACHER if self.recipe.student.trim else self.models.teacher.path
 
-    def taught_by(self, stage: Stage) -> Path:
-        """The model that a stage learns of."""
-        assert stage.teacher is not None
-        return self.teacher if stage.teacher == TEACHER else self.tuned[stage.teacher]
+    def teachers_of(self, stage: Stage) -> tuple[Path, ...]:
+        """The models that a stage learns of."""
+        known = {
+            TEACHER: self.teacher,
+            **self.tuned,
+            **{name: model.path for name, model in self.models.directories.items()},
+        }
+        return tuple(known[name] for name in stage.teachers)
 
     def say(self, what: str) -> None:
         """Tell what is being prepared."""
@@ -164,15 +168,15 @@ def _run_stage(run: StagesRun, stage: Stage, student: Path, out: Path) -> None:
                 config=stage.settings,
             ),
             losses=stage.losses,
-            layers=run.models.layer_map.layers,
+            layers=layers_for(stage, run.models),
             transfer=run.recipe.corpora if stage.transfers_corpora else stage.transfer,
-            answers=stage.needs_logits,
+            answers=tuple(stage.asks_answers_of(place) for place in range(len(stage.teachers))),
             trains_head=stage.trains_head,
         )
         run_task_stage(
             asked,
             find_source_model(student, out / FINAL),
-            find_source_model(run.taught_by(stage), out / FINAL) if stage.teacher is not None else None,
+            [find_source_model(path, out / FINAL) for path in run.teachers_of(stage)],
             out,
             record=record,
             progress=run.progress,
@@ -223,8 +227,8 @@ def _distil_on_text(
     precision = choose_precision(config.training.precision, choose_device(config.device))
     config = replace(config, training=replace(config.training, precision=precision))
     found: SourceModel = find_source_model(student, out / FINAL)
-    teacher = find_source_model(run.taught_by(stage), out / FINAL)
-    recipe, layers = run.recipe, run.models.layer_map.layers
+    teacher, *others = (find_source_model(path, out / FINAL) for path in run.teachers_of(stage))
+    recipe, layers = run.recipe, layers_for(stage, run.models)
     asked = TextRun(
         layers=layers,
         losses=stage.losses,
@@ -236,6 +240,7 @@ def _distil_on_text(
         identity={
             "model": dict(found.hashes),
             "teacher": dict(teacher.hashes),
+            **({"others": [dict(each.hashes) for each in others]} if others else {}),
             "corpora": files_of(recipe.corpora),
             "held_out": files_of(recipe.held_out),
             "reading": recipe.reading.as_dict(),
@@ -253,6 +258,7 @@ def _distil_on_text(
         out,
         devices,
         snapshot,
+        others=[each.path for each in others],
         facts={
             "source": run.models.teacher.record(),
             "sizes": {"before": size_of(run.models.teacher.path)},

@@ -89,7 +89,7 @@ def describe(stage: Stage, model: Path) -> dict[str, Any]:
         "name": stage.name,
         "kind": stage.kind,
         "data": stage.data,
-        "teacher": stage.teacher,
+        "teacher": stage.taught_by,
         "task": stage.task.id if stage.task is not None else None,
         "losses": {each.name: each.weight for each in stage.losses},
         **{name: figures[name] for name in _FIGURES if name in figures},

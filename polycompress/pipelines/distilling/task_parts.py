@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +14,17 @@ from torch import Tensor, nn
 from polycompress.errors import InputError
 from polycompress.pipelines.distilling.loss_specs import LossSpec
 from polycompress.pipelines.distilling.losses import Pair, make_losses
+from polycompress.pipelines.distilling.teacher_samples import sample_states, some_items
 from polycompress.pipelines.tuning.config import FinetuneConfig
 from polycompress.pipelines.tuning.inputs import FinetuneInputs
 from polycompress.pipelines.tuning.parts import Tuned
 from polycompress.training.config import OptimiserConfig
 from polycompress.training.devices import Devices
-from polycompress.training.distilling import Distillation, DistillationTask, TaskInputs
+from polycompress.training.distilling import Distillation, DistillationTask, Further, Inputs, TaskInputs
 from polycompress.training.items import Items
 from polycompress.training.model import make_table_sparse
 from polycompress.training.optimisers import SplitAdamW, norm_ids, param_groups
+from polycompress.training.own_tokens import OwnTokenInputs, OwnTokens
 from polycompress.training.parameter_groups import HEAD, at_rates, name_groups
 from polycompress.training.rows import find_tables
 from polycompress.training.sparse_tuning import L1, SparseTuning, bool_masks, masked_groups
@@ -44,6 +46,10 @@ class Taught:
     layers: tuple[int, ...]
     """Its layer for each of the student's."""
     losses: tuple[LossSpec, ...]
+    others: tuple[Further, ...] = ()
+    """Second and later teachers, on the run's device."""
+    own: OwnTokens | None = None
+    """Examples of teachers that have tokenizers of their own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,27 +89,50 @@ class SparseMaker:
             optimiser = self._optimiser(model, masks, model, head_factor, settings)
             task = FineTuning(plain, module, items, device=devices.device, is_sparse=is_sparse)
             return Tuned(task=task, optimiser=optimiser, model=model, frozen=frozen)
-        distillation = self._distillation(model, config)
+        shown: Inputs = TaskInputs(items, loaded.head)
+        if self.taught.own is not None:
+            shown = OwnTokenInputs(TaskInputs(items, loaded.head), self.taught.own)
+        distillation = self._distillation(model, config, inputs, items, shown, devices)
         module = devices.wrap(distillation, find_tables(distillation))
         optimiser = self._optimiser(distillation, masks, model, head_factor, settings)
-        distilling = DistillationTask(
-            distillation, module, TaskInputs(items, loaded.head), device=devices.device, is_sparse=is_sparse
-        )
+        distilling = DistillationTask(distillation, module, shown, device=devices.device, is_sparse=is_sparse)
         return Tuned(
             task=distilling, optimiser=optimiser, model=distillation, frozen=frozen, watcher=distilling
         )
 
-    def _distillation(self, model: Any, config: FinetuneConfig) -> Distillation:
-        assert self.taught is not None
-        teacher = self.taught.model
+    def _distillation(
+        self,
+        model: Any,
+        config: FinetuneConfig,
+        inputs: FinetuneInputs,
+        items: Items,
+        shown: Inputs,
+        devices: Devices,
+    ) -> Distillation:
+        taught = self.taught
+        assert taught is not None
+        teacher, others = taught.model, taught.others
+
+        def samples(layers: Sequence[int]) -> list[Tensor]:
+            return sample_states(
+                [Further(model=teacher, rows=taught.rows), *others],
+                layers,
+                some_items(items, inputs.ready.encoder.pad_id),
+                shown,
+                device=devices.device,
+                precision=inputs.ready.precision,
+            )
+
         pair = Pair(
             student=model.config,
             teacher=model.config if teacher is None else teacher.config,
-            layers=self.taught.layers,
+            layers=taught.layers,
             steps=config.steps or 1,
             model=model,
+            others=tuple(each.model.config for each in others),
+            samples=samples,
         )
-        return Distillation(model, teacher, make_losses(self.taught.losses, pair), self.taught.rows)
+        return Distillation(model, teacher, make_losses(taught.losses, pair), taught.rows, others=others)
 
     def _optimiser(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tokenizers import Tokenizer
 
 from polycompress.errors import InputError
@@ -12,6 +14,35 @@ from polycompress.pipelines.tuning.parts import load_headed
 from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.training.devices import Devices
 from polycompress.training.distilling import round_linear_
+
+
+def load_teacher(
+    teacher: SourceModel, task: TaskSpec, *, seed: int, precision: str, devices: Devices, advice: str | None
+) -> Any:
+    """A teacher with its head, on the run's device.
+
+    Args:
+        teacher: Found.
+        task: Which.
+        seed: Of a head that it lacks, where its answers are not asked for.
+        precision: ``bf16`` or ``fp32``.
+        devices: The processes.
+        advice: What to do where it has no head of this task; None: it needs none.
+
+    Raises:
+        InputError: It has no head of this task.
+    """
+    loaded = load_headed(teacher, task, seed)
+    heads = [name for name in loaded.fresh if "pooler" not in name]
+    if heads and advice is not None:
+        raise InputError(
+            f"{teacher.path}: has no head for task {task.id} with the labels {', '.join(task.labels)}, so it cannot "
+            f"teach it. {advice}"
+        )
+    model = loaded.model.to(devices.device)
+    if precision == "bf16":
+        round_linear_(model)
+    return model
 
 
 def load_taught(
@@ -42,16 +73,7 @@ def load_taught(
     Raises:
         InputError: It has no head of this task, or another vocabulary.
     """
-    loaded = load_headed(teacher, task, seed)
-    heads = [name for name in loaded.fresh if "pooler" not in name]
-    if heads and advice is not None:
-        raise InputError(
-            f"{teacher.path}: has no head for task {task.id} with the labels {', '.join(task.labels)}, so it cannot "
-            f"teach it. {advice}"
-        )
-    model = loaded.model.to(devices.device)
-    if precision == "bf16":
-        round_linear_(model)
+    model = load_teacher(teacher, task, seed=seed, precision=precision, devices=devices, advice=advice)
     own, other = (vocabulary_of(each) for each in (student, teacher))
     rows = token_rows(own, other, max(own.values()) + 1)
     return Taught(model=model, rows=rows, layers=layers, losses=losses)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import math
@@ -24,6 +25,7 @@ from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.loss_specs import LossSpec
 from polycompress.pipelines.distilling.losses import OBJECTIVES, Pair, make_losses
 from polycompress.pipelines.distilling.task_parts import token_rows
+from polycompress.pipelines.distilling.teacher_samples import sample_states
 from polycompress.pipelines.distilling.text_answers import (
     LOADERS,
     load_answering,
@@ -34,12 +36,13 @@ from polycompress.pipelines.distilling.text_answers import (
 from polycompress.pipelines.tuning.sinks import make_sinks
 from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.pipelines.tuning.trained_writing import as_saved, write_trained, writing_notes
+from polycompress.training.answer_inputs import AnswerInputs
 from polycompress.training.batches import Batch
 from polycompress.training.devices import Devices
 from polycompress.training.distilling import (
-    AnswerInputs,
     Distillation,
     DistillationTask,
+    Further,
     Inputs,
     TextInputs,
     round_linear_,
@@ -115,6 +118,7 @@ def run_text(
     *,
     facts: Mapping[str, Any],
     adapted: Mapping[str, Path] | None = None,
+    others: Sequence[Path] = (),
     basis: torch.Tensor | None = None,
     progress: Callable[[Record], None] | None,
     tell: Tell | None,
@@ -130,6 +134,7 @@ def run_text(
         snapshot: To go on from.
         facts: For the manifest.
         adapted: By language, the model directory that teaches on its text instead.
+        others: Second and later teachers of all text, with tokenizers as the teacher's may be.
         basis: (d_T, d_S) that a narrower student's states are in.
         progress: Told each record of the log.
         tell: Told what is being prepared.
@@ -142,23 +147,31 @@ def run_text(
     if tell is not None:
         tell("loading teacher and student", 0, None)
     taught, loaded = _load(run, teacher), _load(run, student.path)
-    others = {code: load_encoder(path) for code, path in (adapted or {}).items()}
+    apart = {code: load_encoder(path) for code, path in (adapted or {}).items()}
     for path in (adapted or {}).values():
         _check_tokenizer(student, path)
     shared = vocabularies(student, teacher, run.corpora)
+    further = [_further(run, student, loaded, path) for path in others]
     _check_lengths(loaded, config)
     _set_dropout(loaded.model, config.dropout)
-    distillation = _distillation(
-        run, loaded.model, [taught.model, *(each.model for each in others.values())], devices, basis, shared
-    )
     training = _examples(run, student, run.corpora, "training", loaded, out, devices, tell)
+    kind = loaded.kind if run.answers else None
+    shown = TextInputs(list(apart)) if kind is None else AnswerInputs(kind, answers_alone=run.answers_alone)
+    distillation = _distillation(
+        run,
+        loaded.model,
+        [taught.model, *(each.model for each in apart.values())],
+        devices,
+        basis,
+        shared,
+        further,
+        functools.partial(_samples, run, student, training, shown, kind, devices),
+    )
     held_out = (
         _examples(run, student, run.held_out, "held-out", loaded, out, devices, tell)
         if run.held_out
         else None
     )
-    kind = loaded.kind if run.answers else None
-    shown = TextInputs(list(others)) if kind is None else AnswerInputs(kind, answers_alone=run.answers_alone)
     task, optimiser = _task(distillation, config, devices, shown)
     parts = Parts(
         task=task,
@@ -201,16 +214,20 @@ def _distillation(
     devices: Devices,
     basis: torch.Tensor | None,
     shared: tuple[dict[str, int], dict[str, int]],
+    others: Sequence[Further],
+    samples: Callable[[Sequence[Further], Sequence[int]], list[torch.Tensor]],
 ) -> Distillation:
     if run.config.freeze_embeddings:
         groups = name_groups(student)
         frozen = set(groups.groups[EMBEDDINGS])
         for name, parameter in student.named_parameters():
             parameter.requires_grad_(name not in frozen)
-    for teacher in teachers:
+    for teacher in (*teachers, *(each.model for each in others)):
         if run.config.training.precision == "bf16":
             round_linear_(teacher)
         teacher.to(devices.device)
+    rows = token_rows(*shared, int(student.get_input_embeddings().num_embeddings))
+    every = [Further(model=teachers[0], rows=rows), *others]
     pair = Pair(
         student=student.config,
         teacher=teachers[0].config,
@@ -220,14 +237,49 @@ def _distillation(
         vocabularies=map_vocabularies(*shared, (_classes(student), _classes(teachers[0])))
         if run.answers
         else None,
+        others=tuple(each.model.config for each in others),
+        samples=functools.partial(samples, every),
     )
     return Distillation(
         student,
         teachers[0],
         make_losses(run.losses, pair),
-        token_rows(*shared, int(student.get_input_embeddings().num_embeddings)),
+        rows,
         adapted=teachers[1:],
         at_places=run.answers,
+        others=others,
+    )
+
+
+def _further(run: TextRun, student: SourceModel, loaded: LoadedModel, path: Path) -> Further:
+    """A second or later teacher."""
+    shared = vocabularies(student, path, run.corpora)
+    rows = token_rows(*shared, int(loaded.model.get_input_embeddings().num_embeddings))
+    return Further(model=_load(run, path).model, rows=rows)
+
+
+def _samples(
+    run: TextRun,
+    student: SourceModel,
+    examples: Examples,
+    shown: Inputs,
+    kind: Kind | None,
+    devices: Devices,
+    teachers: Sequence[Further],
+    layers: Sequence[int],
+) -> list[torch.Tensor]:
+    """States of all teachers at the same tokens; the same for all processes."""
+    seed = run.config.training.seed
+    loader = BatchLoader(
+        examples,
+        LanguageMixer(examples, max_epochs=1, seed=seed),
+        run.config.batching,
+        pad_id=student.pad_id,
+        objective=_masking(run, student, seed, kind),
+        seed=seed,
+    )
+    return sample_states(
+        teachers, layers, loader, shown, device=devices.device, precision=run.config.training.precision
     )
 
 

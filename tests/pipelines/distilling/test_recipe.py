@@ -191,7 +191,10 @@ def test_a_teacher_that_is_called_otherwise(kitchen: Kitchen) -> None:
     stages = TUNED + "  - {name: a, task: sib200, losses: [divergence], teacher: tned}\n"
     unused, unknown = kitchen.faults(stages)
     assert "no later stage has 'tuned' as its teacher" in unused
-    assert "'tned', which no stage is called: give teacher, none, tuned. Did you mean tuned?" in unknown
+    assert (
+        "'tned', which no stage is called: give teacher, none, tuned, or a model directory. Did you "
+        "mean tuned?" in unknown
+    )
 
 
 def test_a_teacher_that_comes_later(kitchen: Kitchen) -> None:
@@ -264,8 +267,12 @@ def test_a_student_that_is_there(kitchen: Kitchen, tmp_path: Path) -> None:
     other = make_tiny("bert", "base", tmp_path / "other", vocab_size=300, num_hidden_layers=2)
     task = "  - {name: b, task: sib200, losses: [hidden-mse], steps: 1}\n"
     faults = kitchen.faults(stages + task, student_at(other))
-    assert any("its tokenizer is not that of the teacher" in fault for fault in faults)
-    assert any("lacks" in fault and "of the student's" in fault for fault in faults)
+    for part in ("on text both are shown the same tokens", "but hidden-mse compares tokens"):
+        assert any(
+            f"the student's tokenizer is not that of teacher, but {part.removeprefix('but ')}" in fault
+            for fault in faults
+        )
+    assert all("lacks" in fault and "of the student's" in fault for fault in faults)
     only(kitchen.faults(stages, student_at(tmp_path / "none")), "student.directory: ")
 
 
