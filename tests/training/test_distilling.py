@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 from torch import Tensor
@@ -13,12 +12,15 @@ from polycompress.distill.objective import Objective
 from polycompress.distill.objectives.divergences import Divergence
 from polycompress.distill.objectives.dkd import DKD
 from polycompress.distill.objectives.hidden import HiddenMSE
+from polycompress.distill.objectives.multi_teacher import MixedClasses, MixedHidden
 from polycompress.distill.outputs import Given, Needs, Outputs
-from polycompress.training.answer_inputs import AnswerInputs
-from polycompress.training.batches import collate
-from polycompress.training.distilling import Distillation, Weighted, round_linear_, together
-from polycompress.training.examples import Example
-from polycompress.training.masking import causal_lm
+from polycompress.training.distilling import (
+    Distillation,
+    Further,
+    Weighted,
+    round_linear_,
+    together,
+)
 
 SMALL = {
     "vocab_size": 60,
@@ -169,13 +171,62 @@ def test_answers_at_places_are_those_of_valid_tokens() -> None:
     torch.testing.assert_close(found[0], found[1], atol=1e-6, rtol=1e-4)
 
 
-def test_what_counts_of_causal_text() -> None:
-    rows = [[Example(0, "eng-Latn", np.array([5, 6, 7]), 0)], [Example(1, "eng-Latn", np.array([8, 9]), 0)]]
-    shown = AnswerInputs("causal", answers_alone=True)
-    batch = collate(rows, pad_id=0, objective=causal_lm)
-    _, told = shown(batch)
-    assert told["valid"].tolist() == [[True, True, True], [True, True, False]]
-    assert told["labels"].tolist() == [[6, 7, -100], [9, -100, -100]]
-    assert shown.weight(batch) == 5
-    assert AnswerInputs("masked", answers_alone=True).weight(batch) == batch.labelled == 3
-    assert AnswerInputs("masked", answers_alone=False).weight(batch) == 5
+def test_each_of_several_teachers_says_its_own() -> None:
+    """With its own ids of the student's tokens, or with tokens of its own, averaged to words."""
+    student, first, second = model_of(0), model_of(1), model_of(2)
+    rows = torch.randperm(60, generator=torch.Generator().manual_seed(1))
+    mixed = MixedHidden(2, (2, 1), [torch.eye(16), torch.eye(16)], student_width=16, weights=[3.0, 1.0])
+    losses = [Weighted(name="mixed", objective=mixed), Weighted(name="hidden", objective=HiddenMSE(PAIRS))]
+    found = Distillation(student, first, losses, others=[Further(model=second, rows=rows)])
+    assert found.teachers == (first, second)
+    assert not any(each.requires_grad for each in second.parameters())
+    said = [
+        model(**shown, output_hidden_states=True).hidden_states
+        for model, shown in (
+            (student, inputs()),
+            (first, inputs()),
+            (second, {**inputs(), "input_ids": rows[inputs()["input_ids"]]}),
+        )
+    ]
+    mask = inputs()["attention_mask"].bool()
+    target = 0.75 * said[1][2] + 0.25 * said[2][1]
+    plain = (said[0][2] - target).square().mean(dim=-1)[mask].mean()
+    alone = Distillation(student, first, losses[1:])(inputs(), 1.0)
+    torch.testing.assert_close(found(inputs(), 1.0), plain + alone, atol=1e-6, rtol=1e-5)
+    # The second one sees each token twice, and its pairs make up the student's words.
+    twice = {name: tensor.repeat_interleave(2, dim=1) for name, tensor in inputs().items()}
+    each = torch.eye(6)[None] * mask[:, None]
+    pairs = each.repeat_interleave(2, dim=2) / 2
+    loss = Distillation(student, first, losses[:1], others=[Further(model=second)])(
+        inputs(), 1.0, own_inputs=[None, twice], words=[each, each, pairs]
+    )
+    states = second(**twice, output_hidden_states=True).hidden_states[1].reshape(4, 6, 2, 16).mean(dim=2)
+    target = 0.75 * said[1][2] + 0.25 * states
+    plain = (said[0][2] - target).square().mean(dim=-1)[mask].mean()
+    torch.testing.assert_close(loss, plain, atol=1e-6, rtol=1e-5)
+
+
+def test_answers_of_several_teachers_are_asked_at_places() -> None:
+    student, first, second = (masked_model_of(seed) for seed in range(3))
+    losses = [Weighted(name="mixed", objective=MixedClasses(2))]
+    found = Distillation(student, first, losses, others=[Further(model=second)], at_places=True)
+    valid = torch.zeros(4, 6, dtype=torch.bool)
+    valid[1, 2] = valid[3, 0] = True
+    logits = [model(**inputs()).logits[valid] for model in (student, first, second)]
+    target = (logits[1].softmax(-1) + logits[2].softmax(-1)) / 2
+    plain = (target * (target.log() - logits[0].log_softmax(-1))).sum(-1).mean()
+    torch.testing.assert_close(found(inputs(), 1.0, valid=valid), plain, atol=1e-6, rtol=1e-4)
+
+
+def test_no_teacher_where_none_is_asked() -> None:
+    class Alone(Objective):
+        student_needs, teacher_needs = Needs(hidden=frozenset({2})), Needs()
+
+        def forward(self, student: Outputs, teacher: Outputs, given: Given) -> Tensor:
+            assert not teacher.hidden and teacher.logits is None
+            return student.hidden[2].square().mean()
+
+    student = model_of(0)
+    alone = Distillation(student, None, [Weighted(name="alone", objective=Alone())])
+    assert alone.teachers == ()
+    assert alone(inputs(), 1.0).item() > 0

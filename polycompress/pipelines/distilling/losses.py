@@ -7,29 +7,20 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any, Final, Literal
 
-import torch
-from torch import Tensor
-
 from polycompress.distill.capture import check_plain_attention
-from polycompress.distill.exit_heads import check_exits, exit_head
-from polycompress.distill.layer_map import LayerMap
 from polycompress.distill.objective import Objective
 from polycompress.distill.objectives.attention import AttentionKL, AttentionMSE
-from polycompress.distill.objectives.divergences import Divergence, Kind, divergence_loss
+from polycompress.distill.objectives.divergences import Divergence, Kind
 from polycompress.distill.objectives.dkd import DKD
 from polycompress.distill.objectives.gold import Gold
 from polycompress.distill.objectives.hidden import HiddenCosine, HiddenMSE
 from polycompress.distill.objectives.minilm import MiniLM
 from polycompress.distill.objectives.minilmv2 import MiniLMv2
-from polycompress.distill.objectives.multi_exit import ExitLoss, MultiExit, label_loss
-from polycompress.distill.objectives.multi_teacher import MixedClasses, MixedHidden
 from polycompress.distill.objectives.mutual_information import Features, MutualInformation
 from polycompress.distill.objectives.sentence import Distance, SentenceVectors
 from polycompress.distill.objectives.taid import TAID
-from polycompress.distill.objectives.teacher_space import align_teachers
-from polycompress.distill.objectives.unequal import UnequalLogits, VocabularyMap
-from polycompress.distill.outputs import Given, Needs, Outputs
 from polycompress.errors import InputError
+from polycompress.pipelines.distilling.loss_makers import exits, mixed_classes, mixed_hidden, unequal
 from polycompress.pipelines.distilling.loss_options import (
     ExitOptions,
     MixedClassesOptions,
@@ -37,51 +28,10 @@ from polycompress.pipelines.distilling.loss_options import (
     UnequalOptions,
 )
 from polycompress.pipelines.distilling.loss_specs import LossSpec
+from polycompress.pipelines.distilling.pair import Pair
 from polycompress.training.config import read_config
 from polycompress.training.distilling import Weighted
 from polycompress.training.errors import ConfigError
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pair:
-    """What objectives are made for."""
-
-    student: Any
-    """Configuration."""
-    teacher: Any
-    layers: tuple[int, ...]
-    steps: int
-    basis: Tensor | None = None
-    """(d_T, d_S) of a student made narrower: its states are in it, so the teacher's are turned into it."""
-    vocabularies: VocabularyMap | None = None
-    """Which pieces both have, where answers over vocabularies are compared."""
-    model: Any = None
-    """The student itself, with its head; None where only its configuration is looked at."""
-    others: tuple[Any, ...] = ()
-    """Configurations of the second and later teachers."""
-    samples: Callable[[Sequence[int]], list[Tensor]] | None = None
-    """From the number of a hidden state of each teacher to those states, (N, d_t), of the same N tokens or words; None
-    where only configurations are looked at."""
-
-    @property
-    def layer_map(self) -> LayerMap:
-        """Which layers belong together."""
-        return LayerMap(self.layers, int(self.teacher.num_hidden_layers))
-
-    @property
-    def teachers(self) -> tuple[Any, ...]:
-        """Configurations of all teachers."""
-        return (self.teacher, *self.others)
-
-    @property
-    def last(self) -> tuple[int, int]:
-        """The last layers of both."""
-        return int(self.student.num_hidden_layers) - 1, int(self.teacher.num_hidden_layers) - 1
-
-    @property
-    def widths(self) -> tuple[int, int]:
-        """Units of hidden states of both."""
-        return int(self.student.hidden_size), int(self.teacher.hidden_size)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -200,87 +150,6 @@ def _vectors(pair: Pair, options: VectorOptions) -> Objective:
     )
 
 
-def _unequal(pair: Pair, options: UnequalOptions) -> Objective:
-    if pair.vocabularies is None:
-        raise InputError("unequal: it is not known which pieces the models share; learn it on text.")
-    return UnequalLogits(pair.vocabularies, temperature=options.temperature)
-
-
-def _exits(pair: Pair, options: ExitOptions) -> Objective:
-    layers = int(pair.student.num_hidden_layers)
-    faults = check_exits(str(pair.student.model_type))
-    if options.exits[-1] != layers:
-        faults.append(
-            f"multi-exit: exits end with {options.exits[-1]}, but the student has {layers} layers: let the last "
-            "exit be the model itself"
-        )
-    if faults:
-        raise InputError(f"{'; '.join(faults)}.")
-    answers = options.learns == "answers"
-    return MultiExit(
-        options.exits,
-        layers,
-        exit_head(pair.model) if pair.model is not None else lambda states: states,
-        _of_answers(options.temperature) if answers else label_loss,
-        teacher_needs=Needs(logits=answers),
-        divergence_weight=options.divergence_weight,
-        cosine_weight=options.cosine_weight,
-        temperature=options.temperature,
-    )
-
-
-def _of_answers(temperature: float) -> ExitLoss:
-    """The divergence of an exit's logits from the teacher's."""
-
-    def loss(logits: Tensor, teacher: Outputs, given: Given) -> Tensor:
-        assert teacher.logits is not None
-        return divergence_loss(logits, teacher.logits, given.valid, temperature=temperature)
-
-    return loss
-
-
-def _mixed_hidden(pair: Pair, options: MixedHiddenOptions) -> Objective:
-    layers = options.layers or tuple(int(each.num_hidden_layers) for each in pair.teachers)
-    _check_counts("mixed-hidden", pair, weights=options.weights, layers=layers)
-    widths = [int(each.hidden_size) for each in pair.teachers]
-    width = options.width or min(widths)
-    if width > min(widths):
-        raise InputError(
-            f"mixed-hidden: width is {width}, but a teacher has {min(widths)} units: give at most that."
-        )
-    if pair.samples is None:
-        projections = [torch.eye(each, width) for each in widths]
-    else:
-        projections = align_teachers(pair.samples(layers), width)
-        if width == widths[0]:  # the first teacher's own space, which a student made out of it is in
-            projections = [each @ projections[0].transpose(0, 1) for each in projections]
-    own = options.student_layer
-    return MixedHidden(
-        int(pair.student.num_hidden_layers) if own is None else own,
-        layers,
-        projections,
-        student_width=int(pair.student.hidden_size),
-        weights=options.weights,
-    )
-
-
-def _mixed_classes(pair: Pair, options: MixedClassesOptions) -> Objective:
-    _check_counts("mixed-classes", pair, weights=options.weights)
-    return MixedClasses(len(pair.teachers), weights=options.weights, temperature=options.temperature)
-
-
-def _check_counts(name: str, pair: Pair, **given: Sequence[float] | None) -> None:
-    """Refuse lists that are not as long as the list of teachers; all are named."""
-    teachers = len(pair.teachers)
-    faults = [
-        f"{field} has {len(values)} entries for {teachers} teachers: give one for each"
-        for field, values in given.items()
-        if values is not None and len(values) != teachers
-    ]
-    if faults:
-        raise InputError(f"{name}: {'; '.join(faults)}.")
-
-
 OBJECTIVES: Final[Mapping[str, Entry]] = {
     "hidden-mse": Entry(
         make=_hidden(HiddenMSE), paper="Jiao et al., TinyBERT (2020); Ansell et al., BiStil (2023)"
@@ -326,27 +195,27 @@ OBJECTIVES: Final[Mapping[str, Entry]] = {
         paper="Shing et al., TAID (2025)",
     ),
     "multi-exit": Entry(
-        make=_exits,
+        make=exits,
         options=ExitOptions,
         needs_logits=True,
         data="task",
         paper="after ModularStarEncoder's weights of exits; see the module",
     ),
     "mixed-hidden": Entry(
-        make=_mixed_hidden,
+        make=mixed_hidden,
         options=MixedHiddenOptions,
         of_words=True,
         paper="none: several teachers' states, turned into one space by Procrustes' problem (Schönemann, 1966)",
     ),
     "mixed-classes": Entry(
-        make=_mixed_classes,
+        make=mixed_classes,
         options=MixedClassesOptions,
         needs_logits=True,
         of_words=True,
         paper="Hinton et al. (2015): answers of several models, averaged",
     ),
     "unequal": Entry(
-        make=_unequal,
+        make=unequal,
         options=UnequalOptions,
         needs_logits=True,
         data="text",

@@ -17,7 +17,8 @@ from polycompress.errors import InputError
 from polycompress.modeldir.checkpoint import open_checkpoint
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.distilling.config import TextConfig
-from polycompress.pipelines.distilling.losses import Pair, make_losses
+from polycompress.pipelines.distilling.losses import make_losses
+from polycompress.pipelines.distilling.pair import Pair
 from polycompress.pipelines.distilling.recipe import Findings, Recipe
 from polycompress.pipelines.distilling.recipe_heads import check_language_heads
 from polycompress.pipelines.distilling.recipe_stages import TEACHER, Stage, is_directory

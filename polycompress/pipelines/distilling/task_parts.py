@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from polycompress.errors import InputError
 from polycompress.pipelines.distilling.loss_specs import LossSpec
-from polycompress.pipelines.distilling.losses import Pair, make_losses
+from polycompress.pipelines.distilling.losses import make_losses
+from polycompress.pipelines.distilling.pair import Pair
 from polycompress.pipelines.distilling.teacher_samples import sample_states, some_items
 from polycompress.pipelines.tuning.config import FinetuneConfig
 from polycompress.pipelines.tuning.inputs import FinetuneInputs

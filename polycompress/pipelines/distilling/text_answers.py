@@ -14,10 +14,10 @@ from polycompress.corpora import CorpusSpec
 from polycompress.corpora.readers import read_texts
 from polycompress.distill.objectives.unequal import VocabularyMap
 from polycompress.errors import InputError
-from polycompress.modeldir.directory import file_sha256, read_bytes
+from polycompress.modeldir.directory import file_sha256, read_bytes, read_json
 from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.training.metrics import read_metrics
-from polycompress.training.model import Kind, LoadedModel, load_language_model, named_head
+from polycompress.training.model import Kind, LoadedModel, load_encoder, load_language_model, named_head
 from polycompress.vocab.document import MAX_DOCUMENT_BYTES
 
 LOOKED_AT: Final = 200
@@ -54,6 +54,26 @@ def load_answering(path: Path, config: Mapping[str, Any]) -> LoadedModel:
             f"parameters, such as {loaded.fresh[0]}: {no_head_advice(str(path))}."
         )
     return loaded
+
+
+def load_for_text(path: Path, *, answers: bool) -> LoadedModel:
+    """Load a model, with its language model's head where answers are compared.
+
+    Raises:
+        InputError: It cannot be loaded, or has no such head.
+    """
+    return load_answering(path, read_json(path, "config.json") or {}) if answers else load_encoder(path)
+
+
+def head_classes(model: Any) -> int:
+    """Classes of a language model's head."""
+    return int(model.get_output_embeddings().weight.shape[0])
+
+
+def is_tied(model: Any) -> bool:
+    """Whether a model has a head whose table is the input table."""
+    head = model.get_output_embeddings()
+    return head is not None and head.weight is model.get_input_embeddings().weight
 
 
 def vocabularies(

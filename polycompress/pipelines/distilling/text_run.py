@@ -18,21 +18,24 @@ from tokenizers import Tokenizer
 import polycompress
 from polycompress.corpora import CorpusSpec, Reading
 from polycompress.errors import InputError
-from polycompress.modeldir.directory import file_sha256, read_json
+from polycompress.modeldir.directory import file_sha256
 from polycompress.modeldir.distilling_card import render_distilling_card
 from polycompress.modeldir.figures import part_of
 from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.loss_specs import LossSpec
-from polycompress.pipelines.distilling.losses import OBJECTIVES, Pair, make_losses
+from polycompress.pipelines.distilling.losses import OBJECTIVES, make_losses
+from polycompress.pipelines.distilling.pair import Pair
 from polycompress.pipelines.distilling.task_parts import token_rows
-from polycompress.pipelines.distilling.teacher_samples import sample_states
 from polycompress.pipelines.distilling.text_answers import (
     LOADERS,
-    load_answering,
+    head_classes,
+    is_tied,
+    load_for_text,
     lost_mass,
     map_vocabularies,
     vocabularies,
 )
+from polycompress.pipelines.distilling.text_teachers import further_teacher, sample_text
 from polycompress.pipelines.tuning.sinks import make_sinks
 from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.pipelines.tuning.trained_writing import as_saved, write_trained, writing_notes
@@ -146,12 +149,12 @@ def run_text(
     config = run.config
     if tell is not None:
         tell("loading teacher and student", 0, None)
-    taught, loaded = _load(run, teacher), _load(run, student.path)
+    taught, loaded = (load_for_text(path, answers=run.answers) for path in (teacher, student.path))
     apart = {code: load_encoder(path) for code, path in (adapted or {}).items()}
     for path in (adapted or {}).values():
         _check_tokenizer(student, path)
     shared = vocabularies(student, teacher, run.corpora)
-    further = [_further(run, student, loaded, path) for path in others]
+    further = [further_teacher(run, student, loaded, path) for path in others]
     _check_lengths(loaded, config)
     _set_dropout(loaded.model, config.dropout)
     training = _examples(run, student, run.corpora, "training", loaded, out, devices, tell)
@@ -165,7 +168,15 @@ def run_text(
         basis,
         shared,
         further,
-        functools.partial(_samples, run, student, training, shown, kind, devices),
+        functools.partial(
+            sample_text,
+            run,
+            student,
+            training,
+            shown,
+            _masking(run, student, config.training.seed, kind),
+            devices,
+        ),
     )
     held_out = (
         _examples(run, student, run.held_out, "held-out", loaded, out, devices, tell)
@@ -203,10 +214,6 @@ def run_text(
     return _write(run, student, loaded, optimiser, out, devices, facts, figures)
 
 
-def _load(run: TextRun, path: Path) -> LoadedModel:
-    return load_answering(path, read_json(path, "config.json") or {}) if run.answers else load_encoder(path)
-
-
 def _distillation(
     run: TextRun,
     student: Any,
@@ -234,7 +241,7 @@ def _distillation(
         layers=run.layers,
         steps=run.config.training.steps,
         basis=basis,
-        vocabularies=map_vocabularies(*shared, (_classes(student), _classes(teachers[0])))
+        vocabularies=map_vocabularies(*shared, (head_classes(student), head_classes(teachers[0])))
         if run.answers
         else None,
         others=tuple(each.model.config for each in others),
@@ -251,48 +258,12 @@ def _distillation(
     )
 
 
-def _further(run: TextRun, student: SourceModel, loaded: LoadedModel, path: Path) -> Further:
-    """A second or later teacher."""
-    shared = vocabularies(student, path, run.corpora)
-    rows = token_rows(*shared, int(loaded.model.get_input_embeddings().num_embeddings))
-    return Further(model=_load(run, path).model, rows=rows)
-
-
-def _samples(
-    run: TextRun,
-    student: SourceModel,
-    examples: Examples,
-    shown: Inputs,
-    kind: Kind | None,
-    devices: Devices,
-    teachers: Sequence[Further],
-    layers: Sequence[int],
-) -> list[torch.Tensor]:
-    """States of all teachers at the same tokens; the same for all processes."""
-    seed = run.config.training.seed
-    loader = BatchLoader(
-        examples,
-        LanguageMixer(examples, max_epochs=1, seed=seed),
-        run.config.batching,
-        pad_id=student.pad_id,
-        objective=_masking(run, student, seed, kind),
-        seed=seed,
-    )
-    return sample_states(
-        teachers, layers, loader, shown, device=devices.device, precision=run.config.training.precision
-    )
-
-
-def _classes(model: Any) -> int:
-    """Of a language model's head."""
-    return int(model.get_output_embeddings().weight.shape[0])
-
-
 def _task(
     distillation: Distillation, config: TextConfig, devices: Devices, inputs: Inputs
 ) -> tuple[DistillationTask, SplitAdamW]:
-    is_tied = _is_tied(distillation.student)  # every row of such a table gets a gradient through the head
-    is_sparse = not config.freeze_embeddings and not is_tied and make_table_sparse(distillation.student)
+    student = distillation.student
+    # Every row of a table that is the head's as well gets a gradient through the head.
+    is_sparse = not config.freeze_embeddings and not is_tied(student) and make_table_sparse(student)
     module = devices.wrap(distillation, find_tables(distillation))
     settings = config.training.optimiser
     optimiser = SplitAdamW(
@@ -304,11 +275,6 @@ def _task(
     )
     task = DistillationTask(distillation, module, inputs, device=devices.device, is_sparse=is_sparse)
     return task, optimiser
-
-
-def _is_tied(model: Any) -> bool:
-    head = model.get_output_embeddings()
-    return head is not None and head.weight is model.get_input_embeddings().weight
 
 
 def _check_tokenizer(student: SourceModel, teacher: Path) -> None:
