@@ -1,4 +1,4 @@
-"""Distillation as training sees it: a student, a frozen teacher and weighted objectives as one module and one task."""
+"""Distillation as training sees it: a student, frozen teachers and weighted objectives as one module and one task."""
 
 from __future__ import annotations
 

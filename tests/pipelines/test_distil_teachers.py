@@ -189,7 +189,7 @@ def test_a_killed_run_ends_as_a_whole_one(kitchen: Kitchen, tmp_path: Path) -> N
         ("teacher: [teacher, none], losses: [mixed-hidden], steps: 1", "'none' stands in a list"),
         ("teacher: [], losses: [mixed-hidden], steps: 1", "teacher is []"),
         ("teacher: [teacher, tned], losses: [mixed-hidden], steps: 1", "'tned', which no stage is called"),
-        ("teacher: [teacher, @ROOT/nothing], losses: [mixed-hidden], steps: 1", "nothing"),
+        ("teacher: [teacher, @ROOT/nothing], losses: [mixed-hidden], steps: 1", "nothing: no such directory"),
         (
             "teacher: [teacher, @TWIN], steps: 1, losses: [{name: mixed-hidden, options: {weights: [1], layers: [1, 2, "
             "3]}}]",
@@ -217,6 +217,22 @@ def test_what_cannot_be_had(kitchen: Kitchen, tmp_path: Path, stage: str, messag
     for word, path in (("@ALIEN", kitchen.alien), ("@TWIN", kitchen.twin), ("@ROOT", kitchen.root)):
         stage = stage.replace(word, str(path))
     assert message in kitchen.faults(f"  - {{name: a, {stage}}}\n", tmp_path / "run")
+
+
+def test_a_missing_teacher_hides_no_other_fault(kitchen: Kitchen, tmp_path: Path) -> None:
+    stages = (
+        "  - {name: a, teacher: /nowhere/at-all, losses: [hidden-mse], steps: 1}\n"
+        "  - {name: b, losses: [{name: minilmv2, options: {relation_heads: 5}}], steps: 1}\n"
+        f"  - {{name: c, task: sib200, teacher: [teacher, {kitchen.alien}], losses: [mixed-classes], steps: 1}}\n"
+    )
+    found = kitchen.faults(stages, tmp_path / "run")
+    for part in (
+        "stages[1].teacher: /nowhere/at-all: no such directory",
+        "stages[2].losses: 5 relation heads",
+        "stages[3].teacher: ",
+        "alien has no head for task sib200",
+    ):
+        assert part in found, (part, found)
 
 
 def test_answers_on_text_of_a_second_teacher_over_more_pieces(kitchen: Kitchen, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,32 +58,41 @@ def find_models(findings: Findings, out: Path) -> Models | None:
     layer_map = table.tried("student.layers", lambda: layers_between(recipe, teacher, student))
     if layer_map is None:
         return None
-    directories = _find_directories(recipe, out)
-    models = Models(teacher=teacher, student=student, layer_map=layer_map, directories=directories or {})
-    if directories is None:
-        return models
-    _check_heads(recipe, models)
-    check_language_heads(recipe, models)
-    for stage in recipe.stages:
+    directories, missing = _find_directories(recipe, out)
+    models = Models(teacher=teacher, student=student, layer_map=layer_map, directories=directories)
+    # What is asked of a model that is not there would be faults of nothing else.
+    known = replace(recipe, stages=tuple(each for each in recipe.stages if not missing & set(each.teachers)))
+    _check_heads(known, models)
+    check_language_heads(known, models)
+    for stage in known.stages:
         check_tokenizers(stage, models)
-    shown = table.tried("student", lambda: _outlines(recipe, models))
+    shown = table.tried("student", lambda: _outlines(known, models))
     if shown is not None:
-        for stage in recipe.stages:
+        for stage in known.stages:
             _check_stage(stage, models, *shown)
     return models
 
 
-def _find_directories(recipe: Recipe, out: Path) -> dict[str, SourceModel] | None:
-    """Teachers that are model directories; None where one cannot be used, which is a fault then."""
-    tuned = {stage.name for stage in recipe.stages}
-    found: dict[str, SourceModel | None] = {}
+def _find_directories(recipe: Recipe, out: Path) -> tuple[dict[str, SourceModel], set[str]]:
+    """Teachers that are model directories, and the names of those that cannot be used, which are faults."""
+    stages = {stage.name for stage in recipe.stages}
+    found: dict[str, SourceModel] = {}
+    missing: set[str] = set()
     for stage in recipe.stages:
         for name in stage.teachers:
-            if name != TEACHER and name not in tuned and name not in found and is_directory(name):
-                path = Path(name).expanduser()
-                found[name] = stage.table.tried("teacher", lambda path=path: find_source_model(path, out))  # type: ignore[misc]
-    usable = {name: model for name, model in found.items() if model is not None}
-    return usable if len(usable) == len(found) else None
+            if name == TEACHER or name in stages or name in found:
+                continue
+            path = Path(name).expanduser()
+            model = None
+            if path.is_dir():
+                model = stage.table.tried("teacher", lambda path=path: find_source_model(path, out))  # type: ignore[misc]
+            elif is_directory(name):
+                stage.table.fault(f"teacher: {name}: no such directory")
+            if model is None:
+                missing.add(name)  # or no stage is called so, which is a fault by now
+            else:
+                found[name] = model
+    return found, missing
 
 
 def layers_between(recipe: Recipe, teacher: SourceModel, student: SourceModel | None) -> LayerMap:
@@ -140,8 +150,8 @@ def _check_heads(recipe: Recipe, models: Models) -> None:
                 continue
             tuned = [
                 each.name
-                for each in recipe.stages[: stage.number - 1]
-                if each.kind == "tune" and each.task == stage.task
+                for each in recipe.stages
+                if each.number < stage.number and each.kind == "tune" and each.task == stage.task
             ]
             help_ = f"write teacher: {tuned[0]}" if tuned else "tune one in an earlier stage (kind: tune)"
             called = recipe.teacher if name == TEACHER else name
