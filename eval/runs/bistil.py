@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--model", default="demo")
     parser.add_argument("--targets", default="sw,de,tr,yo")
     parser.add_argument("--tasks", default="sib200,ner-wikiann")
-    parser.add_argument("--steps", type=int, default=600, help="of every pretraining")
+    parser.add_argument("--steps", type=int, default=1000, help="of every pretraining")
     parser.add_argument("--bench", action="store_true", help="measure speed and memory instead")
     parser.add_argument(
         "--data", type=Path, help="data directory; else POLYCOMPRESS_DATA, else ../shared/data"

@@ -22,6 +22,9 @@ FULL = "sw"
 TASK_TEXTS = 5000
 """Texts of each language that the tuned teacher answers, where a student learns of its answers to text."""
 
+LOSSES = {"hidden_loss": "relative", "vector_weight": 5.0, "attention_weight": 10.0}
+"""Of distilled students; each about as large as the first at the end, that of attention far smaller."""
+
 Learning = Literal["labels", "sparse", "text"]
 
 
@@ -64,7 +67,7 @@ class Room:
                 target=",".join(code for code in codes if code != "en"),
                 corpus=self.text(*codes),
                 out=out,
-                settings={"text": text_settings(self.steps), **settings},
+                settings={"text": text_settings(self.steps), **LOSSES, **settings},
                 resume=out.exists(),
             )
         return out
@@ -95,10 +98,10 @@ def text_settings(steps: int) -> dict[str, Any]:
             "steps": steps,
             "precision": "auto",
             "schedule": {"warmup_steps": min(100, steps // 10)},
-            "optimiser": {"learning_rate": 3e-4, "weight_decay": 0.0},
-            "snapshots": {"every_steps": 100},
+            "optimiser": {"learning_rate": 5e-4, "weight_decay": 0.0},
+            "snapshots": {"every_steps": 250},
         },
-        "batching": {"token_budget": 2048},
+        "batching": {"token_budget": 512},
         "masked": False,
     }
 
@@ -130,7 +133,13 @@ def models(room: Room, target: str) -> Iterator[Model]:
         student = room.student(target, f"distilled-{layers}", shape={"layers": layers}) / "final"
         yield Model(f"distilled-{layers}", student)
         yield Model(f"distilled-{layers}, taught on text", student, "text")
-    relations = {"hidden_weight": 0.0, "attention": "relations", "relation_heads": 12}
+    relations = {
+        "hidden_weight": 0.0,
+        "vector_weight": 0.0,
+        "attention_weight": 1.0,
+        "attention": "relations",
+        "relation_heads": 12,
+    }
     yield Model("minilmv2-6", room.student(target, "minilmv2-6", shape={"layers": 6}, **relations) / "final")
     yield Model("scratch-6", room.scratch(target, six))
     multilingual = room.student("all", "multilingual-6", shape={"layers": 6}, trim=False)
@@ -203,8 +212,9 @@ def recipe_of(room: Room, target: str, model: Model, teacher: Path, task: str, s
                     "task": task,
                     "transfer": "corpora",
                     "limit": TASK_TEXTS,
-                    "losses": [answers, "hidden-mse"],
+                    "losses": [answers, "hidden-relative"],
                     "epochs": 1,
+                    "batch_texts": 16,
                     "patience": 0,
                     "learning_rate": 2e-4,
                 },

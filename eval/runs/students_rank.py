@@ -61,7 +61,7 @@ def main() -> None:
     )
     parser.add_argument("runs", type=Path, help="directory of the runs")
     parser.add_argument("--out", type=Path, required=True, help="directory that keeps the result")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument(
         "--data", type=Path, help="data directory; else POLYCOMPRESS_DATA, else ../shared/data"
     )

@@ -80,6 +80,21 @@ def general(
         float, typer.Option("--min-share", help="Relative frequency from which on a token is kept.")
     ] = 1e-6,
     hidden_weight: HiddenWeight = 1.0,
+    hidden_loss: Annotated[
+        str,
+        typer.Option(
+            "--hidden-loss",
+            help="How far hidden states are apart: `mse` (BiStil), `relative` (as a share of each layer's spread), "
+            "`cosine`.",
+        ),
+    ] = "mse",
+    vector_weight: Annotated[
+        float,
+        typer.Option(
+            "--vector-weight",
+            help="Of the loss on vectors of whole texts, means of their last hidden states.",
+        ),
+    ] = 0.0,
     attention_weight: AttentionWeight = 1.0,
     attention: Attention = "maps",
     relation_heads: Annotated[int, typer.Option("--relation-heads", help="Of relations.")] = 12,
@@ -153,6 +168,8 @@ def general(
             "hidden_size": hidden,
         },
         "hidden_weight": hidden_weight,
+        "hidden_loss": hidden_loss,
+        "vector_weight": vector_weight,
         "attention_weight": attention_weight,
         "attention": attention,
         "relation_heads": relation_heads,

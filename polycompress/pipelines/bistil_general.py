@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Attention = Literal["maps", "scores", "relations", "none"]
+HiddenLoss = Literal["mse", "relative", "cosine"]
 TEACHER: Final = "teacher"
 START: Final = "start"
 BASIS: Final = "basis.safetensors"
@@ -67,6 +68,10 @@ class GeneralConfig:
     text: TextConfig
     shape: Shape = field(default_factory=Shape)
     hidden_weight: float = 1.0
+    hidden_loss: HiddenLoss = "mse"
+    """Squared errors (BiStil), each layer's as a share of its variance, or cosines."""
+    vector_weight: float = 0.0
+    """Of one less the cosine between both models' vectors of a text, means of their last hidden states."""
     attention_weight: float = 1.0
     attention: Attention = "maps"
     """What of attention is matched: maps after the softmax (BiStil), scores before it (TinyBERT), relations between
@@ -81,11 +86,13 @@ class GeneralConfig:
         """Check the values; raises ``ConfigError`` with all faults."""
         faults = [
             f"{name} is {getattr(self, name)}: give 0 or more"
-            for name in ("hidden_weight", "attention_weight")
+            for name in ("hidden_weight", "vector_weight", "attention_weight")
             if not 0 <= getattr(self, name) < float("inf")
         ]
-        if self.hidden_weight == 0 and (self.attention_weight == 0 or self.attention == "none"):
-            faults.append("hidden_weight and attention_weight leave nothing to learn: raise one")
+        if not self.losses():
+            faults.append(
+                "hidden_weight, vector_weight and attention_weight leave nothing to learn: raise one"
+            )
         if not 0 < self.min_share < 1:
             faults.append(f"min_share is {self.min_share}: give a share between 0 and 1, such as 1e-6")
         if self.relation_heads < 1:
@@ -95,14 +102,20 @@ class GeneralConfig:
 
     def losses(self) -> tuple[LossSpec, ...]:
         """The objectives that the settings name."""
-        found = [LossSpec(name="hidden-mse", weight=self.hidden_weight)] if self.hidden_weight else []
-        if self.attention_weight and self.attention == "relations":
-            options = {"relation_heads": self.relation_heads}
-            found.append(LossSpec(name="minilmv2", weight=self.attention_weight, options=options))
-        elif self.attention_weight and self.attention != "none":
-            options = {"normalised": self.attention == "maps"}
-            found.append(LossSpec(name="attention-mse", weight=self.attention_weight, options=options))
-        return tuple(found)
+        maps = {"normalised": self.attention == "maps"}
+        relations = {"relation_heads": self.relation_heads}
+        attention = {
+            "relations": LossSpec(name="minilmv2", weight=self.attention_weight, options=relations),
+            "none": LossSpec(name="attention-mse", weight=0.0),
+        }
+        asked = (
+            LossSpec(name=f"hidden-{self.hidden_loss}", weight=self.hidden_weight),
+            LossSpec(name="sentence-vectors", weight=self.vector_weight, options={"distance": "cosine"}),
+            attention.get(
+                self.attention, LossSpec(name="attention-mse", weight=self.attention_weight, options=maps)
+            ),
+        )
+        return tuple(spec for spec in asked if spec.weight)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

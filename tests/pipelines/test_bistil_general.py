@@ -112,6 +112,15 @@ def test_all_layers_leave_nothing_to_learn(kitchen: Kitchen, tmp_path: Path) -> 
     assert equal(result.final, tmp_path / "run" / "teacher")
 
 
+def test_relative_errors_and_vectors_of_texts(kitchen: Kitchen, tmp_path: Path) -> None:
+    settings = {"hidden_loss": "relative", "vector_weight": 2.0, "attention": "none"}
+    result = kitchen.distil(tmp_path / "run", settings=settings)
+    assert result.manifest["distillation"]["losses"] == {"hidden-relative": 1.0, "sentence-vectors": 2.0}
+    first, *_, last = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    for name in ("loss_hidden-relative", "loss_sentence-vectors"):
+        assert last[name] < first[name]
+
+
 @pytest.mark.parametrize("attention", ["scores", "relations", "none"])
 def test_other_ways_to_match_attention(kitchen: Kitchen, tmp_path: Path, attention: str) -> None:
     kitchen.distil(tmp_path / "run", settings={"attention": attention, "relation_heads": 4})

@@ -1,4 +1,4 @@
-"""Hidden states: the student's are drawn to the teacher's, by mean squared error or by cosine."""
+"""Hidden states: the student's are drawn to the teacher's, by squared error, absolute or relative, or by cosine."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from polycompress.errors import InputError
 Projection = Literal["trained"] | Mapping[int, Tensor] | None
 _ORTHONORMAL = 1e-4
 """How far Q^T Q may be from the identity, in any element."""
+_LEAST_VARIANCE = 1e-2
+"""As a share of the states' mean square: what is taken where a batch has too few tokens to show how they vary."""
 
 
 def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
@@ -36,6 +38,33 @@ def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     # Padding goes before the square, so that not even its infinities reach the gradient.
     difference = (wide(student) - wide(teacher.detach())).masked_fill(~mask[..., None], 0.0)
     return masked_mean(difference.square().mean(dim=-1), mask)
+
+
+def hidden_relative(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """``hidden_mse`` as a share of the variance of the teacher's states, so that 1 is as far as their mean.
+
+    Layers differ in how far their states are spread, in some models tenfold; absolute errors are then about the widest
+    ones, and the last layer, which tasks read, is often the narrowest. The share of each layer counts alike.
+
+    Args:
+        student: (B, n, d)
+        teacher: (B, n, d) gets no gradient.
+        mask: (B, n) bool, True for real tokens.
+
+    Returns:
+        Scalar, fp32 or wider.
+
+    Reference:
+        One less it is the share of variance explained, R^2, over all units together.
+    """
+    padding, count = ~mask[..., None], mask.sum().clamp(min=1)
+    other = wide(teacher.detach()).masked_fill(padding, 0.0)
+    square = other.square().sum() / count
+    centred = (other - other.sum(dim=(0, 1)) / count).masked_fill(padding, 0.0)
+    spread = torch.maximum(centred.square().sum() / count, _LEAST_VARIANCE * square)
+    return hidden_mse(student, teacher, mask) / (spread / other.shape[-1]).clamp(
+        min=torch.finfo(other.dtype).tiny
+    )
 
 
 def hidden_cosine(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
@@ -179,6 +208,16 @@ class HiddenMSE(_Hidden):
     def distance(self, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
         """See ``hidden_mse``."""
         return hidden_mse(student, teacher, mask)
+
+
+class HiddenRelative(_Hidden):
+    """Squared error of hidden states, each layer's as a share of the variance of the teacher's; see the function."""
+
+    name = "hidden-relative"
+
+    def distance(self, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+        """See ``hidden_relative``."""
+        return hidden_relative(student, teacher, mask)
 
 
 class HiddenCosine(_Hidden):

@@ -13,7 +13,7 @@ from polycompress.distill.objectives.attention import AttentionKL, AttentionMSE
 from polycompress.distill.objectives.divergences import Divergence, Kind
 from polycompress.distill.objectives.dkd import DKD
 from polycompress.distill.objectives.gold import Gold
-from polycompress.distill.objectives.hidden import HiddenCosine, HiddenMSE
+from polycompress.distill.objectives.hidden import HiddenCosine, HiddenMSE, HiddenRelative
 from polycompress.distill.objectives.minilm import MiniLM
 from polycompress.distill.objectives.minilmv2 import MiniLMv2
 from polycompress.distill.objectives.mutual_information import Features, MutualInformation
@@ -125,7 +125,7 @@ class Entry:
     """Whether it looks at attention maps, which must be what queries and keys alone make."""
 
 
-def _hidden(kind: type[HiddenMSE] | type[HiddenCosine]) -> Callable[[Pair, NoOptions], Objective]:
+def _hidden(kind: type[HiddenMSE | HiddenRelative | HiddenCosine]) -> Callable[[Pair, NoOptions], Objective]:
     def make(pair: Pair, options: NoOptions) -> Objective:
         if pair.basis is not None:
             return kind(pair.layer_map.hidden, {other: pair.basis for _, other in pair.layer_map.hidden})
@@ -153,6 +153,9 @@ def _vectors(pair: Pair, options: VectorOptions) -> Objective:
 OBJECTIVES: Final[Mapping[str, Entry]] = {
     "hidden-mse": Entry(
         make=_hidden(HiddenMSE), paper="Jiao et al., TinyBERT (2020); Ansell et al., BiStil (2023)"
+    ),
+    "hidden-relative": Entry(
+        make=_hidden(HiddenRelative), paper="none: hidden-mse, each layer measured by its own spread"
     ),
     "hidden-cosine": Entry(make=_hidden(HiddenCosine), paper="Sanh et al., DistilBERT (2019)"),
     "attention-mse": Entry(

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from polycompress.distill.objectives.hidden import HiddenCosine, HiddenMSE, hidden_cosine, hidden_mse
+from polycompress.distill.objectives.hidden import (
+    HiddenCosine,
+    HiddenMSE,
+    HiddenRelative,
+    hidden_cosine,
+    hidden_mse,
+    hidden_relative,
+)
 from polycompress.distill.outputs import Given, Needs, Outputs
 from polycompress.errors import InputError
 from tests.distill.objectives.batches import (
@@ -59,21 +66,47 @@ def test_both_are_means_over_real_tokens(lengths: list[int], width: int, seed: i
     assert hidden_cosine(student, teacher, mask).item() == pytest.approx((1 - cosines).mean())
 
 
+@given(LENGTHS.filter(lambda lengths: sum(lengths) > 1), st.integers(1, 4), st.integers(0, 99))
+def test_the_relative_error_is_a_share_of_the_variance(lengths: list[int], width: int, seed: int) -> None:
+    student = draw(len(lengths), max(lengths), width, seed=seed)
+    teacher = draw(len(lengths), max(lengths), width, seed=seed + 100)
+    mask = mask_of(lengths)
+    other = teacher.numpy()[mask.numpy()]
+    spread = max(other.var(axis=0).mean(), 0.01 * (other**2).mean())
+    wanted = hidden_mse(student, teacher, mask).item() / spread
+    found = hidden_relative(student, teacher, mask)
+    assert found.item() == pytest.approx(wanted)
+    torch.testing.assert_close(hidden_relative(7 * student, 7 * teacher, mask), found)
+
+
+def test_the_mean_of_the_teacher_s_states_is_1_away() -> None:
+    teacher, mask = draw(3, 4, 3, seed=5), mask_of((4, 2, 1))
+    mean = teacher[mask].mean(dim=0).expand_as(teacher)
+    assert hidden_relative(mean, teacher, mask).item() == pytest.approx(1.0)
+
+
+def test_a_single_token_has_no_variance_but_a_finite_loss() -> None:
+    student, teacher, mask = draw(1, 1, 3, seed=1), draw(1, 1, 3, seed=2), mask_of((1,))
+    found = hidden_relative(student, teacher, mask).item()
+    assert found == pytest.approx(100 * ((student - teacher) ** 2).mean().item() / (teacher**2).mean().item())
+    assert hidden_relative(student, torch.zeros_like(teacher), mask).isfinite()
+
+
 def test_gradients_are_those_of_the_formula() -> None:
     teacher, mask = draw(3, 4, 3, seed=5), mask_of((4, 2, 1))
-    for function in (hidden_mse, hidden_cosine):
+    for function in (hidden_mse, hidden_relative, hidden_cosine):
         student = draw(3, 4, 3, seed=4).requires_grad_()
         assert torch.autograd.gradcheck(lambda x, f=function: f(x, teacher, mask), (student,))
 
 
 def test_the_teacher_gets_no_gradient() -> None:
-    for function in (hidden_mse, hidden_cosine):
+    for function in (hidden_mse, hidden_relative, hidden_cosine):
         teacher = draw(3, 4, 3, seed=5).requires_grad_()
         function(draw(3, 4, 3, seed=4).requires_grad_(), teacher, mask_of((4, 2, 1))).backward()
         assert teacher.grad is None
 
 
-@pytest.mark.parametrize("kind", [HiddenMSE, HiddenCosine])
+@pytest.mark.parametrize("kind", [HiddenMSE, HiddenRelative, HiddenCosine])
 def test_what_every_objective_keeps_to(kind: Any) -> None:
     check_all(kind(PAIRS))
     assert loss_with_itself(kind([(1, 1), (3, 3)])) == pytest.approx(0.0, abs=1e-6)
