@@ -30,6 +30,10 @@ STEPS: Mapping[str, tuple[str, ...]] = {
         "stages.task-adaptive.epochs=null", "stages.task-adaptive.steps=3", "stages.task-specific.epochs=null",
         "stages.task-specific.steps=3",
     ),
+    "bilingual-student": (
+        "student.layers=2", "stages.general.steps=3", "stages.tuned-teacher.steps=3", "stages.answers.epochs=null",
+        "stages.answers.steps=3", "stages.task.steps=3",
+    ),
     "well-read-students": (
         "stages.pretraining.steps=3", "stages.tuned-teacher.steps=3", "stages.distillation.epochs=null",
         "stages.distillation.steps=3", "stages.fine-tuning.epochs=null", "stages.fine-tuning.steps=3",
@@ -125,6 +129,21 @@ def test_weights_carry_over_and_heads_do_not_pretend(kitchen: Kitchen) -> None:
         "the teacher is tuned after it was trimmed"
     )
     assert found["losses"][0]["name"] == "hidden-mse"
+
+
+def test_bilingual_student(kitchen: Kitchen) -> None:
+    result = kitchen.finished("bilingual-student")
+    stages = result.plan.out / "stages" if result.plan.out is not None else Path()
+    assert names_of(stages / "1-general") == {
+        "loss_hidden-relative",
+        "loss_attention-mse",
+        "loss_sentence-vectors",
+    }
+    assert names_of(stages / "3-answers") == {"loss_divergence", "loss_hidden-relative"}
+    assert names_of(stages / "4-task") == {"loss_divergence", "loss_gold"}
+    told = json.loads((stages / "3-answers" / "final" / "polycompress.json").read_text("utf-8"))
+    assert set(told["finetuning"]["examples"]["train"]) == {"eng-Latn/transfer", "swh-Latn/transfer"}
+    assert json.loads((result.final / "config.json").read_text("utf-8"))["num_hidden_layers"] == 2
 
 
 def test_well_read_students(kitchen: Kitchen) -> None:
