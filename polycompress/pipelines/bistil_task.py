@@ -131,6 +131,14 @@ class TaskAsked:
     """As it was named."""
     tasks: Path | None
 
+    @property
+    def advice(self) -> str:
+        """What to do where the teacher has no head of the task."""
+        return (
+            f"Tune it first: polycompress finetune {self.teacher_model} --task {self.request.task.id} --train-langs "
+            f"{self.request.languages[0].code} --out teacher; or give --teacher instead of --task-teacher."
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskResult:
@@ -269,7 +277,7 @@ def _find(
         )
     own, other = find_source_model(student, out), find_source_model(named, out)
     manifest = read_manifest(own.path) or {}
-    return TaskAsked(
+    found = TaskAsked(
         student=own,
         teacher=other,
         knows_the_task=task_teacher is not None,
@@ -285,6 +293,10 @@ def _find(
         teacher_model=os.fspath(named),
         tasks=Path(tasks) if tasks is not None else None,
     )
+    from polycompress.pipelines.distilling.teaching import check_pair
+
+    check_pair(other, own, task, advice=found.advice if found.knows_the_task else None)
+    return found
 
 
 def _languages(asked: str | Sequence[str], manifest: Mapping[str, Any]) -> tuple[Language, ...]:

@@ -182,6 +182,7 @@ def test_a_teacher_without_the_head(kitchen: Kitchen, tmp_path: Path) -> None:
         InputError, match=r"has no head for task sib200 .*polycompress finetune .* --task sib200"
     ):
         kitchen.learn(tmp_path / "run", task_teacher=kitchen.teacher)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_teacher_with_fewer_layers_than_the_student_s_own(kitchen: Kitchen, tmp_path: Path) -> None:
@@ -196,6 +197,7 @@ def test_a_teacher_with_another_tokenizer(kitchen: Kitchen, tmp_path: Path) -> N
     other = make_tiny("bert", "base", tmp_path / "m", vocab_size=350, num_hidden_layers=4)
     with pytest.raises(InputError, match=r"lacks \d+ of the student's \d+ tokens, such as"):
         kitchen.learn(tmp_path / "run", teacher=other)
+    assert not (tmp_path / "run").exists()
 
 
 def test_every_wrong_setting_at_once(kitchen: Kitchen, tmp_path: Path) -> None:

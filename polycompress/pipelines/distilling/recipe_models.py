@@ -26,6 +26,7 @@ from polycompress.pipelines.distilling.recipe_stages import TEACHER, Stage, is_d
 from polycompress.pipelines.distilling.recipe_teachers import Models, check_tokenizers, layers_for
 from polycompress.pipelines.mlm import MlmConfig
 from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
+from polycompress.pipelines.tuning.task_heads import answers_task
 from polycompress.training.distilling import needs_of, union
 from polycompress.training.model import (
     language_model_kind,
@@ -120,25 +121,6 @@ def layers_between(recipe: Recipe, teacher: SourceModel, student: SourceModel | 
     return every_nth(total, own)
 
 
-def answers_task(teacher: SourceModel, stage: Stage) -> bool:
-    """Whether a model's configuration says that it has the head of a stage's task."""
-    task = stage.task
-    if task is None:
-        return False
-    endings = {"token-classification": "ForTokenClassification", "question-answering": "ForQuestionAnswering"}
-    ending = endings.get(task.kind, "ForSequenceClassification")
-    names = teacher.config.get("architectures")
-    if not any(str(name).endswith(ending) for name in (names if isinstance(names, list) else [])):
-        return False
-    labels = teacher.config.get("id2label")
-    if task.kind == "question-answering" or not isinstance(labels, Mapping):
-        return task.kind == "question-answering"
-    try:
-        return tuple(str(labels[key]) for key in sorted(labels, key=int)) == task.labels
-    except (TypeError, ValueError):
-        return False
-
-
 def _check_heads(recipe: Recipe, models: Models) -> None:
     for stage in recipe.stages:
         for place, name in enumerate(stage.teachers):
@@ -146,7 +128,7 @@ def _check_heads(recipe: Recipe, models: Models) -> None:
                 continue
             if name != TEACHER and name not in models.directories:
                 continue  # a stage, which learns the task
-            if answers_task(models.source_of(name), stage):
+            if answers_task(models.source_of(name).config, stage.task):
                 continue
             tuned = [
                 each.name

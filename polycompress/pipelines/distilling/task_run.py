@@ -174,8 +174,7 @@ def _taught(asked: TaskAsked, teacher: SourceModel, inputs: FinetuneInputs, devi
         seed=asked.config.tuning.seed,
         precision=inputs.ready.precision,
         devices=devices,
-        advice=f"Tune it first: polycompress finetune {asked.teacher_model} --task {task.id} --train-langs "
-        f"{asked.request.languages[0].code} --out teacher; or give --teacher instead of --task-teacher.",
+        advice=asked.advice,
     )
 
 
