@@ -12,6 +12,7 @@ from polycompress.corpora.hashing import is_held_out
 from polycompress.corpora.hub_datasets import DatasetSpec, parse_dataset
 from polycompress.corpora.identifying import LanguageFilter
 from polycompress.corpora.lines import MAX_LINE
+from polycompress.corpora.pairs import PairSpec, parse_pairs, read_pairs
 from polycompress.corpora.readers import ShardReader, TextReader, read_shard, read_texts
 from polycompress.corpora.reading import Reading, parse_cleaning
 from polycompress.corpora.shards import BYTES_PER_SHARD, Shard, make_shards, whole_shard
@@ -28,6 +29,7 @@ __all__ = [
     "Duplicates",
     "LanguageFilter",
     "MAX_LINE",
+    "PairSpec",
     "Reading",
     "Shard",
     "ShardReader",
@@ -40,6 +42,8 @@ __all__ = [
     "parse_cleaning",
     "parse_corpora",
     "parse_dataset",
+    "parse_pairs",
+    "read_pairs",
     "read_shard",
     "read_texts",
     "whole_shard",
