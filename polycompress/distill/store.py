@@ -67,19 +67,31 @@ class TeacherStore:
                 f"The teacher's hash {teacher_hash!r} is no SHA-256: give 64 hexadecimal digits."
             )
         self.path, self.kind = path, kind
-        self._document = {
-            "schema": SCHEMA,
-            "teacher": teacher_hash,
-            "kind": kind.document(),
-            "settings": dict(sorted((settings or {}).items())),
-        }
-        digest = hashlib.sha256(json.dumps(self._document, sort_keys=True).encode()).hexdigest()
-        self._identity = {"teacher": teacher_hash, "kind": kind.name, "store": digest}
+        self._document = _document(teacher_hash, kind, settings)
+        self._identity = {"teacher": teacher_hash, "kind": kind.name, "store": _hash_of(self._document)}
         self._shards: list[Shard] = []
         self._places: dict[bytes, tuple[int, int]] = {}
         if self._check_index():
             for file in sorted(path.glob("shard-*.safetensors")):
                 self._add(open_shard(file, kind, self._identity))
+
+    @classmethod
+    def within(
+        cls, root: Path, teacher_hash: str, kind: Kind, settings: Settings | None = None
+    ) -> TeacherStore:
+        """One of several stores in a directory, which finds its own by its name.
+
+        Args:
+            root: The directory; it need not be there yet.
+            teacher_hash: See the class.
+            kind: See the class.
+            settings: See the class.
+
+        Raises:
+            InputError: See the class.
+        """
+        digest = _hash_of(_document(teacher_hash, kind, settings))
+        return cls(root / f"{kind.name}-{digest[:16]}", teacher_hash, kind, settings)
 
     def __len__(self) -> int:
         """How many texts there are."""
@@ -190,6 +202,20 @@ class TeacherStore:
             return False
         _refuse_difference(self.path, document, json.loads(json.dumps(self._document)))
         return True
+
+
+def _document(teacher_hash: str, kind: Kind, settings: Settings | None) -> dict[str, Any]:
+    """What a store's index says."""
+    return {
+        "schema": SCHEMA,
+        "teacher": teacher_hash,
+        "kind": kind.document(),
+        "settings": dict(sorted((settings or {}).items())),
+    }
+
+
+def _hash_of(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def _refuse_difference(path: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:

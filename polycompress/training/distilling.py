@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from polycompress.distill.capture import Watched
+from polycompress.distill.kept import as_outputs
 from polycompress.distill.objective import Objective
 from polycompress.distill.objectives.unequal import UnequalLogits
 from polycompress.distill.outputs import Given, Needs, Outputs
@@ -62,7 +63,8 @@ class Distillation(nn.Module):  # type: ignore[misc]
 
         Args:
             student: Of transformers.
-            teacher: Of transformers; it is frozen, and stays in eval mode. None where no objective asks one.
+            teacher: Of transformers; it is frozen, and stays in eval mode. None where no objective asks one, or where what
+                it said comes with each batch.
             losses: At least one.
             rows: (V,) the teacher's id of each of the student's tokens, where they differ.
             adapted: Further teachers of the same shape, for texts of which it is said, see ``forward``.
@@ -116,6 +118,7 @@ class Distillation(nn.Module):  # type: ignore[misc]
         taught_by: Tensor | None = None,
         own_inputs: Sequence[Mapping[str, Tensor] | None] | None = None,
         words: Sequence[Tensor] | None = None,
+        kept: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """The weighted sum of the objectives.
 
@@ -127,6 +130,7 @@ class Distillation(nn.Module):  # type: ignore[misc]
             taught_by: (B,) number of the teacher of each text; None: the first one of all.
             own_inputs: Of each teacher what it is shown instead of the student's tokens; None: these.
             words: (B, W, n) of the student and of each teacher, see ``Outputs.words``.
+            kept: What a teacher said of these texts before, see ``distill.kept``; then none is asked.
         """
         places: Tensor | None = None
         if self.at_places and valid is not None:  # what is left is valid, all of it
@@ -134,9 +138,15 @@ class Distillation(nn.Module):  # type: ignore[misc]
             labels = None if labels is None else labels.reshape(-1)[places]
             valid = None
         with torch.no_grad():
-            own = own_inputs[0] if own_inputs is not None else None
-            shown = in_ids_of(inputs, self.rows) if own is None else own
-            every = [self._told(shown, taught_by, places), *self._others_told(inputs, own_inputs, places)]
+            if kept is None:
+                own = own_inputs[0] if own_inputs is not None else None
+                shown = in_ids_of(inputs, self.rows) if own is None else own
+                every = [
+                    self._told(shown, taught_by, places),
+                    *self._others_told(inputs, own_inputs, places),
+                ]
+            else:
+                every = [as_outputs(kept)]
         said = self._watched(inputs, places)
         if words is not None:
             said, *every = (replace(each, words=own) for each, own in zip((said, *every), words, strict=True))
