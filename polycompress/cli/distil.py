@@ -22,7 +22,8 @@ def distil(
         typer.Option(
             "--config",
             metavar="FILE",
-            help="A recipe in YAML, or one that comes with the program: `ernie-tiny`, `well-read-students`.",
+            help="A recipe in YAML, or one that comes with the program: `ernie-tiny`, `well-read-students`, "
+            "`parallel-sentences`.",
         ),
     ],
     out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="The run's directory.")] = None,
@@ -51,10 +52,11 @@ def distil(
 ) -> None:
     """Distil a student in stages: any objectives, any teachers, as a recipe lists them.
 
-    Each stage names its data (text, or the examples of a task), its teacher (that of the recipe, one that an earlier
-    stage tuned, or none) and its objectives; the student's weights carry over from stage to stage. What a stage lacks
-    is found before anything is loaded. RUN gets stages/1-NAME/ and so on, each a run of its own, and final/, the last
-    student, a model that loads with plain transformers. With --resume finished stages are left as they are.
+    Each stage names its data (text, the examples of a task, or parallel sentences), its teacher (that of the recipe,
+    one that an earlier stage tuned, or none) and its objectives; the student's weights carry over from stage to stage.
+    What a stage lacks is found before anything is loaded. RUN gets stages/1-NAME/ and so on, each a run of its own, and
+    final/, the last student, a model that loads with plain transformers. With --resume finished stages are left as they
+    are.
 
     Examples:
         polycompress distil --config ernie-tiny --set 'corpora=[en=en.txt.gz, sw=sw.txt.gz]' --data DIR --out sw-topics
@@ -100,7 +102,7 @@ def _show(found: Mapping[str, Any]) -> None:
         (
             f"{number} {stage['name']}",
             stage["kind"],
-            stage["task"] or "text",
+            stage["task"] or stage["data"],
             stage["teacher"] or "none",
             ", ".join(_loss(*each) for each in stage["losses"].items()) or "its own",
             *([_score(stage)] if found["final"] else []),

@@ -20,7 +20,7 @@ from polycompress.pipelines.distilling.recipe_models import find_models
 from polycompress.pipelines.distilling.recipe_settings import effective
 from polycompress.pipelines.distilling.recipe_stages import Stage
 from polycompress.pipelines.distilling.recipe_teachers import Models
-from polycompress.pipelines.tuning.text import files_of
+from polycompress.pipelines.tuning.text import files_of, files_of_pairs
 from polycompress.training.run_files import FINAL, check_run
 
 if TYPE_CHECKING:
@@ -162,6 +162,7 @@ def identity_of(plan: DistilPlan) -> dict[str, Any]:
             **_stage_as_dict(stage, recipe),
             "losses": [asdict(each) for each in stage.losses],
             "transfer": "corpora" if stage.transfers_corpora else files_of(stage.transfer),
+            **({"pairs": files_of_pairs(stage.pairs)} if stage.pairs else {}),
             "settings": effective(stage.settings),
         }
         for stage in recipe.stages

@@ -143,10 +143,13 @@ def _relations(pair: Pair, options: RelationOptions) -> Objective:
 
 
 def _vectors(pair: Pair, options: VectorOptions) -> Objective:
-    own, other = pair.last
-    widths = None if len(set(pair.widths)) == 1 else pair.widths
+    own, other = pair.widths if pair.vector_width is None else (pair.widths[0], pair.vector_width)
     return SentenceVectors(
-        own + 1, other + 1, distance=options.distance, normalise=options.normalise, widths=widths
+        pair.last[0] + 1,
+        pair.last[1] + 1 if pair.vector_width is None else None,
+        distance=options.distance,
+        normalise=options.normalise,
+        widths=None if own == other else (own, other),
     )
 
 

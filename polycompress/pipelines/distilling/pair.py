@@ -27,6 +27,8 @@ class Pair:
     """Which pieces both have, where answers over vocabularies are compared."""
     model: Any = None
     """The student itself, with its head; None where only its configuration is looked at."""
+    vector_width: int | None = None
+    """Units of the teacher's vectors of texts where those come ready; None: they are means of its hidden states."""
     others: tuple[Any, ...] = ()
     """Configurations of the second and later teachers."""
     samples: Callable[[Sequence[int]], list[Tensor]] | None = None

@@ -11,7 +11,7 @@ from polycompress.errors import InputError
 from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.languages import Language
 from polycompress.pipelines.distilling.losses import OBJECTIVES, is_untaught
-from polycompress.pipelines.distilling.recipe_stages import NONE, TEACHER, Stage, is_directory
+from polycompress.pipelines.distilling.recipe_stages import NONE, TEACHER, VECTORS, Stage, is_directory
 from polycompress.pipelines.distilling.recipe_yaml import Located
 
 _OF_CLASSES = ("multi-exit", "mixed-classes")
@@ -88,12 +88,18 @@ def same_answers(one: TaskSpec, other: TaskSpec) -> bool:
 def _check_losses(stage: Stage) -> None:
     names = [each.name for each in stage.losses]
     alien = [name for name in names if OBJECTIVES[name].data not in ("any", stage.data)]
-    if stage.data == "text" and alien:
+    others = [name for name in names if name != VECTORS]
+    if stage.data == "parallel" and others:
+        stage.table.fault(
+            f"losses: {', '.join(others)} compares what both models say about the same tokens, but a translation has "
+            f"others: on parallel sentences there is {VECTORS}"
+        )
+    elif stage.data == "text" and alien:
         stage.table.fault(
             f"losses: {', '.join(alien)} compares answers of a task's head, which text alone has none of: take data: "
             "task (with transfer, where there are no labels), or leave it out"
         )
-    elif alien:
+    elif stage.data == "task" and alien:
         stage.table.fault(
             f"losses: {', '.join(alien)} compares answers over vocabularies, but a task's classes are the same for "
             "both models: take divergence"

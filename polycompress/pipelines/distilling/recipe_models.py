@@ -22,6 +22,7 @@ from polycompress.pipelines.distilling.losses import make_losses
 from polycompress.pipelines.distilling.pair import Pair
 from polycompress.pipelines.distilling.recipe import Findings, Recipe
 from polycompress.pipelines.distilling.recipe_heads import check_language_heads
+from polycompress.pipelines.distilling.recipe_parallel import check_parallel
 from polycompress.pipelines.distilling.recipe_stages import TEACHER, Stage, is_directory
 from polycompress.pipelines.distilling.recipe_teachers import Models, check_tokenizers, layers_for
 from polycompress.pipelines.mlm import MlmConfig
@@ -190,7 +191,9 @@ def _check_stage(stage: Stage, models: Models, student: Any, outlines: Mapping[s
         kind = stage.table.tried("kind", lambda: language_model_kind(source.config, source.path))
         if kind == "causal":
             fault(f"kind is 'mlm', but {source.path} is a causal language model, which has no masked-LM head")
-    if stage.losses and not stage.is_plain:
+    if stage.data == "parallel":
+        check_parallel(stage, source, models.source_of(stage.teacher or ""))
+    elif stage.losses and not stage.is_plain:
         _check_objectives(stage, models, student, outlines)
 
 

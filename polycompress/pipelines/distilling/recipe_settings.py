@@ -38,6 +38,7 @@ _TEXT: Final = {
     **{name: name for name in ("masked", "dropout", "freeze_embeddings")},
     "mask_rate": "masking.rate",
 }
+_PARALLEL: Final = {name: place for name, place in _TEXT.items() if name not in ("masked", "mask_rate")}
 _MLM: Final = {**_ENGINE, "mask_rate": "masking.rate", "loss": "loss", "negatives": "negatives"}
 _TASK: Final = {each.name: each.name for each in fields(FinetuneConfig)}
 _UNTAUGHT: Final = ("freeze", "class_weights")
@@ -54,27 +55,30 @@ def read_settings(
     Args:
         table: The stage.
         kind: Of the stage.
-        data: ``text`` or ``task``.
+        data: ``text``, ``task`` or ``parallel``.
         is_taught: Whether it has a teacher.
         shared: What all stages share; each takes what it can be told.
     """
-    keys = {"task": _TASK, "text": _MLM if kind == "mlm" else _TEXT}[data]
+    keys = {"task": _TASK, "text": _MLM if kind == "mlm" else _TEXT, "parallel": _PARALLEL}[data]
     keys = {name: place for name, place in keys.items() if not is_taught or name not in _UNTAUGHT}
     own = {name: table.value(name) for name in SETTINGS if table.has(name)}
     defaults = {name: shared.value(name) for name in SETTINGS if shared is not None and shared.has(name)}
     for name in [name for name in own if name not in keys]:
-        what = f"on {data}" + (" with a teacher" if data == "task" and is_taught else "")
+        what = ("on parallel sentences" if data == "parallel" else f"on {data}") + (
+            " with a teacher" if data == "task" and is_taught else ""
+        )
         table.fault(f"{name} is nothing that a stage of the kind {kind} {what} can be told: leave it out")
     for name, other in (("epochs", "steps"), ("steps", "epochs"), ("batch_texts", "batch_tokens")):
         if name in own:  # a stage's own word counts, not what all share
             defaults.pop(other, None)
     given = {name: value for name, value in {**defaults, **own}.items() if name in keys}
     cls: type[Settings] = FinetuneConfig
-    if data == "text":
+    if data != "task":
         cls = MlmConfig if kind == "mlm" else TextConfig
         given = {**_usual_of_text(kind, given), **given}
+    values = _nested(given, keys) | ({"masked": False} if data == "parallel" else {})
     try:
-        return read_config(cls, _nested(given, keys))
+        return read_config(cls, values)
     except ConfigError as error:
         for fault in (_in_recipe_terms(each, keys) for each in error.faults):
             is_shared = fault.split(" ", 1)[0] in defaults.keys() - own.keys()

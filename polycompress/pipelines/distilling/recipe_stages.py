@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from polycompress.corpora import CorpusSpec, Reading, parse_corpora
+from polycompress.corpora import CorpusSpec, PairSpec, Reading, parse_corpora, parse_pairs
 from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.evaluation.tasks import find_task
 from polycompress.languages import Language, find_language
@@ -24,6 +24,10 @@ TEACHER: Final = "teacher"
 GOLD: Final = "gold"
 CORPORA: Final = "corpora"
 """As ``transfer``: the recipe's own text."""
+VECTORS: Final = "sentence-vectors"
+"""The objective of parallel sentences."""
+
+Data = Literal["text", "task", "parallel"]
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
@@ -37,7 +41,7 @@ class Stage:
     name: str
     kind: Kind
     """``distil`` and ``mlm`` train the student, ``tune`` makes a teacher for later stages."""
-    data: Literal["text", "task"]
+    data: Data
     teacher: str | None
     """``teacher``, the name of an earlier stage or a model directory; None: gold labels, or the text itself."""
     others: tuple[str, ...]
@@ -50,6 +54,8 @@ class Stage:
     """Text that the teacher answers instead of the task's own training examples."""
     transfers_corpora: bool
     """Whether that is the recipe's text."""
+    pairs: tuple[PairSpec, ...]
+    """Sentences and their translations."""
     settings: Settings
     table: Located
     """Its place in the file, for further faults."""
@@ -134,11 +140,11 @@ def _stage(
     if name and (not _NAME.fullmatch(name) or name in (NONE, TEACHER)):
         table.fault(f"name is {name[:60]!r}: give small letters, digits and hyphens, not {NONE} or {TEACHER}")
     kind = cast("Kind", _choice(table, "kind", ("distil", "tune", "mlm"), "distil"))
-    usual = {"tune": "task", "mlm": "text"}.get(kind, "task" if table.has("task") else "text")
-    data = cast("Literal['text', 'task']", _choice(table, "data", ("text", "task"), usual))
+    usual = {"tune": "task", "mlm": "text"}.get(kind, _usual(table))
+    data = cast("Data", _choice(table, "data", ("text", "task", "parallel"), usual))
     if kind != "distil" and data != usual:
         table.fault(f"data is {data!r}: a stage of the kind {kind} is trained on {usual}")
-        data = cast("Literal['text', 'task']", usual)
+        data = cast("Data", usual)
     losses, teachers = _learning(table, kind, data)
     teacher = teachers[0] if teachers else None
     task = _task(table, data, tasks)
@@ -153,9 +159,10 @@ def _stage(
         losses=losses,
         task=task,
         train_languages=_train_languages(table, data, languages),
-        limit=table.count("limit") if data == "task" else None,
+        limit=table.count("limit") if data != "text" else None,
         transfer=transfer,
         transfers_corpora=transfers_corpora,
+        pairs=_pairs(table, data, languages),
         settings=read_settings(
             table,
             kind,
@@ -177,10 +184,10 @@ def _learning(table: Located, kind: Kind, data: str) -> tuple[tuple[LossSpec, ..
                 table.fault(f"{name} is given, but a stage of the kind {kind} has none: leave it out")
         return (), ()
     named = _teachers(table)
-    losses = _losses(table)
+    losses = _losses(table, data)
     of_labels = data == "task" and bool(losses) and all(map(is_untaught, losses))
     if named == (NONE,):
-        if data == "text":
+        if data != "task":
             table.fault(
                 "teacher is 'none', but text alone teaches nothing here: name a teacher, or take kind: mlm"
             )
@@ -192,7 +199,7 @@ def _learning(table: Located, kind: Kind, data: str) -> tuple[tuple[LossSpec, ..
         elif not table.has("losses"):
             losses = (LossSpec(name=GOLD),)
         return losses, ()
-    if not table.has("losses"):
+    if not losses and not table.has("losses"):
         table.fault("losses is missing: give a list of objectives, such as hidden-mse")
     if of_labels:
         if named:
@@ -222,18 +229,18 @@ def _teachers(table: Located) -> tuple[str, ...]:
 
 
 def is_directory(name: str) -> bool:
-    """Whether a teacher that no stage is called is a model directory."""
-    return "/" in name or Path(name).expanduser().is_dir()
+    """Whether a teacher that no stage is called is a model directory, or stands for one."""
+    return name == "demo" or "/" in name or Path(name).expanduser().is_dir()
 
 
-def _losses(table: Located) -> tuple[LossSpec, ...]:
+def _losses(table: Located, data: str) -> tuple[LossSpec, ...]:
     given = table.value("losses")
     if isinstance(given, list):
         for place, each in enumerate(given):
             if isinstance(each, str):
                 given[place] = {"name": each}
     if given is None:
-        return ()
+        return (LossSpec(name=VECTORS),) if data == "parallel" else ()
     found: list[LossSpec] = []
     for part in table.tables("losses"):
         name = part.text("name")
@@ -258,10 +265,10 @@ def _losses(table: Located) -> tuple[LossSpec, ...]:
 
 
 def _task(table: Located, data: str, tasks: Path | None) -> TaskSpec | None:
-    if data == "text":
-        for name in ("task", "train_langs", "limit"):
+    if data != "task":
+        for name in ("task", "train_langs", *(("limit",) if data == "text" else ())):
             if table.value(name) is not None:
-                table.fault(f"{name} is given, but data is text: take data: task, or leave it out")
+                table.fault(f"{name} is given, but data is {data}: take data: task, or leave it out")
         return None
     name = table.text("task")
     if not name:
@@ -276,7 +283,7 @@ def _task(table: Located, data: str, tasks: Path | None) -> TaskSpec | None:
 
 
 def _train_languages(table: Located, data: str, languages: Sequence[Language]) -> tuple[Language, ...]:
-    if data == "text" or table.value("train_langs") is None:
+    if data != "task" or table.value("train_langs") is None:
         return tuple(languages[:1])
     found = [
         table.tried("train_langs", lambda spec=spec: find_language(spec))  # type: ignore[misc]
@@ -291,7 +298,7 @@ def _transfer(
     given = table.value("transfer")
     if given is None:
         return (), False
-    if data == "text" or kind != "distil":
+    if data != "task" or kind != "distil":
         table.fault(
             "transfer is given, but only a stage that distils on a task has texts for its teacher to answer"
         )
@@ -308,6 +315,22 @@ def _transfer(
         )
         found += corpora or ()
     return tuple(found), False
+
+
+def _pairs(table: Located, data: str, languages: Sequence[Language]) -> tuple[PairSpec, ...]:
+    if data != "parallel":
+        if table.value("pairs") is not None:
+            table.fault(f"pairs is given, but data is {data}: take data: parallel, or leave it out")
+        return ()
+    specs = table.texts("pairs")
+    found: list[PairSpec] = []
+    for spec in specs if languages else ():
+        found += table.tried("pairs", lambda spec=spec: parse_pairs([spec], languages)) or ()  # type: ignore[misc]
+    return tuple(found)
+
+
+def _usual(table: Located) -> str:
+    return "task" if table.has("task") else "parallel" if table.has("pairs") else "text"
 
 
 def _choice(table: Located, name: str, choices: Sequence[str], default: str) -> str:

@@ -12,6 +12,7 @@ from polycompress.modeldir.leftovers import remove
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.general_run import kept_of, size_of
+from polycompress.pipelines.distilling.parallel_run import run_parallel
 from polycompress.pipelines.distilling.recipe import Recipe
 from polycompress.pipelines.distilling.recipe_settings import effective, seed_of
 from polycompress.pipelines.distilling.recipe_stages import TEACHER, Stage
@@ -27,7 +28,7 @@ from polycompress.pipelines.tuning.config import FinetuneConfig
 from polycompress.pipelines.tuning.inputs import FinetuneRequest
 from polycompress.pipelines.tuning.parts import seeded
 from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
-from polycompress.pipelines.tuning.text import files_of
+from polycompress.pipelines.tuning.text import files_of, files_of_pairs
 from polycompress.training.devices import Devices
 from polycompress.training.metrics import Record
 from polycompress.training.run_files import CONFIG, FINAL, SNAPSHOTS, read_run
@@ -37,6 +38,8 @@ from polycompress.training.snapshots import refuse_difference
 Tell = Callable[[str, int, int | None], None]
 STAGES: Final = "stages"
 START: Final = "start"
+KEPT: Final = "kept"
+"""What a teacher said, in a stage's run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,9 +62,9 @@ class StagesRun:
         return self.out / TEACHER if self.recipe.student.trim else self.models.teacher.path
 
     def teachers_of(self, stage: Stage) -> tuple[Path, ...]:
-        """The models that a stage learns of."""
+        """The models that a stage learns of; on parallel sentences they have their own tokens, and need no trimming."""
         known = {
-            TEACHER: self.teacher,
+            TEACHER: self.models.teacher.path if stage.data == "parallel" else self.teacher,
             **self.tuned,
             **{name: model.path for name, model in self.models.directories.items()},
         }
@@ -154,7 +157,8 @@ def _run_stage(run: StagesRun, stage: Stage, student: Path, out: Path) -> None:
     if isinstance(stage.settings, MlmConfig):
         _pretrain(run, stage.settings, student, out)
     elif isinstance(stage.settings, TextConfig):
-        _distil_on_text(run, stage, stage.settings, student, out, record)
+        distil = _distil_on_pairs if stage.data == "parallel" else _distil_on_text
+        distil(run, stage, stage.settings, student, out, record)
     elif stage.kind == "tune" or stage.is_plain:
         _tune(run, stage, stage.settings, run.teacher if stage.kind == "tune" else student, out)
     else:
@@ -259,6 +263,52 @@ def _distil_on_text(
         devices,
         snapshot,
         others=[each.path for each in others],
+        facts={
+            "source": run.models.teacher.record(),
+            "sizes": {"before": size_of(run.models.teacher.path)},
+            **kept_of(run.teacher),
+        },
+        progress=run.progress,
+        tell=run.tell,
+    )
+
+
+def _distil_on_pairs(
+    run: StagesRun, stage: Stage, config: TextConfig, student: Path, out: Path, record: Mapping[str, Any]
+) -> None:
+    precision = choose_precision(config.training.precision, choose_device(config.device))
+    config = replace(config, training=replace(config.training, precision=precision))
+    found = find_source_model(student, out / FINAL)
+    (teacher,) = (find_source_model(path, out / FINAL) for path in run.teachers_of(stage))
+    identity = {
+        "model": dict(found.hashes),
+        "teacher": dict(teacher.hashes),
+        "pairs": files_of_pairs(stage.pairs),
+        "limit": stage.limit,
+        "losses": [asdict(each) for each in stage.losses],
+        **effective(config),
+    }
+    asked = TextRun(
+        layers=run.models.layer_map.layers,
+        losses=stage.losses,
+        corpora=(),
+        held_out=(),
+        reading=run.recipe.reading,
+        config=config,
+        record=record,
+        identity=identity,
+    )
+    devices = Devices(precision=precision, parallel=config.parallel, device=config.device)
+    run_parallel(
+        asked,
+        stage.pairs,
+        found,
+        teacher,
+        out,
+        devices,
+        begin_run(out, devices, asked, resume_run=out.exists()),
+        limit=stage.limit,
+        root=out / KEPT,
         facts={
             "source": run.models.teacher.record(),
             "sizes": {"before": size_of(run.models.teacher.path)},

@@ -51,6 +51,7 @@ from polycompress.training.distilling import (
     round_linear_,
 )
 from polycompress.training.examples import Examples
+from polycompress.training.items import Items
 from polycompress.training.loader import BatchLoader
 from polycompress.training.loop import Parts, TrainState, resume, train
 from polycompress.training.masking import Objective, causal_lm, masked_lm
@@ -72,6 +73,7 @@ Tell = Callable[[str, int, int | None], None]
 HELD_OUT_BATCHES: Final = 32
 """At most, of one evaluation."""
 _HELD_OUT_SEED: Final = 1
+Evaluate = Callable[[DistillationTask, SplitAdamW], dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,8 +157,8 @@ def run_text(
         _check_tokenizer(student, path)
     shared = vocabularies(student, teacher, run.corpora)
     further = [further_teacher(run, student, loaded, path) for path in others]
-    _check_lengths(loaded, config)
-    _set_dropout(loaded.model, config.dropout)
+    check_lengths(loaded, config)
+    set_dropout(loaded.model, config.dropout)
     training = _examples(run, student, run.corpora, "training", loaded, out, devices, tell)
     kind = loaded.kind if run.answers else None
     shown = TextInputs(list(apart)) if kind is None else AnswerInputs(kind, answers_alone=run.answers_alone)
@@ -183,7 +185,63 @@ def run_text(
         if run.held_out
         else None
     )
-    task, optimiser = _task(distillation, config, devices, shown)
+    evaluate = _evaluation(run, student, held_out, devices, kind) if held_out is not None else None
+    return train_student(
+        run,
+        student,
+        loaded,
+        distillation,
+        shown,
+        training,
+        out,
+        devices,
+        snapshot,
+        facts=facts,
+        evaluate=evaluate,
+        progress=progress,
+    )
+
+
+def train_student(
+    run: TextRun,
+    student: SourceModel,
+    loaded: LoadedModel,
+    distillation: Distillation,
+    inputs: Inputs,
+    training: Examples | Items,
+    out: Path,
+    devices: Devices,
+    snapshot: Snapshot | None,
+    *,
+    facts: Mapping[str, Any],
+    evaluate: Evaluate | None = None,
+    progress: Callable[[Record], None] | None,
+) -> dict[str, Any]:
+    """Train a student that is ready to learn, and write it; the manifest.
+
+    Args:
+        run: What is asked for.
+        student: As it begins.
+        loaded: The same with its weights, in ``distillation``.
+        distillation: What is learnt.
+        inputs: What batches become.
+        training: The texts.
+        out: The run's directory.
+        devices: The processes.
+        snapshot: To go on from.
+        facts: For the manifest.
+        evaluate: Measures on held-out text.
+        progress: Told each record of the log.
+
+    Raises:
+        PolycompressError: See ``run_text``.
+    """
+    config, kind = run.config, loaded.kind if run.answers else None
+    if config.freeze_embeddings:
+        frozen = set(name_groups(loaded.model).groups[EMBEDDINGS])
+        for name, parameter in loaded.model.named_parameters():
+            parameter.requires_grad_(name not in frozen)
+    task, optimiser = _task(distillation, config, devices, inputs)
     parts = Parts(
         task=task,
         model=distillation,
@@ -193,9 +251,7 @@ def run_text(
         metrics=make_sinks(out, snapshot.step if snapshot else 0, progress, devices),
         out=out,
         identity=run.identity,
-        evaluate=_evaluation(run, student, held_out, task, optimiser, devices, kind)
-        if held_out is not None
-        else None,
+        evaluate=functools.partial(evaluate, task, optimiser) if evaluate is not None else None,
         watcher=task,
         locate=training.locate,
     )
@@ -224,11 +280,6 @@ def _distillation(
     others: Sequence[Further],
     samples: Callable[[Sequence[Further], Sequence[int]], list[torch.Tensor]],
 ) -> Distillation:
-    if run.config.freeze_embeddings:
-        groups = name_groups(student)
-        frozen = set(groups.groups[EMBEDDINGS])
-        for name, parameter in student.named_parameters():
-            parameter.requires_grad_(name not in frozen)
     for teacher in (*teachers, *(each.model for each in others)):
         if run.config.training.precision == "bf16":
             round_linear_(teacher)
@@ -287,7 +338,8 @@ def _check_tokenizer(student: SourceModel, teacher: Path) -> None:
         )
 
 
-def _check_lengths(loaded: LoadedModel, config: TextConfig) -> None:
+def check_lengths(loaded: LoadedModel, config: TextConfig) -> None:
+    """Refuse texts that are longer than the model takes; raises ``InputError``."""
     limit = longest_text(loaded.model)
     if limit is not None and config.max_length > limit:
         raise InputError(
@@ -295,7 +347,8 @@ def _check_lengths(loaded: LoadedModel, config: TextConfig) -> None:
         )
 
 
-def _set_dropout(model: Any, share: float) -> None:
+def set_dropout(model: Any, share: float) -> None:
+    """Let a share of everything be dropped in training, wherever a model drops something."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = share
@@ -333,7 +386,7 @@ def _examples(
 
 
 def _loader(
-    run: TextRun, student: SourceModel, examples: Examples, devices: Devices, kind: Kind | None
+    run: TextRun, student: SourceModel, examples: Examples | Items, devices: Devices, kind: Kind | None
 ) -> BatchLoader:
     config, settings = run.config, run.config.training
     budget = settings.steps * settings.accumulation * config.batching.token_budget * devices.world_size
@@ -366,14 +419,12 @@ def _evaluation(
     run: TextRun,
     student: SourceModel,
     examples: Examples,
-    task: DistillationTask,
-    optimiser: SplitAdamW,
     devices: Devices,
     kind: Kind | None,
-) -> Callable[[], dict[str, float]]:
+) -> Evaluate:
     """Measures the mean loss over held-out text; masks are the same every time."""
 
-    def evaluate() -> dict[str, float]:
+    def evaluate(task: DistillationTask, optimiser: SplitAdamW) -> dict[str, float]:
         loader = BatchLoader(
             examples,
             LanguageMixer(examples, max_epochs=1),

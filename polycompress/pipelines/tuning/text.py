@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from polycompress.corpora import CorpusSpec, Reading, parse_corpora
+from polycompress.corpora import CorpusSpec, PairSpec, Reading, parse_corpora
 from polycompress.errors import InputError
 from polycompress.languages import Language
 
@@ -51,6 +51,15 @@ def find_held_out(
 def files_of(corpora: Sequence[CorpusSpec]) -> list[list[Any]]:
     """Language, name and bytes of each file, for identities."""
     return [[spec.language.code, file.name, file.stat().st_size] for spec in corpora for file in spec.files]
+
+
+def files_of_pairs(pairs: Sequence[PairSpec]) -> list[list[Any]]:
+    """Languages, names and bytes of the files of each part, for identities."""
+    return [
+        [spec.name, [[file.name, file.stat().st_size] for file in part]]
+        for spec in pairs
+        for part in spec.files
+    ]
 
 
 def _patterns(given: str | Sequence[str]) -> Sequence[str]:

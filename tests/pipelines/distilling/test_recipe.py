@@ -89,6 +89,22 @@ def test_our_own_recipes_plan(kitchen: Kitchen, name: str) -> None:
     assert len(plan.as_dict()["stages"]) == len(stages)
 
 
+def test_our_recipe_of_parallel_sentences(kitchen: Kitchen) -> None:
+    pairs = kitchen.data / "parallel" / "tatoeba" / "swh-eng.tsv"
+    settings = [f"teacher={kitchen.teacher}", f"corpora=[{', '.join(kitchen.corpora)}]", "student.layers=2"]
+    settings += ["training.max_length=48"]
+    with pytest.raises(ConfigError, match=r"stages\[2\]\.pairs is \[\]: give text or a list of texts"):
+        make_plan(find_recipe("parallel-sentences"), settings, kitchen.data)
+    plan = make_plan(
+        find_recipe("parallel-sentences"), [*settings, f"stages.parallel.pairs=[en-sw={pairs}]"], kitchen.data
+    )
+    _, stage = plan.recipe.stages
+    assert (stage.data, stage.teacher, [loss.name for loss in stage.losses]) == (
+        "parallel", "teacher", ["sentence-vectors"],
+    )  # fmt: skip
+    assert [spec.name for spec in stage.pairs] == ["eng-Latn-swh-Latn"]
+
+
 def test_a_recipe_is_a_file_or_one_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_recipe("ernie-tiny").is_file()
@@ -322,5 +338,5 @@ def test_the_readme_names_every_objective_and_every_setting() -> None:
 
 
 def test_files_of_ours_are_plain_yaml() -> None:
-    for name in ("ernie-tiny", "well-read-students"):
+    for name in ("ernie-tiny", "well-read-students", "parallel-sentences"):
         assert yaml.safe_load(find_recipe(name).read_text(encoding="utf-8"))["name"] == name
