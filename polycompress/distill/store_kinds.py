@@ -71,6 +71,16 @@ def top_k_logits(k: int, classes: int) -> Kind:
     return Kind("top-k-logits", fields, per_token=True, classes=classes)
 
 
+def answers(classes: int, *, per_token: bool) -> Kind:
+    """What a task's head says, all of it: ``logits`` (C,) of a text or (n, C) of its tokens, in fp32.
+
+    Args:
+        classes: C
+        per_token: Whether each token has an answer, or the text one.
+    """
+    return Kind("answers", {"logits": Field("F32", (_positive(classes, "classes"),))}, per_token=per_token)
+
+
 def hidden_states(layers: Sequence[int], width: int) -> Kind:
     """States of each token: ``hidden.LAYER`` (n, d) in half precision.
 

@@ -1,0 +1,149 @@
+"""What objectives ask of a teacher, kept for later: a store for each thing, and batches put together out of them.
+
+Texts are known by their tokens as the teacher sees them. What can be kept is a hidden state of each token, the mean of
+one over a text's tokens, and the answers of a task's head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polycompress.distill.kept import HIDDEN, LOGITS, VECTORS
+from polycompress.distill.objectives.sentence import mean_pool
+from polycompress.distill.outputs import Needs, Outputs
+from polycompress.distill.store import Settings, TeacherStore
+from polycompress.distill.store_kinds import Kind, answers, hidden_states, sentence_vectors
+from polycompress.errors import InputError
+
+Answers = Literal["sequence", "token", "span"]
+"""Whether a text has one answer, each token has, or each is rated as the first and the last of an answer."""
+_ENDS = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What is kept of each text."""
+
+    hidden: frozenset[int] = frozenset()
+    """Hidden states of its tokens, in half precision, numbered as ``Needs.hidden``."""
+    vector: int | None = None
+    """Number of the hidden state whose mean over the tokens is kept, in fp32."""
+    answers: Answers | None = None
+    """What shape of logits is kept, in fp32."""
+
+    @property
+    def needs(self) -> Needs:
+        """What the teacher has to show."""
+        mean = frozenset() if self.vector is None else frozenset({self.vector})
+        return Needs(hidden=self.hidden | mean, logits=self.answers is not None)
+
+
+class Shelf:
+    """Stores of one teacher's outputs."""
+
+    def __init__(
+        self, root: Path, teacher_hash: str, wanted: Wanted, *, width: int, classes: int, settings: Settings
+    ) -> None:
+        """Open the stores, or say what new ones will keep.
+
+        Args:
+            root: Directory of stores.
+            teacher_hash: SHA-256 of the teacher.
+            wanted: What is kept.
+            width: Units of its hidden states.
+            classes: Of its head.
+            settings: What else its outputs depend on.
+
+        Raises:
+            InputError: Nothing is wanted, or a store is damaged.
+        """
+        self.wanted = wanted
+        kinds: dict[str, Kind] = {f"{HIDDEN}{n}": hidden_states([n], width) for n in sorted(wanted.hidden)}
+        if wanted.vector is not None:
+            kinds[VECTORS] = sentence_vectors(width)
+        if wanted.answers is not None:
+            counts = _ENDS if wanted.answers == "span" else classes
+            kinds[LOGITS] = answers(counts, per_token=wanted.answers != "sequence")
+        if not kinds:
+            raise InputError("No objective asks anything of a teacher that could be kept.")
+        self.stores: dict[str, TeacherStore] = {}
+        for name, kind in kinds.items():
+            more = {"state": wanted.vector} if name == VECTORS else {}
+            self.stores[name] = TeacherStore.within(root, teacher_hash, kind, {**settings, **more})
+
+    def missing(self, keys: Sequence[str]) -> list[str]:
+        """Of some texts those of which something is not there, each once, in their order."""
+        lacking = {key for store in self.stores.values() for key in store.missing(keys)}
+        return [key for key in dict.fromkeys(keys) if key in lacking]
+
+    def put(self, keys: Sequence[str], rows: Sequence[Mapping[str, NDArray[np.floating]]]) -> None:
+        """Keep what ``rows_of`` made of some texts.
+
+        Raises:
+            InputError: A value cannot be kept.
+            StorageError: The disk refused.
+        """
+        for name, store in self.stores.items():
+            store.put(keys, {name: [row[name] for row in rows]})
+
+    def get(self, keys: Sequence[str], width: int) -> dict[str, Tensor]:
+        """What is kept of a batch's texts, for ``as_outputs``.
+
+        Args:
+            keys: Of B texts.
+            width: Tokens of the batch, padding included.
+
+        Raises:
+            InputError: A text is not there, or a store is damaged.
+        """
+        found = {}
+        for name, store in self.stores.items():
+            values = store.get(keys)[name]
+            if not store.kind.per_token:
+                found[name] = torch.from_numpy(np.stack(values))
+                continue
+            padding = -np.inf if name == LOGITS and self.wanted.answers == "span" else 0.0
+            padded = np.full((len(values), width, values[0].shape[-1]), padding, dtype=values[0].dtype)
+            for row, value in zip(padded, values, strict=True):
+                row[: len(value)] = value
+            tensor = torch.from_numpy(padded)
+            found[name] = tensor.transpose(1, 2) if padding else tensor
+        return found
+
+
+def rows_of(wanted: Wanted, said: Outputs, mask: Tensor) -> list[dict[str, NDArray[np.floating]]]:
+    """What a teacher said of each text of a batch, without padding.
+
+    Args:
+        wanted: What is kept.
+        said: Of B texts.
+        mask: (B, n) bool, True for real tokens, which come before padding.
+
+    Returns:
+        For each text its arrays, as ``Shelf.put`` takes them.
+    """
+    whole: dict[str, Tensor] = {}
+    tokens: dict[str, Tensor] = {f"{HIDDEN}{n}": said.hidden[n].half() for n in wanted.hidden}
+    if wanted.vector is not None:
+        whole[VECTORS] = mean_pool(said.hidden[wanted.vector], mask)
+    if wanted.answers is not None:
+        assert said.logits is not None
+        logits = said.logits.float()
+        if wanted.answers == "sequence":
+            whole[LOGITS] = logits
+        else:
+            tokens[LOGITS] = logits.transpose(1, 2) if wanted.answers == "span" else logits
+    lengths = mask.sum(dim=1).tolist()
+    arrays = {name: tensor.cpu().numpy() for name, tensor in (whole | tokens).items()}
+    return [
+        {name: array[row] if name in whole else array[row, :length] for name, array in arrays.items()}
+        for row, length in enumerate(lengths)
+    ]

@@ -1,0 +1,117 @@
+"""What a teacher said, kept and put together again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polycompress.distill.kept import as_outputs
+from polycompress.distill.objectives.sentence import mean_pool
+from polycompress.distill.outputs import Needs, Outputs
+from polycompress.distill.shelf import Answers, Shelf, Wanted, rows_of
+from polycompress.distill.store import ids_key
+from polycompress.errors import InputError
+
+TEACHER = "1a" * 32
+D, C = 3, 4
+
+
+def shelf_of(root: Path, wanted: Wanted, teacher: str = TEACHER) -> Shelf:
+    return Shelf(root, teacher, wanted, width=D, classes=C, settings={"precision": "fp32"})
+
+
+def said_of(
+    lengths: list[int], answers: Answers | None, layers: set[int], seed: int
+) -> tuple[Outputs, torch.Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    width = max(lengths) + 1
+    mask = torch.arange(width) < torch.tensor(lengths)[:, None]
+    hidden = {layer: torch.randn(len(lengths), width, D, generator=random) for layer in layers}
+    shapes = {"sequence": (C,), "token": (width, C), "span": (2, width)}
+    logits = None
+    if answers is not None:
+        logits = torch.randn(len(lengths), *shapes[answers], generator=random)
+        if answers == "span":
+            logits = logits.masked_fill(~mask[:, None], -torch.inf)
+    return Outputs(hidden=hidden, logits=logits), mask
+
+
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=5),
+    st.sampled_from([None, *get_args(Answers)]),
+    st.sets(st.integers(0, 3), max_size=3),
+    st.sampled_from([None, 2]),
+    st.integers(0, 10**6),
+)
+def test_what_was_said_comes_back(
+    tmp_path_factory: pytest.TempPathFactory,
+    lengths: list[int],
+    answers: Answers | None,
+    layers: set[int],
+    vector: int | None,
+    seed: int,
+) -> None:
+    wanted = Wanted(hidden=frozenset(layers), vector=vector, answers=answers)
+    root = tmp_path_factory.mktemp("shelf")
+    if not layers and vector is None and answers is None:
+        with pytest.raises(InputError, match="asks anything of a teacher that could be kept"):
+            shelf_of(root, wanted)
+        return
+    said, mask = said_of(lengths, answers, layers | ({vector} if vector is not None else set()), seed)
+    keys = [ids_key([seed, number]) for number in range(len(lengths))]
+    shelf = shelf_of(root, wanted)
+    assert shelf.missing(keys) == keys
+    shelf.put(keys, rows_of(wanted, said, mask))
+    shelf = shelf_of(root, wanted)
+    assert shelf.missing(keys) == []
+    order = list(np.random.default_rng(seed).permutation(len(keys)))
+    told = as_outputs(shelf.get([keys[place] for place in order], mask.shape[1]))
+    mask = mask[order]
+    for layer in layers:
+        wanted_states = said.hidden[layer][order].half().float().masked_fill(~mask[..., None], 0.0)
+        assert torch.equal(told.hidden[layer], wanted_states)
+    assert told.hidden.keys() == layers
+    if vector is not None:
+        assert told.vectors is not None
+        assert torch.equal(told.vectors, mean_pool(said.hidden[vector][order], mask))
+    if answers is not None:
+        assert said.logits is not None and told.logits is not None
+        logits = said.logits[order]
+        if answers == "token":
+            logits = logits.masked_fill(~mask[..., None], 0.0)
+        assert torch.equal(told.logits, logits)
+
+
+def test_a_text_is_missing_where_one_thing_of_it_is(tmp_path: Path) -> None:
+    said, mask = said_of([2, 3], "sequence", {1, 2}, 0)
+    keys = [ids_key([1]), ids_key([2])]
+    first = Wanted(hidden=frozenset({1}))
+    shelf_of(tmp_path, first).put(keys, rows_of(first, said, mask))
+    both = Wanted(hidden=frozenset({1, 2}))
+    shelf = shelf_of(tmp_path, both)
+    assert shelf.missing(keys) == keys
+    shelf.put(keys[:1], rows_of(both, said, mask)[:1])
+    assert shelf.missing([*keys, keys[1]]) == keys[1:]
+    assert shelf_of(tmp_path, first).missing(keys) == [], "each state has a store of its own"
+    assert shelf_of(tmp_path, first, "2b" * 32).missing(keys) == keys, "and each teacher"
+    with pytest.raises(InputError, match="1 of 2 texts are not in the store"):
+        shelf.get(keys, 4)
+
+
+def test_what_a_teacher_has_to_show() -> None:
+    wanted = Wanted(hidden=frozenset({1}), vector=4, answers="token")
+    assert wanted.needs == Needs(hidden=frozenset({1, 4}), logits=True)
+
+
+def test_states_beyond_half_precision(tmp_path: Path) -> None:
+    wanted = Wanted(hidden=frozenset({1}))
+    said = Outputs(hidden={1: torch.full((1, 2, D), 1e6)})
+    rows = rows_of(wanted, said, torch.ones(1, 2, dtype=torch.bool))
+    with pytest.raises(InputError, match=r"NaN or infinity"):
+        shelf_of(tmp_path, wanted).put([ids_key([1])], rows)
