@@ -63,8 +63,8 @@ class Distillation(nn.Module):  # type: ignore[misc]
 
         Args:
             student: Of transformers.
-            teacher: Of transformers; it is frozen, and stays in eval mode. None where no objective asks one, or where what
-                it said comes with each batch.
+            teacher: Of transformers; it is frozen, and stays in eval mode. None where no objective asks one, or where
+                what it said comes with each batch.
             losses: At least one.
             rows: (V,) the teacher's id of each of the student's tokens, where they differ.
             adapted: Further teachers of the same shape, for texts of which it is said, see ``forward``.
@@ -103,6 +103,12 @@ class Distillation(nn.Module):  # type: ignore[misc]
     def teachers(self) -> tuple[Any, ...]:
         """The teachers."""
         return tuple(watched.model for watched in (*self._teachers, *self._others))
+
+    def let_go_of_teachers(self) -> None:
+        """Free the teachers' memory, whoever else holds them: what they said comes with each batch from now on."""
+        for watched in self._teachers:
+            watched.model.to("meta")
+        self._teachers = ()
 
     @property
     def teacher(self) -> Any:
