@@ -162,6 +162,7 @@ def identity_of(plan: DistilPlan) -> dict[str, Any]:
             **_stage_as_dict(stage, recipe),
             "losses": [asdict(each) for each in stage.losses],
             "transfer": "corpora" if stage.transfers_corpora else files_of(stage.transfer),
+            **({"kept": True} if stage.keep and stage.data != "parallel" else {}),
             **({"pairs": files_of_pairs(stage.pairs)} if stage.pairs else {}),
             "settings": effective(stage.settings),
         }

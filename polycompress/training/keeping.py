@@ -47,8 +47,8 @@ def keep_outputs(
 ) -> int:
     """Compute what a shelf lacks of some texts, in batches of like length, and keep it.
 
-    Which texts are computed together depends on all of them, not on those that are missing: a run that was killed gets
-    what one that was not gets.
+    Texts are put into groups before those that are there are left out, and a group is kept whole or computed again: a
+    run that was killed gets what one that was not gets.
 
     Args:
         shelf: Of this teacher.

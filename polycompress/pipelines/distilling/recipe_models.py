@@ -22,6 +22,7 @@ from polycompress.pipelines.distilling.losses import make_losses
 from polycompress.pipelines.distilling.pair import Pair
 from polycompress.pipelines.distilling.recipe import Findings, Recipe
 from polycompress.pipelines.distilling.recipe_heads import check_language_heads
+from polycompress.pipelines.distilling.recipe_keep import check_keep
 from polycompress.pipelines.distilling.recipe_parallel import check_parallel
 from polycompress.pipelines.distilling.recipe_stages import TEACHER, Stage, is_directory
 from polycompress.pipelines.distilling.recipe_teachers import Models, check_tokenizers, layers_for
@@ -216,6 +217,7 @@ def _check_objectives(stage: Stage, models: Models, student: Any, outlines: Mapp
     except InputError as error:
         fault(f"losses: {error}")
         return
+    check_keep(stage.table, stage.keep, stage.data, made)
     needs = [(student, "student", union(each.objective.student_needs for each in made))]
     if teachers:
         needs.append((first, "teacher", union(each.objective.teacher_needs for each in made)))

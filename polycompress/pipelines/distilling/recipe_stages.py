@@ -14,6 +14,7 @@ from polycompress.evaluation.tasks import find_task
 from polycompress.languages import Language, find_language
 from polycompress.pipelines.distilling.loss_specs import LossSpec
 from polycompress.pipelines.distilling.losses import OBJECTIVES, check_losses, is_untaught
+from polycompress.pipelines.distilling.recipe_keep import read_keep
 from polycompress.pipelines.distilling.recipe_settings import SETTINGS, Kind, Settings, read_settings
 from polycompress.pipelines.distilling.recipe_yaml import Located
 from polycompress.pipelines.tuning.data import check_trainable
@@ -56,6 +57,8 @@ class Stage:
     """Whether that is the recipe's text."""
     pairs: tuple[PairSpec, ...]
     """Sentences and their translations."""
+    keep: Path | bool
+    """Directory in which what the teacher says is kept, or True: in the run."""
     settings: Settings
     table: Located
     """Its place in the file, for further faults."""
@@ -149,6 +152,13 @@ def _stage(
     teacher = teachers[0] if teachers else None
     task = _task(table, data, tasks)
     transfer, transfers_corpora = _transfer(table, kind, data, languages, reading)
+    settings = read_settings(
+        table,
+        kind,
+        data,
+        is_taught=teacher is not None or any(each.name != GOLD for each in losses),
+        shared=shared,
+    )
     stage = Stage(
         number=number,
         name=name,
@@ -163,13 +173,8 @@ def _stage(
         transfer=transfer,
         transfers_corpora=transfers_corpora,
         pairs=_pairs(table, data, languages),
-        settings=read_settings(
-            table,
-            kind,
-            data,
-            is_taught=teacher is not None or any(each.name != GOLD for each in losses),
-            shared=shared,
-        ),
+        keep=read_keep(table, kind, settings, len(teachers)),
+        settings=settings,
         table=table,
     )
     table.finish()

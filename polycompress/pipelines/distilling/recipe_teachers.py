@@ -87,6 +87,11 @@ def check_tokenizers(stage: Stage, models: Models) -> None:
             )
         elif found == "trimmed" and stage.data == "text":
             trouble = _on_fewer_pieces(stage, place, name)
+        if found == "other" and stage.keep and trouble is None:
+            trouble = (
+                f"keep is given, but {name} has a tokenizer of its own: what it says is kept by the student's tokens. "
+                "Leave it out"
+            )
         if trouble is not None:
             stage.table.fault(trouble)
 

@@ -11,8 +11,11 @@ from typing import Any
 
 import polycompress
 from polycompress.corpora import CorpusSpec
+from polycompress.distill.shelf import Shelf
+from polycompress.evaluation.forward import BATCH_TOKENS
 from polycompress.modeldir.distilling_card import render_distilling_card
 from polycompress.pipelines.distilling.loss_specs import LossSpec
+from polycompress.pipelines.distilling.shelving import shelve
 from polycompress.pipelines.distilling.task_parts import SparseMaker, Taught
 from polycompress.pipelines.distilling.task_teachers import load_teachers
 from polycompress.pipelines.distilling.transfer import read_transfer
@@ -25,11 +28,14 @@ from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.pipelines.tuning.trained_writing import as_saved, write_trained, writing_notes
 from polycompress.pipelines.tuning.writing import write_tuned
 from polycompress.training.devices import Devices
+from polycompress.training.distilling import Distillation
+from polycompress.training.items import Items
+from polycompress.training.keeping import in_teachers_ids
 from polycompress.training.metrics import Record
 from polycompress.training.run_files import FINAL, SNAPSHOTS
 from polycompress.training.runs import open_run
 from polycompress.training.snapshots import find_snapshot
-from polycompress.training.task_model import HeadedModel
+from polycompress.training.task_model import HeadedModel, HeadKind
 
 Tell = Callable[[str, int, int | None], None]
 
@@ -46,6 +52,8 @@ class TaskStage:
     """Texts without labels, instead of the training examples; empty: the examples."""
     answers: tuple[bool, ...]
     """Of each teacher, whether its answers are compared, so that it needs the task's head."""
+    keep: Path | None = None
+    """Directory of stores for what the one teacher says; None: it is asked each time."""
     trains_head: bool
     """Whether the student's head learns something; otherwise the result has none, and the last state is taken."""
 
@@ -83,8 +91,14 @@ def run_task_stage(
     taught = Taught(model=None, rows=None, layers=stage.layers, losses=stage.losses)
     if teachers:
         taught = load_teachers(teachers, taught, inputs, devices, answers=stage.answers)
+    if stage.keep is not None:
+        (teacher,) = teachers
+        taught = dataclasses.replace(
+            taught, keep=functools.partial(_keep, stage.keep, teacher, inputs, loaded.head, devices, tell)
+        )
     identity = {
         **identity_of(inputs, request.config, plan),
+        **({"kept": True} if stage.keep is not None else {}),
         "teacher": dict(teachers[0].hashes) if teachers else None,
         **({"others": [dict(each.hashes) for each in teachers[1:]]} if teachers[1:] else {}),
         "losses": [dataclasses.asdict(each) for each in stage.losses],
@@ -112,6 +126,33 @@ def run_task_stage(
         )
         write = _write_headed if stage.trains_head else _write_headless
         return write(stage, inputs, loaded, done, out, devices, record, identity)
+
+
+def _keep(
+    root: Path,
+    teacher: SourceModel,
+    inputs: FinetuneInputs,
+    head: HeadKind,
+    devices: Devices,
+    tell: Tell | None,
+    distillation: Distillation,
+    items: Items,
+) -> Shelf:
+    """Keep what the teacher says of all examples."""
+    rows = None if distillation.rows is None else distillation.rows.cpu().numpy()
+    own = (items[number] for number in range(len(items)))
+    return shelve(
+        distillation,
+        root,
+        teacher.path,
+        (in_teachers_ids(item.ids, item.type_ids, rows) for item in own),
+        answers=head,
+        token_budget=max(BATCH_TOKENS, items.longest),
+        pad_id=teacher.pad_id,
+        precision=inputs.ready.precision,
+        devices=devices,
+        tell=tell,
+    )
 
 
 def _figures(stage: TaskStage, inputs: FinetuneInputs, done: Tuning, devices: Devices) -> dict[str, Any]:

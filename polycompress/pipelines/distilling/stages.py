@@ -14,6 +14,7 @@ from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.general_run import kept_of, size_of
 from polycompress.pipelines.distilling.parallel_run import run_parallel
 from polycompress.pipelines.distilling.recipe import Recipe
+from polycompress.pipelines.distilling.recipe_keep import root_of
 from polycompress.pipelines.distilling.recipe_settings import effective, seed_of
 from polycompress.pipelines.distilling.recipe_stages import TEACHER, Stage
 from polycompress.pipelines.distilling.recipe_teachers import Models, layers_for
@@ -38,8 +39,6 @@ from polycompress.training.snapshots import refuse_difference
 Tell = Callable[[str, int, int | None], None]
 STAGES: Final = "stages"
 START: Final = "start"
-KEPT: Final = "kept"
-"""What a teacher said, in a stage's run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,6 +174,7 @@ def _run_stage(run: StagesRun, stage: Stage, student: Path, out: Path) -> None:
             layers=layers_for(stage, run.models),
             transfer=run.recipe.corpora if stage.transfers_corpora else stage.transfer,
             answers=tuple(stage.asks_answers_of(place) for place in range(len(stage.teachers))),
+            keep=root_of(stage.keep, out) if stage.keep else None,
             trains_head=stage.trains_head,
         )
         run_task_stage(
@@ -249,9 +249,11 @@ def _distil_on_text(
             "held_out": files_of(recipe.held_out),
             "reading": recipe.reading.as_dict(),
             "layers": list(layers),
+            **({"kept": True} if stage.keep else {}),
             "losses": [asdict(each) for each in stage.losses],
             **effective(config),
         },
+        keep=root_of(stage.keep, out) if stage.keep else None,
     )
     devices = Devices(precision=precision, parallel=config.parallel, device=config.device)
     snapshot = begin_run(out, devices, asked, resume_run=out.exists())
@@ -308,7 +310,7 @@ def _distil_on_pairs(
         devices,
         begin_run(out, devices, asked, resume_run=out.exists()),
         limit=stage.limit,
-        root=out / KEPT,
+        root=root_of(stage.keep, out),
         facts={
             "source": run.models.teacher.record(),
             "sizes": {"before": size_of(run.models.teacher.path)},

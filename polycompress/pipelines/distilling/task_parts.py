@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from polycompress.distill.shelf import Shelf
 from polycompress.errors import InputError
 from polycompress.pipelines.distilling.loss_specs import LossSpec
 from polycompress.pipelines.distilling.losses import make_losses
@@ -23,6 +24,7 @@ from polycompress.training.config import OptimiserConfig
 from polycompress.training.devices import Devices
 from polycompress.training.distilling import Distillation, DistillationTask, Further, Inputs, TaskInputs
 from polycompress.training.items import Items
+from polycompress.training.keeping import KeptInputs
 from polycompress.training.model import make_table_sparse
 from polycompress.training.optimisers import SplitAdamW, norm_ids, param_groups
 from polycompress.training.own_tokens import OwnTokenInputs, OwnTokens
@@ -51,6 +53,8 @@ class Taught:
     """Second and later teachers, on the run's device."""
     own: OwnTokens | None = None
     """Examples of teachers that have tokenizers of their own."""
+    keep: Callable[[Distillation, Items], Shelf] | None = None
+    """Keeps what it says of all examples, before they are learnt from; None: it is asked each time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +98,8 @@ class SparseMaker:
         if self.taught.own is not None:
             shown = OwnTokenInputs(TaskInputs(items, loaded.head), self.taught.own)
         distillation = self._distillation(model, config, inputs, items, shown, devices)
+        if self.taught.keep is not None:
+            shown = KeptInputs(shown, self.taught.keep(distillation, items), distillation.rows)
         module = devices.wrap(distillation, find_tables(distillation))
         optimiser = self._optimiser(distillation, masks, model, head_factor, settings)
         distilling = DistillationTask(distillation, module, shown, device=devices.device, is_sparse=is_sparse)
@@ -132,6 +138,7 @@ class SparseMaker:
             model=model,
             others=tuple(each.model.config for each in others),
             samples=samples,
+            vector_width=int(teacher.config.hidden_size) if taught.keep is not None else None,
         )
         return Distillation(model, teacher, make_losses(taught.losses, pair), taught.rows, others=others)
 

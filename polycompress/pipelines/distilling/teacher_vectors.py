@@ -94,8 +94,8 @@ def keep_vectors(
 ) -> int:
     """Compute the vectors that a store has not, and keep them.
 
-    Which sentences are computed together depends on all of them, not on those that are missing, so that a run that was
-    killed gets the same vectors as one that was not.
+    Sentences are put into groups before those that are there are left out, and a group is kept whole or not at all: a
+    run that was killed gets the same vectors as one that was not.
 
     Args:
         store: Of this model.

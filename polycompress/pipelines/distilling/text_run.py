@@ -25,6 +25,7 @@ from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.loss_specs import LossSpec
 from polycompress.pipelines.distilling.losses import OBJECTIVES, make_losses
 from polycompress.pipelines.distilling.pair import Pair
+from polycompress.pipelines.distilling.shelving import shelve
 from polycompress.pipelines.distilling.task_parts import token_rows
 from polycompress.pipelines.distilling.text_answers import (
     LOADERS,
@@ -52,6 +53,7 @@ from polycompress.training.distilling import (
 )
 from polycompress.training.examples import Examples
 from polycompress.training.items import Items
+from polycompress.training.keeping import KeptInputs, in_teachers_ids
 from polycompress.training.loader import BatchLoader
 from polycompress.training.loop import Parts, TrainState, resume, train
 from polycompress.training.masking import Objective, causal_lm, masked_lm
@@ -90,6 +92,8 @@ class TextRun:
     record: Mapping[str, Any]
     """For the run's configuration and the manifest: command, languages."""
     identity: Mapping[str, Any]
+    keep: Path | None = None
+    """Directory of stores for what the teacher says of unmasked text; None: it is asked each time."""
 
     @property
     def answers(self) -> bool:
@@ -161,7 +165,9 @@ def run_text(
     set_dropout(loaded.model, config.dropout)
     training = _examples(run, student, run.corpora, "training", loaded, out, devices, tell)
     kind = loaded.kind if run.answers else None
-    shown = TextInputs(list(apart)) if kind is None else AnswerInputs(kind, answers_alone=run.answers_alone)
+    shown: Inputs = (
+        TextInputs(list(apart)) if kind is None else AnswerInputs(kind, answers_alone=run.answers_alone)
+    )
     distillation = _distillation(
         run,
         loaded.model,
@@ -185,6 +191,10 @@ def run_text(
         if run.held_out
         else None
     )
+    if run.keep is not None:
+        shown = _keep(
+            run, run.keep, student, teacher, distillation, shown, (training, held_out), devices, tell
+        )
     evaluate = _evaluation(run, student, held_out, devices, kind) if held_out is not None else None
     return train_student(
         run,
@@ -297,6 +307,7 @@ def _distillation(
         else None,
         others=tuple(each.model.config for each in others),
         samples=functools.partial(samples, every),
+        vector_width=int(teachers[0].config.hidden_size) if run.keep is not None else None,
     )
     return Distillation(
         student,
@@ -307,6 +318,35 @@ def _distillation(
         at_places=run.answers,
         others=others,
     )
+
+
+def _keep(
+    run: TextRun,
+    root: Path,
+    student: SourceModel,
+    teacher: Path,
+    distillation: Distillation,
+    inputs: Inputs,
+    texts: Sequence[Examples | None],
+    devices: Devices,
+    tell: Tell | None,
+) -> KeptInputs:
+    """Keep what the teacher says of all texts; batches with it."""
+    rows = None if distillation.rows is None else distillation.rows.cpu().numpy()
+    every = itertools.chain.from_iterable(each for each in texts if each is not None)
+    shelf = shelve(
+        distillation,
+        root,
+        teacher,
+        (in_teachers_ids(example.ids, None, rows) for example in every),
+        answers=None,
+        token_budget=run.config.batching.token_budget,
+        pad_id=student.pad_id if rows is None else int(rows[student.pad_id]),
+        precision=run.config.training.precision,
+        devices=devices,
+        tell=tell,
+    )
+    return KeptInputs(inputs, shelf, distillation.rows)
 
 
 def _task(

@@ -1,0 +1,85 @@
+"""Whether a stage keeps what its teacher says, and where; and what cannot be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from polycompress.pipelines.distilling.config import TextConfig
+from polycompress.pipelines.distilling.recipe_settings import Kind, Settings
+from polycompress.pipelines.distilling.recipe_yaml import Located
+from polycompress.training.distilling import Weighted
+
+KEPT: Final = "kept"
+"""Directory in a stage's run."""
+
+
+def read_keep(table: Located, kind: Kind, settings: Settings, teachers: int) -> Path | bool:
+    """A directory, True (in the run) or False; what is wrong becomes faults of the table.
+
+    Args:
+        table: The stage.
+        kind: Of the stage.
+        settings: Of its training.
+        teachers: How many it has.
+    """
+    given = table.value("keep")
+    if given is None or given is False:
+        return False
+    if given is not True and not (isinstance(given, str) and given.strip()):
+        table.fault(
+            f"keep is {str(given)[:60]!r}: give true, to keep what the teacher says in the run, or a directory"
+        )
+        return False
+    if kind != "distil" or not teachers:
+        table.fault("keep is given, but there is no teacher in this stage: leave it out")
+    elif teachers > 1:
+        table.fault(
+            "keep is given, but what several teachers say is not kept: name one teacher, or leave it out"
+        )
+    elif isinstance(settings, TextConfig) and settings.masked:
+        table.fault(
+            "keep is given, but other tokens are masked each time that a text is seen: write masked: false, or leave "
+            "it out"
+        )
+    if given is True:
+        return True
+    path = Path(given).expanduser()
+    if path.exists() and not path.is_dir():
+        table.fault(f"keep: {path} is a file: give a directory")
+    return path
+
+
+def check_keep(table: Located, keep: Path | bool, data: str, losses: Sequence[Weighted]) -> None:
+    """Add a fault for objectives that ask what cannot be kept.
+
+    Args:
+        table: The stage.
+        keep: What it keeps, if anything.
+        data: Of the stage.
+        losses: Made for its models.
+    """
+    needs = {each.name: each.objective.teacher_needs for each in losses if keep}
+    maps = [name for name, need in needs.items() if need.queries | need.keys | need.values]
+    if maps:
+        table.fault(
+            f"keep: {', '.join(maps)} asks for the teacher's queries, keys or values, which are not kept: leave it "
+            "out, or leave out keep"
+        )
+    words = [name for name, need in needs.items() if need.logits]
+    if data == "text" and words:
+        table.fault(
+            f"keep: {', '.join(words)} asks for answers over a vocabulary at each token, which are not kept: leave it "
+            "out, or leave out keep"
+        )
+
+
+def root_of(keep: Path | bool, out: Path) -> Path:
+    """The directory of stores.
+
+    Args:
+        keep: As a stage has it; in the run where it names no directory.
+        out: Its run.
+    """
+    return keep if isinstance(keep, Path) else out / KEPT
