@@ -200,6 +200,24 @@ def test_faults(kitchen: Kitchen, stage: str, message: str) -> None:
     assert caught.value.faults[0].startswith("line 9: stages[1].keep")
 
 
+def test_several_teachers_and_teachers_with_other_tokens(kitchen: Kitchen) -> None:
+    other = make_tiny("bert", "sequence", kitchen.root / "other", vocab_size=300, num_hidden_layers=4)
+    stages = (
+        "  - {name: a, task: sib200, losses: [mixed-hidden], steps: 2, keep: true, teacher: [teacher, @OTHER]}\n"
+        "  - {name: kept, task: sib200, losses: [mixed-hidden], steps: 2, keep: true, teacher: @OTHER}\n"
+    ).replace("@OTHER", str(other))
+    with pytest.raises(ConfigError) as caught:
+        make_plan(kitchen.recipe(stages), (), kitchen.data)
+    faults = [fault for fault in caught.value.faults if "keep" in fault]
+    assert any(
+        "line 9: stages[1].keep is given, but what several teachers say is not kept" in fault
+        for fault in faults
+    )
+    assert any(
+        "stages[2].keep is given, but" in fault and "a tokenizer of its own" in fault for fault in faults
+    )
+
+
 def test_faults_at_once_and_none_where_nothing_is_kept(kitchen: Kitchen) -> None:
     stages = (
         f"  - {{name: kept, losses: [minilm], steps: 0, keep: {kitchen.root / 'en.txt'}}}\n"
