@@ -13,7 +13,8 @@ from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.bistil_general import BASIS, START, TEACHER, GeneralConfig, GeneralInputs
 from polycompress.pipelines.distilling.narrow_start import read_basis, write_narrow_student
 from polycompress.pipelines.distilling.student_files import write_student
-from polycompress.pipelines.distilling.text_run import TextRun, begin_run, run_text
+from polycompress.pipelines.distilling.text_request import TextRun, begin_run
+from polycompress.pipelines.distilling.text_run import run_text
 from polycompress.pipelines.sft import apply_sft
 from polycompress.pipelines.trim import trim
 from polycompress.pipelines.trimming.loading import open_model

@@ -24,7 +24,8 @@ from polycompress.evaluation.model_settings import read_prompt
 from polycompress.pipelines.distilling.losses import make_losses
 from polycompress.pipelines.distilling.pair import Pair
 from polycompress.pipelines.distilling.teacher_vectors import Tell, keep_vectors, vector_store
-from polycompress.pipelines.distilling.text_run import TextRun, check_lengths, set_dropout, train_student
+from polycompress.pipelines.distilling.text_request import TextRun
+from polycompress.pipelines.distilling.text_student import check_lengths, set_dropout, train_student
 from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.training.batches import Batch
 from polycompress.training.devices import Devices

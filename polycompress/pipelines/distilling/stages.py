@@ -21,7 +21,8 @@ from polycompress.pipelines.distilling.recipe_teachers import Models, layers_for
 from polycompress.pipelines.distilling.stage_task import TaskStage, run_task_stage
 from polycompress.pipelines.distilling.stages_writing import Result, write_result
 from polycompress.pipelines.distilling.student_files import write_student
-from polycompress.pipelines.distilling.text_run import TextRun, begin_run, run_text
+from polycompress.pipelines.distilling.text_request import TextRun, begin_run
+from polycompress.pipelines.distilling.text_run import run_text
 from polycompress.pipelines.finetune import finetune
 from polycompress.pipelines.mlm import MlmConfig, mlm
 from polycompress.pipelines.trim import trim

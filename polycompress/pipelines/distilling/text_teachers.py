@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from polycompress.pipelines.distilling.task_parts import token_rows
 from polycompress.pipelines.distilling.teacher_samples import sample_states
 from polycompress.pipelines.distilling.text_answers import load_for_text, vocabularies
+from polycompress.pipelines.distilling.text_request import TextRun
 from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.training.devices import Devices
 from polycompress.training.distilling import Further, Inputs
@@ -19,9 +19,6 @@ from polycompress.training.loader import BatchLoader
 from polycompress.training.masking import Objective
 from polycompress.training.mixing import LanguageMixer
 from polycompress.training.model import LoadedModel
-
-if TYPE_CHECKING:
-    from polycompress.pipelines.distilling.text_run import TextRun
 
 
 def further_teacher(run: TextRun, student: SourceModel, loaded: LoadedModel, path: Path) -> Further:

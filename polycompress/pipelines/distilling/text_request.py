@@ -1,0 +1,56 @@
+"""What a distillation on text, or on parallel sentences, is asked for, and the beginning of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polycompress.corpora import CorpusSpec, Reading
+from polycompress.pipelines.distilling.config import TextConfig
+from polycompress.pipelines.distilling.loss_specs import LossSpec
+from polycompress.pipelines.distilling.losses import OBJECTIVES
+from polycompress.training.devices import Devices
+from polycompress.training.run_files import SNAPSHOTS
+from polycompress.training.runs import open_run
+from polycompress.training.snapshots import Snapshot, find_snapshot
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextRun:
+    """What a distillation on text is asked for."""
+
+    layers: tuple[int, ...]
+    """Of the teacher, for each layer of the student."""
+    losses: tuple[LossSpec, ...]
+    corpora: tuple[CorpusSpec, ...]
+    held_out: tuple[CorpusSpec, ...]
+    reading: Reading
+    config: TextConfig
+    record: Mapping[str, Any]
+    """For the run's configuration and the manifest: command, languages."""
+    identity: Mapping[str, Any]
+    keep: Path | None = None
+    """Directory of stores for what the teacher says of unmasked text; None: it is asked each time."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether answers of language models' heads are compared."""
+        return any(OBJECTIVES[each.name].needs_logits for each in self.losses)
+
+    @property
+    def answers_alone(self) -> bool:
+        """Whether nothing else is."""
+        return all(OBJECTIVES[each.name].needs_logits for each in self.losses)
+
+
+def begin_run(out: Path, devices: Devices, run: TextRun, *, resume_run: bool) -> Snapshot | None:
+    """Begin a run, or find the snapshot that all processes go on from."""
+    snapshot = open_run(out, run.record, run.identity, resume=resume_run) if devices.is_main else None
+    (step,) = devices.total(
+        [float(snapshot.step if snapshot is not None else -1) if devices.is_main else 0.0]
+    )
+    if not devices.is_main and step >= 0:
+        snapshot = find_snapshot(out / SNAPSHOTS, int(step))
+    return snapshot
