@@ -234,8 +234,8 @@ def _teachers(table: Located) -> tuple[str, ...]:
 
 
 def is_directory(name: str) -> bool:
-    """Whether a teacher that no stage is called is a model directory, or stands for one."""
-    return name == "demo" or "/" in name or Path(name).expanduser().is_dir()
+    """Whether a teacher that no stage is called is a model directory."""
+    return "/" in name or Path(name).expanduser().is_dir()
 
 
 def _losses(table: Located, data: str) -> tuple[LossSpec, ...]:

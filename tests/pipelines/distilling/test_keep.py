@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from polycompress.pipelines.distil import DistilResult, distil, make_plan
 from polycompress.training import keeping
 from polycompress.training.errors import ConfigError, SnapshotMismatchError
 from polycompress.training.metrics import read_metrics
 from tests.pipelines.tiny_pack import make_pack
+from tests.pipelines.tiny_runs import Killed, equal, write_corpora
 from tests.tiny_models import TEXTS, make_tiny
 
 RECIPE = """teacher: @TEACHER
@@ -32,10 +32,6 @@ TUNED = "  - {name: tuned, kind: tune, task: @TASK, steps: 2}\n"
 TASK = TUNED + "  - {name: kept, task: @TASK, teacher: tuned, losses: [@LOSSES], steps: 6, @KEEP}\n"
 
 
-class Killed(BaseException):
-    """The process ends without a chance to save anything."""
-
-
 class Kitchen:
     """A tiny teacher, text and tasks."""
 
@@ -43,9 +39,7 @@ class Kitchen:
         self.root = root
         self.teacher = make_tiny("xlm-roberta", "base", root / "teacher", vocab_size=350, num_hidden_layers=4)
         self.data = make_pack(root / "data", examples=28)
-        for code in ("en", "sw"):
-            lines = [f"{TEXTS[(3 * n) % 16]} {code} {n}" for n in range(12)]
-            (root / f"{code}.txt").write_text("\n".join(lines), encoding="utf-8")
+        write_corpora(root, {"en": 12, "sw": 12})
         (root / "held.txt").write_text("\n".join(TEXTS[:4]), encoding="utf-8")
 
     def recipe(self, stages: str) -> Path:
@@ -82,11 +76,6 @@ def records(out: Path) -> list[dict[str, Any]]:
 def figures(out: Path, prefix: str) -> torch.Tensor:
     rows = [[value for name, value in record.items() if name.startswith(prefix)] for record in records(out)]
     return torch.tensor([row for row in rows if row], dtype=torch.float64)
-
-
-def equal(one: Path, other: Path) -> bool:
-    first, second = (load_file(path / "model.safetensors") for path in (one, other))
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize(

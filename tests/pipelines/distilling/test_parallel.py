@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from polycompress.corpora import parse_pairs
 from polycompress.errors import InputError
@@ -28,6 +27,7 @@ from polycompress.pipelines.tuning.source_model import SourceModel, find_source_
 from polycompress.training.batches import collate
 from polycompress.training.errors import ConfigError
 from polycompress.training.metrics import read_metrics
+from tests.pipelines.tiny_runs import Killed, equal, weights
 from tests.tiny_models import TEXTS, make_tiny
 
 RECIPE = """teacher: @TEACHER
@@ -38,10 +38,6 @@ stages:
   - @STAGE
 """
 STAGE = "{name: pairs, pairs: ['en-sw=@PAIRS'], steps: 6, learning_rate: 1e-2, warmup_steps: 0}"
-
-
-class Killed(BaseException):
-    """The process ends without a chance to save anything."""
 
 
 class Kitchen:
@@ -94,16 +90,6 @@ def losses(out: Path) -> list[float]:
 
 def vectors_of(model: Path, texts: list[str]) -> np.ndarray:
     return embed(load_task_model(model, "retrieval", device="cpu", precision="fp32"), texts)
-
-
-def weights(path: Path) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = load_file(path / "model.safetensors")
-    return found
-
-
-def equal(one: Path, other: Path) -> bool:
-    first, second = weights(one), weights(other)
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_student_learns_where_the_teacher_puts_the_source(kitchen: Kitchen, finished: DistilResult) -> None:
@@ -245,7 +231,7 @@ def faults_of(
         ("steps: 6", "steps: 6, losses: []", "losses is empty"),
         ("steps: 6", "steps: 6, teacher: none", "text alone teaches nothing"),
         ("steps: 6", "steps: 6, teacher: tuned", "which no stage is called: give teacher, none, or a model directory"),
-        ("steps: 6", "steps: 6, teacher: ./nowhere", "stages[1].teacher: nowhere: no such directory"),
+        ("steps: 6", "steps: 6, teacher: ./nowhere", "stages[1].teacher: ./nowhere: no such directory"),
         ("steps: 6", "steps: 6, task: sib200", "task is given, but data is parallel"),
         ("steps: 6", "steps: 6, transfer: corpora", "transfer is given, but only a stage that distils on a task"),
         ("steps: 6", "steps: 6, limit: 0", "limit is 0: give a whole number of at least 1"),
