@@ -74,7 +74,12 @@ class Devices:
         return bool(self.accelerator.is_main_process)
 
     def wrap(
-        self, module: nn.Module, tables: Sequence[nn.Parameter], blocks: Sequence[nn.Module] = ()
+        self,
+        module: nn.Module,
+        tables: Sequence[nn.Parameter],
+        blocks: Sequence[nn.Module] = (),
+        *,
+        is_partly_used: bool = False,
     ) -> nn.Module:
         """Bring a module to this device, and to all processes alike.
 
@@ -82,6 +87,8 @@ class Devices:
             module: Its parameters stay the same objects, but with FSDP, where they become pieces.
             tables: Parameters that stay whole and are not synchronised.
             blocks: Of FSDP: modules that are gathered one at a time.
+            is_partly_used: Whether a loss may leave some parameters without gradients, such as a pooler's: processes
+                then look for them in each step, instead of waiting for them.
 
         Returns:
             The module to call; ``module`` itself can be asked for its parameters all the same.
@@ -100,7 +107,15 @@ class Devices:
             sharded: nn.Module = fully_shard(module, mesh=self._mesh(), ignored_params=whole)
             return sharded
         leave_out_of_ddp_(module, tables)
-        wrapped = self.accelerator.prepare_model(module)
+        handler = self.accelerator.ddp_handler
+        if is_partly_used:
+            from accelerate import DistributedDataParallelKwargs
+
+            self.accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
+        try:
+            wrapped = self.accelerator.prepare_model(module)
+        finally:
+            self.accelerator.ddp_handler = handler
         return wrapped
 
     @contextmanager

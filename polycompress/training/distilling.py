@@ -104,6 +104,11 @@ class Distillation(nn.Module):  # type: ignore[misc]
         """The teachers."""
         return tuple(watched.model for watched in (*self._teachers, *self._others))
 
+    @property
+    def reaches_head(self) -> bool:
+        """Whether the student's answers are compared; otherwise what only they need gets no gradient."""
+        return any(objective.student_needs.logits for objective in self.objectives)
+
     def let_go_of_teachers(self) -> None:
         """Free the teachers' memory, whoever else holds them: what they said comes with each batch from now on."""
         for watched in self._teachers:

@@ -100,7 +100,9 @@ class SparseMaker:
         distillation = self._distillation(model, config, inputs, items, shown, devices)
         if self.taught.keep is not None:
             shown = KeptInputs(shown, self.taught.keep(distillation, items), distillation.rows)
-        module = devices.wrap(distillation, find_tables(distillation))
+        module = devices.wrap(
+            distillation, find_tables(distillation), is_partly_used=not distillation.reaches_head
+        )
         optimiser = self._optimiser(distillation, masks, model, head_factor, settings)
         distilling = DistillationTask(distillation, module, shown, device=devices.device, is_sparse=is_sparse)
         return Tuned(

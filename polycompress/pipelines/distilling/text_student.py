@@ -145,7 +145,9 @@ def _task(
     student = distillation.student
     # Every row of a table that is the head's as well gets a gradient through the head.
     is_sparse = not config.freeze_embeddings and not is_tied(student) and make_table_sparse(student)
-    module = devices.wrap(distillation, find_tables(distillation))
+    module = devices.wrap(
+        distillation, find_tables(distillation), is_partly_used=not distillation.reaches_head
+    )
     settings = config.training.optimiser
     optimiser = SplitAdamW(
         param_groups(distillation, settings.weight_decay),
