@@ -22,8 +22,8 @@ def distil(
         typer.Option(
             "--config",
             metavar="FILE",
-            help="A recipe in YAML, or one that comes with the program: `ernie-tiny`, `well-read-students`, "
-            "`parallel-sentences`.",
+            help="A recipe in YAML, or one that comes with the program: `bilingual-student`, `ernie-tiny`, "
+            "`parallel-sentences`, `well-read-students`.",
         ),
     ],
     out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="The run's directory.")] = None,
