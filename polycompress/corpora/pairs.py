@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from polycompress.corpora.files import exists, find_files
-from polycompress.corpora.lines import decoded, plain_lines
+from polycompress.corpora.lines import MAX_LINE, decoded, record_lines
 from polycompress.corpora.unpacking import BLOCK, HashedFile, unpacked
 from polycompress.errors import InputError
 from polycompress.languages import Language
@@ -75,7 +75,8 @@ def read_pairs(spec: PairSpec) -> Iterator[tuple[str, str]]:
     first. Pairs of which a side is empty are left out.
 
     Raises:
-        InputError: A line of two columns has more or fewer, two files have not as many lines, or a file cannot be read.
+        InputError: A line of two columns has more or fewer, or is no sentence by its length, two files have not as many
+            lines, or a file cannot be read.
     """
     for files in spec.files:
         pairs = _two_columns(files[0], spec) if len(files) == 1 else _two_files(*files)
@@ -143,6 +144,13 @@ def _two_files(first: Path, second: Path) -> Iterator[tuple[str, str]]:
 
 
 def _lines(path: Path) -> Iterator[str]:
+    """Lines whole, since what is cut off one would stand against another sentence."""
+    number = 0
     with HashedFile(path) as raw, io.BufferedReader(raw, BLOCK) as buffered:
-        for lines in plain_lines(decoded(unpacked(buffered, path), path)):
-            yield from lines
+        for lines in record_lines(decoded(unpacked(buffered, path), path), path):
+            for number, line in enumerate(lines, start=number + 1):
+                if len(line) > MAX_LINE:
+                    raise InputError(
+                        f"{path}: line {number} has more than {MAX_LINE} characters: write one sentence a line."
+                    )
+                yield line
