@@ -94,11 +94,12 @@ class Shelf:
         for name, store in self.stores.items():
             store.put(keys, {name: [row[name] for row in rows]})
 
-    def get(self, keys: Sequence[str], width: int) -> dict[str, Tensor]:
+    def get(self, keys: Sequence[str], lengths: Sequence[int], width: int) -> dict[str, Tensor]:
         """What is kept of a batch's texts, for ``as_outputs``.
 
         Args:
             keys: Of B texts.
+            lengths: Tokens of each.
             width: Tokens of the batch, padding included.
 
         Raises:
@@ -110,6 +111,12 @@ class Shelf:
             if not store.kind.per_token:
                 found[name] = torch.from_numpy(np.stack(values))
                 continue
+            for key, value, length in zip(keys, values, lengths, strict=True):
+                if len(value) != length:
+                    raise InputError(
+                        f"{store.path}: keeps {len(value)} tokens of a text that has {length} ({key[:12]}): it is "
+                        "damaged. Remove it: what it held will be computed again."
+                    )
             padding = -np.inf if name == LOGITS and self.wanted.answers == "span" else 0.0
             padded = np.full((len(values), width, values[0].shape[-1]), padding, dtype=values[0].dtype)
             for row, value in zip(padded, values, strict=True):

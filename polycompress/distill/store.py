@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from polycompress.distill.store_kinds import Kind, convert
 from polycompress.distill.store_shards import Shard, open_shard, read_texts, write_shard
 from polycompress.errors import InputError
-from polycompress.modeldir.atomic import atomic_file
+from polycompress.modeldir.atomic import atomic_file, storage_error
 from polycompress.modeldir.paths import read_json
 
 INDEX: Final = "index.json"
@@ -149,7 +149,10 @@ class TeacherStore:
         if not chosen:
             return
         if not self._check_index():
-            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise storage_error(error, self.path) from error
             with atomic_file(self.path / INDEX, "w") as file:
                 file.write(json.dumps(self._document, indent=2) + "\n")
         shard = self.path / f"shard-{len(self._shards):06}-{secrets.token_hex(8)}.safetensors"

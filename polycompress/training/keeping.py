@@ -125,7 +125,7 @@ class KeptInputs:
             )
             for row, length in enumerate(lengths)
         ]
-        return inputs, {**told, "kept": self._shelf.get(keys, ids.shape[1])}
+        return inputs, {**told, "kept": self._shelf.get(keys, lengths, ids.shape[1])}
 
 
 def in_teachers_ids(

@@ -71,7 +71,9 @@ def test_what_was_said_comes_back(
     shelf = shelf_of(root, wanted)
     assert shelf.missing(keys) == []
     order = list(np.random.default_rng(seed).permutation(len(keys)))
-    told = as_outputs(shelf.get([keys[place] for place in order], mask.shape[1]))
+    told = as_outputs(
+        shelf.get([keys[place] for place in order], [lengths[place] for place in order], mask.shape[1])
+    )
     mask = mask[order]
     for layer in layers:
         wanted_states = said.hidden[layer][order].half().float().masked_fill(~mask[..., None], 0.0)
@@ -101,7 +103,19 @@ def test_a_text_is_missing_where_one_thing_of_it_is(tmp_path: Path) -> None:
     assert shelf_of(tmp_path, first).missing(keys) == [], "each state has a store of its own"
     assert shelf_of(tmp_path, first, "2b" * 32).missing(keys) == keys, "and each teacher"
     with pytest.raises(InputError, match="1 of 2 texts are not in the store"):
-        shelf.get(keys, 4)
+        shelf.get(keys, [2, 3], 4)
+
+
+@pytest.mark.parametrize("kept", [2, 5])
+def test_a_text_of_another_length_is_no_answer(tmp_path: Path, kept: int) -> None:
+    """Neither may its end be filled with zeros, as padding is, nor may what is too long go on from there."""
+    wanted = Wanted(hidden=frozenset({1}))
+    said, mask = said_of([kept], None, {1}, 0)
+    shelf = shelf_of(tmp_path, wanted)
+    shelf.put([ids_key([1])], rows_of(wanted, said, mask))
+    assert shelf.get([ids_key([1])], [kept], 6)["hidden.1"].shape == (1, 6, D)
+    with pytest.raises(InputError, match=f"keeps {kept} tokens of a text that has 4 .*: it is damaged"):
+        shelf.get([ids_key([1])], [4], 4)
 
 
 def test_what_a_teacher_has_to_show() -> None:

@@ -183,6 +183,13 @@ def test_a_disk_that_refuses_leaves_what_was_there(tmp_path: Path, monkeypatch: 
     assert text_key("d") not in store
 
 
+def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    store = TeacherStore(tmp_path / "file" / "below", TEACHER, sentence_vectors(2))
+    with pytest.raises(StorageError, match="below: could not be written"):
+        store.put([text_key("a")], {"vectors": [np.zeros(2, np.float32)]})
+
+
 def test_a_removed_shard_is_computed_again(tmp_path: Path) -> None:
     filled(tmp_path / "s")
     shards(tmp_path / "s")[0].unlink()
