@@ -144,3 +144,20 @@ def load_json(raw: bytes, path: Path) -> object:
         raise InputError(f"{path}: {where}: not JSON ({error.msg}). Restore the file.") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: JSON that cannot be read ({error}). Restore the file.") from error
+
+
+def user_path(name: str) -> Path:
+    """A path as users write it, ``~`` standing for a home directory; nothing need be there.
+
+    Raises:
+        InputError: No file can be called so, there is no such user, or a folder above it may not be looked into.
+    """
+    try:
+        path = Path(name).expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise InputError(f"{name[:60]!r} is no path ({reason.rstrip('.')}). Check its name.") from error
+    if "\0" in name:
+        raise InputError(f"{name[:60]!r} is no path (it holds a zero byte). Check its name.")
+    return path

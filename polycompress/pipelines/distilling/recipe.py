@@ -10,6 +10,7 @@ from typing import Final, Literal, cast
 from polycompress.corpora import CorpusSpec, Reading, parse_corpora
 from polycompress.errors import InputError
 from polycompress.languages import Language, find_language
+from polycompress.modeldir.paths import user_path
 from polycompress.pipelines.distilling.recipe_checks import check_stages
 from polycompress.pipelines.distilling.recipe_stages import Stage, read_stages
 from polycompress.pipelines.distilling.recipe_yaml import Located, read_document, set_values
@@ -111,11 +112,8 @@ def read_recipe(path: Path, settings: Sequence[str] = (), data: Path | None = No
     languages = _languages(table)
     field = table.optional_text("field")
     reading = Reading(field=field)
-    if data is None and (named := table.optional_text("data")) is not None:
-        data = Path(named).expanduser()
     table.allow("data")
-    own_tasks = table.optional_text("tasks")
-    tasks = Path(own_tasks).expanduser() if own_tasks is not None else None
+    data, tasks = data or _path(table, "data"), _path(table, "tasks")
     recipe = Recipe(
         name=table.text("name", path.stem),
         teacher=teacher,
@@ -153,6 +151,11 @@ def read_corpora(
             or ()
         )
     return tuple(found)
+
+
+def _path(table: Located, name: str) -> Path | None:
+    given = table.optional_text(name)
+    return None if given is None else table.tried(name, lambda: user_path(given))
 
 
 def _languages(table: Located) -> tuple[Language, ...]:

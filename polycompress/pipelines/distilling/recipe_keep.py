@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from polycompress.modeldir.paths import user_path
 from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.recipe_settings import Kind, Settings
 from polycompress.pipelines.distilling.recipe_yaml import Located
@@ -45,9 +46,12 @@ def read_keep(table: Located, kind: Kind, settings: Settings, teachers: int) -> 
         )
     if given is True:
         return True
-    path = Path(given).expanduser()
-    if path.exists() and not path.is_dir():
-        table.fault(f"keep: {path} is a file: give a directory")
+    path = table.tried("keep", lambda: user_path(given))
+    if path is None:
+        return False
+    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if not there.is_dir():
+        table.fault(f"keep: {there} is a file: give a directory")
     return path
 
 

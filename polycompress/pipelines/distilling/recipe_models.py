@@ -17,6 +17,7 @@ from polycompress.distill.objectives.unequal import VocabularyMap
 from polycompress.errors import InputError
 from polycompress.modeldir.checkpoint import open_checkpoint
 from polycompress.modeldir.manifest import read_manifest
+from polycompress.modeldir.paths import user_path
 from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.losses import make_losses
 from polycompress.pipelines.distilling.pair import Pair
@@ -85,17 +86,21 @@ def _find_directories(recipe: Recipe, out: Path) -> tuple[dict[str, SourceModel]
         for name in stage.teachers:
             if name == TEACHER or name in stages or name in found:
                 continue
-            path = Path(name).expanduser()
             model = None
-            if path.is_dir():
-                model = stage.table.tried("teacher", lambda path=path: find_source_model(path, out))  # type: ignore[misc]
-            elif is_directory(name):
-                stage.table.fault(f"teacher: {name}: no such directory")
+            if is_directory(name):
+                model = stage.table.tried("teacher", lambda name=name: _find_directory(name, out))  # type: ignore[misc]
             if model is None:
                 missing.add(name)  # or no stage is called so, which is a fault by now
             else:
                 found[name] = model
     return found, missing
+
+
+def _find_directory(name: str, out: Path) -> SourceModel:
+    path = user_path(name)
+    if not path.is_dir():
+        raise InputError(f"{name}: no such directory")
+    return find_source_model(path, out)
 
 
 def layers_between(recipe: Recipe, teacher: SourceModel, student: SourceModel | None) -> LayerMap:

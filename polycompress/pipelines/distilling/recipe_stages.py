@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Final, Literal, cast
 
 from polycompress.corpora import CorpusSpec, PairSpec, Reading, parse_corpora, parse_pairs
+from polycompress.errors import InputError
 from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.evaluation.tasks import find_task
 from polycompress.languages import Language, find_language
+from polycompress.modeldir.paths import user_path
 from polycompress.pipelines.distilling.loss_specs import LossSpec
 from polycompress.pipelines.distilling.losses import OBJECTIVES, check_losses, is_untaught
 from polycompress.pipelines.distilling.recipe_keep import read_keep
@@ -235,7 +237,10 @@ def _teachers(table: Located) -> tuple[str, ...]:
 
 def is_directory(name: str) -> bool:
     """Whether a teacher that no stage is called is a model directory."""
-    return "/" in name or Path(name).expanduser().is_dir()
+    try:
+        return "/" in name or user_path(name).is_dir()
+    except InputError:
+        return False
 
 
 def _losses(table: Located, data: str) -> tuple[LossSpec, ...]:

@@ -172,6 +172,10 @@ def test_it_is_another_run(kitchen: Kitchen, tmp_path: Path) -> None:
         ("losses: [hidden-mse], steps: 2, keep: true", "keep is given, but other tokens are masked each time"),
         ("losses: [hidden-mse], steps: 2, masked: false, keep: 3", "keep is '3': give true, to keep what the"),
         ("losses: [hidden-mse], steps: 2, masked: false, keep: @FILE", "is a file: give a directory"),
+        ("losses: [hidden-mse], steps: 2, masked: false, keep: @FILE/below", "en.txt is a file: give a directory"),
+        ("losses: [hidden-mse], steps: 2, masked: false, keep: ~nobodyhere/x", "~nobodyhere/x' is no path (Could"),
+        ("losses: [hidden-mse], steps: 2, masked: false, keep: @LONG", "is no path (File name too long)"),
+        ('losses: [hidden-mse], steps: 2, masked: false, keep: "a\\0b"', "is no path (it holds a zero byte)"),
         ("losses: [attention-mse, minilm], steps: 2, masked: false, keep: true", "attention-mse, minilm asks for the"),
         ("losses: [minilmv2], steps: 2, masked: false, keep: true", "queries, keys or values, which are not kept"),
         ("kind: mlm, steps: 2, keep: true", "keep is given, but there is no teacher in this stage"),
@@ -179,7 +183,7 @@ def test_it_is_another_run(kitchen: Kitchen, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_faults(kitchen: Kitchen, stage: str, message: str) -> None:
-    stage = stage.replace("@FILE", str(kitchen.root / "en.txt"))
+    stage = stage.replace("@FILE", str(kitchen.root / "en.txt")).replace("@LONG", "x" * 5000)
     if "minilmv2" in stage:
         stage = stage.replace("[minilmv2]", "[{name: minilmv2, options: {relation_heads: 2}}]")
     with pytest.raises(ConfigError) as caught:
