@@ -145,12 +145,12 @@ def _two_files(first: Path, second: Path) -> Iterator[tuple[str, str]]:
 
 def _lines(path: Path) -> Iterator[str]:
     """Lines whole, since what is cut off one would stand against another sentence."""
-    number = 0
     with HashedFile(path) as raw, io.BufferedReader(raw, BLOCK) as buffered:
-        for lines in record_lines(decoded(unpacked(buffered, path), path), path):
-            for number, line in enumerate(lines, start=number + 1):
-                if len(line) > MAX_LINE:
-                    raise InputError(
-                        f"{path}: line {number} has more than {MAX_LINE} characters: write one sentence a line."
-                    )
-                yield line
+        texts = decoded(unpacked(buffered, path), path)
+        lines = itertools.chain.from_iterable(record_lines(texts, path))
+        for number, line in enumerate(lines, start=1):
+            if len(line) > MAX_LINE:
+                raise InputError(
+                    f"{path}: line {number} has more than {MAX_LINE} characters: write one sentence a line."
+                )
+            yield line

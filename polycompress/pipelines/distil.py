@@ -20,6 +20,7 @@ from polycompress.pipelines.distilling.recipe_models import find_models
 from polycompress.pipelines.distilling.recipe_settings import effective
 from polycompress.pipelines.distilling.recipe_stages import Stage
 from polycompress.pipelines.distilling.recipe_teachers import Models
+from polycompress.pipelines.distilling.teacher_vectors import hash_of_teacher
 from polycompress.pipelines.tuning.text import files_of, files_of_pairs
 from polycompress.training.run_files import FINAL, check_run
 
@@ -163,7 +164,7 @@ def identity_of(plan: DistilPlan) -> dict[str, Any]:
             "losses": [asdict(each) for each in stage.losses],
             "transfer": "corpora" if stage.transfers_corpora else files_of(stage.transfer),
             **({"kept": True} if stage.keep and stage.data != "parallel" else {}),
-            **({"pairs": files_of_pairs(stage.pairs)} if stage.pairs else {}),
+            **(_of_pairs(stage, models) if stage.pairs else {}),
             "settings": effective(stage.settings),
         }
         for stage in recipe.stages
@@ -187,6 +188,12 @@ def identity_of(plan: DistilPlan) -> dict[str, Any]:
         )
     )
     return identity
+
+
+def _of_pairs(stage: Stage, models: Models) -> dict[str, Any]:
+    """What decides more on parallel sentences: the files of a teacher that say how vectors are made, too."""
+    teacher = models.source_of(stage.teacher or "")
+    return {"pairs": files_of_pairs(stage.pairs), "vectors": hash_of_teacher(teacher)}
 
 
 def _models(findings: Findings, out: Path | None) -> Models | None:

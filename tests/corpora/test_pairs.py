@@ -106,7 +106,9 @@ def test_a_line_that_is_no_sentence_moves_no_other(tmp_path: Path) -> None:
     """Cut in two it would stand against two translations, and all that follow would be one line off."""
     one = written(tmp_path / "one", "a\n" + "x " * 2**19 + "x\nb\n")
     two = written(tmp_path / "two", "1\n2\n3\n4\n")
-    with pytest.raises(InputError, match=r"one: line 2 has more than 1048576 characters: write one sentence a line"):
+    with pytest.raises(
+        InputError, match=r"one: line 2 has more than 1048576 characters: write one sentence a line"
+    ):
         list(read_pairs(spec_of(one, two)))
     columns = written(tmp_path / "columns.tsv", "a\tb\nc\t" + "x" * 2**21 + "\n")
     with pytest.raises(InputError, match="line 2 has more than 1048576"):

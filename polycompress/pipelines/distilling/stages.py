@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from polycompress.evaluation.model_settings import read_prompt
 from polycompress.evaluation.precision import choose_device, choose_precision
 from polycompress.modeldir.leftovers import remove
 from polycompress.modeldir.manifest import read_manifest
@@ -21,6 +22,7 @@ from polycompress.pipelines.distilling.recipe_teachers import Models, layers_for
 from polycompress.pipelines.distilling.stage_task import TaskStage, run_task_stage
 from polycompress.pipelines.distilling.stages_writing import Result, write_result
 from polycompress.pipelines.distilling.student_files import write_student
+from polycompress.pipelines.distilling.teacher_vectors import hash_of_teacher
 from polycompress.pipelines.distilling.text_request import TextRun, begin_run
 from polycompress.pipelines.distilling.text_run import run_text
 from polycompress.pipelines.finetune import finetune
@@ -285,7 +287,8 @@ def _distil_on_pairs(
     (teacher,) = (find_source_model(path, out / FINAL) for path in run.teachers_of(stage))
     identity = {
         "model": dict(found.hashes),
-        "teacher": dict(teacher.hashes),
+        "teacher": hash_of_teacher(teacher),
+        "prompt": read_prompt(found.path),
         "pairs": files_of_pairs(stage.pairs),
         "limit": stage.limit,
         "losses": [asdict(each) for each in stage.losses],

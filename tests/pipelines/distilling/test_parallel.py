@@ -25,9 +25,9 @@ from polycompress.pipelines.distilling.parallel_run import VectorInputs, read_pa
 from polycompress.pipelines.distilling.teacher_vectors import hash_of_teacher, keep_vectors, vector_store
 from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
 from polycompress.training.batches import collate
-from polycompress.training.errors import ConfigError
+from polycompress.training.errors import ConfigError, SnapshotMismatchError
 from polycompress.training.metrics import read_metrics
-from tests.pipelines.tiny_runs import Killed, equal, weights
+from tests.pipelines.tiny_runs import Killed, equal, kill_at, weights
 from tests.tiny_models import TEXTS, make_tiny
 
 RECIPE = """teacher: @TEACHER
@@ -213,6 +213,18 @@ def test_another_pooling_is_another_teacher(kitchen: Kitchen, tmp_path: Path) ->
     assert first != hash_of_teacher(find_source_model(copy, tmp_path / "out"))
 
 
+def test_another_pooling_is_another_run(kitchen: Kitchen, tmp_path: Path) -> None:
+    """Going on would train one half on other vectors than the other."""
+    copy = tmp_path / "copy"
+    shutil.copytree(kitchen.other, copy)
+    stage = STAGE.replace("name: pairs,", f"name: pairs, teacher: {copy},")
+    with pytest.raises(Killed):
+        kitchen.distil(tmp_path / "run", stage, progress=kill_at([3]))
+    (copy / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
+    with pytest.raises(SnapshotMismatchError, match="vectors: "):
+        kitchen.distil(tmp_path / "run", stage, resume=True)
+
+
 def faults_of(
     kitchen: Kitchen, stage: str, head: str = "", settings: tuple[str, ...] = ()
 ) -> tuple[str, ...]:
@@ -232,6 +244,9 @@ def faults_of(
         ("steps: 6", "steps: 6, teacher: none", "text alone teaches nothing"),
         ("steps: 6", "steps: 6, teacher: tuned", "which no stage is called: give teacher, none, or a model directory"),
         ("steps: 6", "steps: 6, teacher: ./nowhere", "stages[1].teacher: ./nowhere: no such directory"),
+        ("steps: 6", "steps: 6, teacher: ~nobodyhere/x", "stages[1].teacher: '~nobodyhere/x' is no path (Could not"),
+        ("steps: 6", f"steps: 6, teacher: {'x' * 5000}", "which no stage is called: give teacher, none, or a model"),
+        ("steps: 6", f"steps: 6, teacher: ./{'x' * 5000}", "is no path (File name too long)"),
         ("steps: 6", "steps: 6, task: sib200", "task is given, but data is parallel"),
         ("steps: 6", "steps: 6, transfer: corpora", "transfer is given, but only a stage that distils on a task"),
         ("steps: 6", "steps: 6, limit: 0", "limit is 0: give a whole number of at least 1"),
