@@ -41,7 +41,7 @@ class PairSpec:
 def parse_pairs(
     specs: Sequence[str], languages: Sequence[Language], *, option: str = "pairs"
 ) -> tuple[PairSpec, ...]:
-    """Read ``SOURCE-TARGET=PATTERN`` and find the files.
+    """Read ``SOURCE-TARGET=PATTERN`` and find the files; those that several name count once.
 
     Args:
         specs: Languages by any code or name that ``find_language`` takes; a pattern as ``find_files`` takes it, of
@@ -52,7 +52,8 @@ def parse_pairs(
     Raises:
         InputError: The languages are not two that were asked for, or there is no such file.
     """
-    found = []
+    found: list[PairSpec] = []
+    taken: set[tuple[str, str, tuple[Path, ...]]] = set()
     for spec in specs:
         name, equals, pattern = spec.partition("=")
         if not equals or not pattern:
@@ -64,7 +65,13 @@ def parse_pairs(
                 raise InputError(
                     f"{option} {spec!r}: {language.name} ({language.code}) is none of the languages asked for, {asked}."
                 )
-        found.append(PairSpec(source, target, pattern, _files(pattern, f"{option} {spec!r}")))
+        parts = {
+            (source.code, target.code, tuple(file.absolute() for file in part)): part
+            for part in _files(pattern, f"{option} {spec!r}")
+        }
+        if new := tuple(part for key, part in parts.items() if key not in taken):
+            found.append(PairSpec(source, target, pattern, new))
+        taken |= parts.keys()
     return tuple(found)
 
 

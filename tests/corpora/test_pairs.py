@@ -67,6 +67,18 @@ def test_names_and_files(tmp_path: Path) -> None:
     assert [len(spec.files[0]) for spec in parsed] == [1, 2, 1]
 
 
+def test_what_is_named_twice_counts_once(tmp_path: Path) -> None:
+    for name in ("a.tsv", "b.tsv"):
+        written(tmp_path / name, "x\ty\n")
+    one, all_, turned = (
+        f"{name}={tmp_path}/{files}"
+        for name, files in (("en-sw", "a.tsv"), ("en-sw", "*"), ("sw-en", "a.tsv"))
+    )
+    parsed = parse_pairs([one, all_, one, turned], BOTH)
+    assert [[part[0].name for part in spec.files] for spec in parsed] == [["a.tsv"], ["b.tsv"], ["a.tsv"]]
+    assert [spec.name for spec in parsed] == ["eng-Latn-swh-Latn", "eng-Latn-swh-Latn", "swh-Latn-eng-Latn"]
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from polycompress.corpora import CorpusSpec, Reading, parse_corpora
+from polycompress.corpora import CorpusSpec, Reading
 from polycompress.errors import InputError
 from polycompress.languages import Language, find_language
 from polycompress.modeldir.paths import user_path
 from polycompress.pipelines.distilling.recipe_checks import check_stages
+from polycompress.pipelines.distilling.recipe_data import read_corpora
 from polycompress.pipelines.distilling.recipe_stages import Stage, read_stages
-from polycompress.pipelines.distilling.recipe_yaml import Located, read_document, set_values
+from polycompress.pipelines.distilling.recipe_table import Located
+from polycompress.pipelines.distilling.recipe_yaml import read_document, set_values
 from polycompress.resources import data_path
 from polycompress.training.errors import ConfigError
 
@@ -131,26 +133,6 @@ def read_recipe(path: Path, settings: Sequence[str] = (), data: Path | None = No
         recipe.stages, table, {spec.language for spec in recipe.corpora}, languages, recipe.student.trim
     )
     return Findings(recipe=recipe, table=table, faults=faults, subject=f"The recipe {path}")
-
-
-def read_corpora(
-    table: Located, name: str, languages: Sequence[Language], reading: Reading
-) -> tuple[CorpusSpec, ...]:
-    """``[LANG=]PATTERN`` of a field; each that is wrong is a fault."""
-    if not languages or not table.value(name):
-        return ()
-    found: list[CorpusSpec] = []
-    for spec in table.texts(name):
-        found += (
-            table.tried(
-                name,
-                lambda spec=spec: parse_corpora(  # type: ignore[misc]
-                    [spec], languages, option=name, asked_with="languages", reading=reading
-                ),
-            )
-            or ()
-        )
-    return tuple(found)
 
 
 def _path(table: Located, name: str) -> Path | None:

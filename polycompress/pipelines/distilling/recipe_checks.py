@@ -11,8 +11,9 @@ from polycompress.errors import InputError
 from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.languages import Language
 from polycompress.pipelines.distilling.losses import OBJECTIVES, is_untaught
-from polycompress.pipelines.distilling.recipe_stages import NONE, TEACHER, VECTORS, Stage, is_directory
-from polycompress.pipelines.distilling.recipe_yaml import Located
+from polycompress.pipelines.distilling.recipe_learning import NONE, TEACHER, VECTORS, is_directory
+from polycompress.pipelines.distilling.recipe_stages import Stage
+from polycompress.pipelines.distilling.recipe_table import Located
 
 _OF_CLASSES = ("multi-exit", "mixed-classes")
 """Objectives whose heads classify texts or words."""

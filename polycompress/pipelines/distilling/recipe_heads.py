@@ -5,7 +5,8 @@ from __future__ import annotations
 from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.losses import OBJECTIVES
 from polycompress.pipelines.distilling.recipe import Recipe
-from polycompress.pipelines.distilling.recipe_stages import TEACHER, Stage
+from polycompress.pipelines.distilling.recipe_learning import TEACHER
+from polycompress.pipelines.distilling.recipe_stages import Stage
 from polycompress.pipelines.distilling.recipe_teachers import Models
 from polycompress.pipelines.distilling.text_answers import no_head_advice
 from polycompress.training.model import Kind, named_head

@@ -9,7 +9,7 @@ from typing import Final
 from polycompress.modeldir.paths import user_path
 from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.recipe_settings import Kind, Settings
-from polycompress.pipelines.distilling.recipe_yaml import Located
+from polycompress.pipelines.distilling.recipe_table import Located
 from polycompress.training.distilling import Weighted
 
 KEPT: Final = "kept"

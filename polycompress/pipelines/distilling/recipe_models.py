@@ -24,8 +24,9 @@ from polycompress.pipelines.distilling.pair import Pair
 from polycompress.pipelines.distilling.recipe import Findings, Recipe
 from polycompress.pipelines.distilling.recipe_heads import check_language_heads
 from polycompress.pipelines.distilling.recipe_keep import check_keep
+from polycompress.pipelines.distilling.recipe_learning import TEACHER, is_directory
 from polycompress.pipelines.distilling.recipe_parallel import check_parallel
-from polycompress.pipelines.distilling.recipe_stages import TEACHER, Stage, is_directory
+from polycompress.pipelines.distilling.recipe_stages import Stage
 from polycompress.pipelines.distilling.recipe_teachers import Models, check_tokenizers, layers_for
 from polycompress.pipelines.mlm import MlmConfig
 from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import Any, Final, Literal
 
 from polycompress.pipelines.distilling.config import LEARNING_RATE, TextConfig
-from polycompress.pipelines.distilling.recipe_yaml import Located
+from polycompress.pipelines.distilling.recipe_table import Located
 from polycompress.pipelines.mlm import MlmConfig
 from polycompress.pipelines.tuning.config import FinetuneConfig
 from polycompress.training.config import read_config

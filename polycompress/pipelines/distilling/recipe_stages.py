@@ -8,27 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from polycompress.corpora import CorpusSpec, PairSpec, Reading, parse_corpora, parse_pairs
-from polycompress.errors import InputError
+from polycompress.corpora import CorpusSpec, PairSpec, Reading
 from polycompress.evaluation.task_spec import TaskSpec
-from polycompress.evaluation.tasks import find_task
-from polycompress.languages import Language, find_language
-from polycompress.modeldir.paths import user_path
+from polycompress.languages import Language
 from polycompress.pipelines.distilling.loss_specs import LossSpec
-from polycompress.pipelines.distilling.losses import OBJECTIVES, check_losses, is_untaught
+from polycompress.pipelines.distilling.losses import OBJECTIVES, is_untaught
+from polycompress.pipelines.distilling.recipe_data import (
+    read_pair_specs,
+    read_task,
+    read_train_languages,
+    read_transferred,
+)
 from polycompress.pipelines.distilling.recipe_keep import read_keep
+from polycompress.pipelines.distilling.recipe_learning import GOLD, NONE, TEACHER, read_learning
 from polycompress.pipelines.distilling.recipe_settings import SETTINGS, Kind, Settings, read_settings
-from polycompress.pipelines.distilling.recipe_yaml import Located
-from polycompress.pipelines.tuning.data import check_trainable
-
-NONE: Final = "none"
-TEACHER: Final = "teacher"
-"""What stages call the recipe's teacher."""
-GOLD: Final = "gold"
-CORPORA: Final = "corpora"
-"""As ``transfer``: the recipe's own text."""
-VECTORS: Final = "sentence-vectors"
-"""The objective of parallel sentences."""
+from polycompress.pipelines.distilling.recipe_table import Located
 
 Data = Literal["text", "task", "parallel"]
 
@@ -150,10 +144,10 @@ def _stage(
     if kind != "distil" and data != usual:
         table.fault(f"data is {data!r}: a stage of the kind {kind} is trained on {usual}")
         data = cast("Data", usual)
-    losses, teachers = _learning(table, kind, data)
+    losses, teachers = read_learning(table, kind, data)
     teacher = teachers[0] if teachers else None
-    task = _task(table, data, tasks)
-    transfer, transfers_corpora = _transfer(table, kind, data, languages, reading)
+    task = read_task(table, data, tasks)
+    transfer, transfers_corpora = read_transferred(table, kind, data, languages, reading)
     settings = read_settings(
         table,
         kind,
@@ -170,173 +164,17 @@ def _stage(
         others=teachers[1:],
         losses=losses,
         task=task,
-        train_languages=_train_languages(table, data, languages),
+        train_languages=read_train_languages(table, data, languages),
         limit=table.count("limit") if data != "text" else None,
         transfer=transfer,
         transfers_corpora=transfers_corpora,
-        pairs=_pairs(table, data, languages),
+        pairs=read_pair_specs(table, data, languages),
         keep=read_keep(table, kind, settings, len(teachers)),
         settings=settings,
         table=table,
     )
     table.finish()
     return stage
-
-
-def _learning(table: Located, kind: Kind, data: str) -> tuple[tuple[LossSpec, ...], tuple[str, ...]]:
-    """What is learnt, and of whom."""
-    if kind != "distil":
-        for name in ("losses", "teacher"):
-            if table.value(name) not in (None, NONE):
-                table.fault(f"{name} is given, but a stage of the kind {kind} has none: leave it out")
-        return (), ()
-    named = _teachers(table)
-    losses = _losses(table, data)
-    of_labels = data == "task" and bool(losses) and all(map(is_untaught, losses))
-    if named == (NONE,):
-        if data != "task":
-            table.fault(
-                "teacher is 'none', but text alone teaches nothing here: name a teacher, or take kind: mlm"
-            )
-        elif not of_labels and table.has("losses"):
-            table.fault(
-                "losses: without a teacher there is gold alone, and multi-exit where it learns labels; name a teacher, "
-                "or leave others out"
-            )
-        elif not table.has("losses"):
-            losses = (LossSpec(name=GOLD),)
-        return losses, ()
-    if not losses and not table.has("losses"):
-        table.fault("losses is missing: give a list of objectives, such as hidden-mse")
-    if of_labels:
-        if named:
-            asking = " and ".join(each.name for each in losses)
-            table.fault(f"teacher is named, but {asking} asks none: write teacher: none, or add an objective")
-        return losses, ()
-    alone = [each.name for each in losses if not OBJECTIVES[each.name].of_words]
-    if len(named) > 1 and len(alone) == len(losses) and losses:
-        table.fault(
-            f"teacher names {len(named)}, but {', '.join(alone)} asks the first one alone: add mixed-hidden or "
-            "mixed-classes, or name one"
-        )
-    return losses, named or (TEACHER,)
-
-
-def _teachers(table: Located) -> tuple[str, ...]:
-    """One name or a list of them; nothing where the field is missing."""
-    if not isinstance(table.value("teacher"), list):
-        named = table.optional_text("teacher")
-        return (named,) if named else ()
-    names = table.texts("teacher")
-    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
-        table.fault(f"teacher names {twice[0]!r} twice: name each once, and give it more weight")
-    if NONE in names:
-        table.fault("teacher: 'none' stands in a list: name teachers, or write teacher: none")
-    return tuple(dict.fromkeys(name for name in names if name != NONE))
-
-
-def is_directory(name: str) -> bool:
-    """Whether a teacher that no stage is called is a model directory."""
-    try:
-        return "/" in name or user_path(name).is_dir()
-    except InputError:
-        return False
-
-
-def _losses(table: Located, data: str) -> tuple[LossSpec, ...]:
-    given = table.value("losses")
-    if isinstance(given, list):
-        for place, each in enumerate(given):
-            if isinstance(each, str):
-                given[place] = {"name": each}
-    if given is None:
-        return (LossSpec(name=VECTORS),) if data == "parallel" else ()
-    found: list[LossSpec] = []
-    for part in table.tables("losses"):
-        name = part.text("name")
-        weight = part.number("weight") if part.has("weight") else 1.0
-        options = part.value("options") or {}
-        part.allow("weight")
-        part.finish()
-        if not isinstance(options, dict):
-            part.fault(f"options is {options!r}: give the objective's fields")
-            continue
-        spec = LossSpec(name=name, weight=1.0 if weight is None else weight, options=options)
-        faults = check_losses([spec]) if name else ()
-        for fault in faults:
-            part.fault(f"name: {fault}")
-        if any(each.name == name for each in found):
-            part.fault(f"name is {name!r} for the second time: an objective stands once in a stage")
-        elif not faults and name:
-            found.append(spec)
-    if not given:
-        table.fault("losses is empty: give at least one objective")
-    return tuple(found)
-
-
-def _task(table: Located, data: str, tasks: Path | None) -> TaskSpec | None:
-    if data != "task":
-        for name in ("task", "train_langs", *(("limit",) if data == "text" else ())):
-            if table.value(name) is not None:
-                table.fault(f"{name} is given, but data is {data}: take data: task, or leave it out")
-        return None
-    name = table.text("task")
-    if not name:
-        return None
-
-    def find() -> TaskSpec:
-        spec = find_task(name, tasks)
-        check_trainable(spec)
-        return spec
-
-    return cast("TaskSpec | None", table.tried("task", find))
-
-
-def _train_languages(table: Located, data: str, languages: Sequence[Language]) -> tuple[Language, ...]:
-    if data != "task" or table.value("train_langs") is None:
-        return tuple(languages[:1])
-    found = [
-        table.tried("train_langs", lambda spec=spec: find_language(spec))  # type: ignore[misc]
-        for spec in table.texts("train_langs")
-    ]
-    return tuple(dict.fromkeys(each for each in found if each is not None))
-
-
-def _transfer(
-    table: Located, kind: Kind, data: str, languages: Sequence[Language], reading: Reading
-) -> tuple[tuple[CorpusSpec, ...], bool]:
-    given = table.value("transfer")
-    if given is None:
-        return (), False
-    if data != "task" or kind != "distil":
-        table.fault(
-            "transfer is given, but only a stage that distils on a task has texts for its teacher to answer"
-        )
-        return (), False
-    if given == CORPORA:
-        return (), True
-    found: list[CorpusSpec] = []
-    for spec in table.texts("transfer"):
-        corpora = table.tried(
-            "transfer",
-            lambda spec=spec: parse_corpora(  # type: ignore[misc]
-                [spec], languages, option="transfer", asked_with="languages", reading=reading
-            ),
-        )
-        found += corpora or ()
-    return tuple(found), False
-
-
-def _pairs(table: Located, data: str, languages: Sequence[Language]) -> tuple[PairSpec, ...]:
-    if data != "parallel":
-        if table.value("pairs") is not None:
-            table.fault(f"pairs is given, but data is {data}: take data: parallel, or leave it out")
-        return ()
-    specs = table.texts("pairs")
-    found: list[PairSpec] = []
-    for spec in specs if languages else ():
-        found += table.tried("pairs", lambda spec=spec: parse_pairs([spec], languages)) or ()  # type: ignore[misc]
-    return tuple(found)
 
 
 def _usual(table: Located) -> str:

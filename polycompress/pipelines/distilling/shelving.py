@@ -11,7 +11,7 @@ from polycompress.distill.capture import layers_of
 from polycompress.distill.shelf import Answers, Shelf, Wanted
 from polycompress.modeldir.checkpoint import open_checkpoint
 from polycompress.modeldir.directory import file_sha256
-from polycompress.pipelines.distilling.recipe_stages import VECTORS
+from polycompress.pipelines.distilling.recipe_learning import VECTORS
 from polycompress.training.devices import Devices
 from polycompress.training.distilling import Distillation, union
 from polycompress.training.keeping import Tokens, keep_outputs

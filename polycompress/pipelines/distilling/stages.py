@@ -16,8 +16,9 @@ from polycompress.pipelines.distilling.general_run import kept_of, size_of
 from polycompress.pipelines.distilling.parallel_run import run_parallel
 from polycompress.pipelines.distilling.recipe import Recipe
 from polycompress.pipelines.distilling.recipe_keep import root_of
+from polycompress.pipelines.distilling.recipe_learning import TEACHER
 from polycompress.pipelines.distilling.recipe_settings import effective, seed_of
-from polycompress.pipelines.distilling.recipe_stages import TEACHER, Stage
+from polycompress.pipelines.distilling.recipe_stages import Stage
 from polycompress.pipelines.distilling.recipe_teachers import Models, layers_for
 from polycompress.pipelines.distilling.stage_task import TaskStage, run_task_stage
 from polycompress.pipelines.distilling.stages_writing import Result, write_result

@@ -213,6 +213,16 @@ def test_another_pooling_is_another_teacher(kitchen: Kitchen, tmp_path: Path) ->
     assert first != hash_of_teacher(find_source_model(copy, tmp_path / "out"))
 
 
+def test_what_is_named_twice_is_learnt_once(kitchen: Kitchen) -> None:
+    for name in ("en", "sw"):
+        (kitchen.root / f"{name}.txt").write_text("a text", encoding="utf-8")
+    stage = STAGE.replace("'en-sw=@PAIRS'", "'en-sw=@PAIRS', 'eng-swh=@PAIRS'")
+    text = ", ".join(f"{name}={kitchen.root}/{name}.txt" for name in ("en", "sw", "en"))
+    recipe = make_plan(kitchen.recipe(stage, "twice"), [f"corpora=[{text}]"]).recipe
+    assert [len(spec.files) for spec in recipe.stages[0].pairs] == [1]
+    assert [spec.language.code for spec in recipe.corpora] == ["eng-Latn", "swh-Latn"]
+
+
 def test_another_pooling_is_another_run(kitchen: Kitchen, tmp_path: Path) -> None:
     """Going on would train one half on other vectors than the other."""
     copy = tmp_path / "copy"

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from polycompress.errors import InputError
 from polycompress.pipelines.distilling import recipe_yaml
-from polycompress.pipelines.distilling.recipe_yaml import Located, read_document, set_values
+from polycompress.pipelines.distilling.recipe_table import Located
+from polycompress.pipelines.distilling.recipe_yaml import read_document, set_values
 
 _LEAVES = st.none() | st.booleans() | st.integers(-(10**15), 10**15) | st.text("ab:#'\" \n-é", max_size=8)
 _TREES = st.recursive(
