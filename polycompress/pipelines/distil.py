@@ -117,7 +117,8 @@ def distil(
     plan = make_plan(find_recipe(os.fspath(config)), settings, data, where)
     if dry_run or where is None:
         return DistilResult(plan=plan, manifest=None)
-    from polycompress.pipelines.distilling.stages import StagesRun, run_stages
+    from polycompress.pipelines.distilling.stages import run_stages
+    from polycompress.pipelines.distilling.stages_asked import StagesRun
 
     recipe = plan.recipe
     record = {
