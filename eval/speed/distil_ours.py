@@ -26,19 +26,16 @@ from polycompress.distill.objectives.hidden import HiddenMSE
 from polycompress.training.batches import Batch
 from polycompress.training.batching import Batching
 from polycompress.training.devices import Devices
-from polycompress.training.distilling import (
-    Distillation,
-    DistillationTask,
-    TextInputs,
-    Weighted,
-    round_linear_,
-)
+from polycompress.training.distilling import Distillation, Weighted
+from polycompress.training.distilling_inputs import TextInputs
+from polycompress.training.distilling_task import DistillationTask
 from polycompress.training.loader import BatchLoader
 from polycompress.training.masking import Masking, masked_lm
 from polycompress.training.model import load_encoder, make_table_sparse
 from polycompress.training.optimisers import SplitAdamW, param_groups
 from polycompress.training.rows import find_tables
 from polycompress.training.step import train_step
+from polycompress.training.teachers import round_linear_
 
 
 def make_batches(room: Room, budget: int) -> BatchLoader:

@@ -1,10 +1,10 @@
-"""Distillation as training sees it: a student, frozen teachers and weighted objectives as one module and one task."""
+"""A student, frozen teachers and weighted objectives as one module."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +12,8 @@ from torch import Tensor, nn
 from polycompress.distill.capture import Watched
 from polycompress.distill.kept import as_outputs
 from polycompress.distill.objective import Objective
-from polycompress.distill.objectives.unequal import UnequalLogits
 from polycompress.distill.outputs import Given, Needs, Outputs
-from polycompress.training.batches import Batch
-from polycompress.training.devices import Devices
-from polycompress.training.items import Items
-from polycompress.training.masking import IGNORED
-from polycompress.training.objective import Prepared
-from polycompress.training.task_loss import labelled, stack_labels, stack_types
-from polycompress.training.task_model import HeadKind
+from polycompress.training.teachers import Further, freeze, in_ids_of, together
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,16 +23,6 @@ class Weighted:
     name: str
     objective: Objective
     weight: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Further:
-    """A second, third or later teacher."""
-
-    model: Any
-    """Of transformers."""
-    rows: Tensor | None = None
-    """(V,) its id of each of the student's tokens, where they differ."""
 
 
 class Distillation(nn.Module):  # type: ignore[misc]
@@ -199,153 +182,10 @@ class Distillation(nn.Module):  # type: ignore[misc]
         return found
 
 
-class Inputs(Protocol):
-    """What a batch becomes before both models see it, and what objectives are told of it."""
-
-    def weight(self, batch: Batch) -> int:
-        """Over how many things the batch's loss is a mean."""
-
-    def __call__(self, batch: Batch) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
-        """What the student takes, and what else ``Distillation.forward`` is told."""
-
-
-class TextInputs:
-    """Batches of text: a loss is a mean over tokens."""
-
-    def __init__(self, languages: Sequence[str] = ()) -> None:
-        """Say whose teachers there are.
-
-        Args:
-            languages: That have a teacher of their own, in the order of these; the first teacher has all others.
-        """
-        self._teachers = {code: number for number, code in enumerate(languages, start=1)}
-
-    def weight(self, batch: Batch) -> int:
-        """Tokens without padding."""
-        return batch.tokens
-
-    def __call__(self, batch: Batch) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-        """The batch as it is, and each text's teacher."""
-        if not self._teachers:
-            return batch.inputs(), {}
-        return batch.inputs(), {
-            "taught_by": torch.tensor([self._teachers.get(code, 0) for code in batch.languages])
-        }
-
-
-class TaskInputs:
-    """Batches of a task's examples: a loss is a mean over what ``FineTuning`` takes it over."""
-
-    def __init__(self, items: Items, head: HeadKind) -> None:
-        """Join what belongs together.
-
-        Args:
-            items: That the batches' texts are the numbers of.
-            head: Of both models.
-        """
-        self.items, self.head = items, head
-
-    def weight(self, batch: Batch) -> int:
-        """Over how many texts, tags or windows a batch's loss is a mean."""
-        return labelled(self.items, batch, self.head)
-
-    def __call__(self, batch: Batch) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-        """The batch, its labels, and where logits count."""
-        chosen = [self.items[number] for number in batch.text_ids]
-        labels = stack_labels(chosen, self.head, batch.input_ids.shape[1])
-        told = {"labels": labels}
-        if self.head == "token":
-            told["valid"] = labels != IGNORED
-        return {**batch.inputs(), **stack_types(chosen, batch.input_ids.shape[1])}, told
-
-
-class DistillationTask:
-    """Batches to the module's arguments, and steps to what objectives are told."""
-
-    def __init__(
-        self,
-        distillation: Distillation,
-        module: nn.Module,
-        inputs: Inputs,
-        *,
-        device: torch.device,
-        is_sparse: bool,
-    ) -> None:
-        """Join what belongs together.
-
-        Args:
-            distillation: The losses.
-            module: The same, perhaps wrapped.
-            inputs: What batches become.
-            device: Where the module is.
-            is_sparse: Whether the student's table has to be told which rows will be read.
-        """
-        self.distillation, self.module, self.inputs = distillation, module, inputs
-        self.device, self.is_sparse = device, is_sparse
-        self._sums = [0.0] * len(distillation.names)
-        self._lost: dict[str, float] = {}
-        self._steps = 0
-
-    def weight(self, batch: Batch) -> int:
-        """Over how many things a batch's loss is a mean."""
-        return self.inputs.weight(batch)
-
-    def prepare(self, batch: Batch) -> Prepared:
-        """Arguments of the module, and the rows of the student's table that it will read."""
-        inputs, told = self.inputs(batch)
-        rows = torch.unique(batch.input_ids).to(self.device) if self.is_sparse else None
-        arguments: dict[str, Any] = {
-            "inputs": moved(inputs, self.device),
-            "weight": float(self.weight(batch)),
-            **moved(told, self.device),
-        }
-        return Prepared(arguments, rows)
-
-    def after_step(self, devices: Devices) -> None:
-        """Tell each objective its mean loss over the step; all processes have to."""
-        own = self.distillation
-        *sums, weighed = devices.total([*own.measured, own.weighed])
-        own.measured, own.weighed = [0.0] * len(sums), 0.0
-        for number, total in enumerate(sums):
-            loss = total / max(weighed, 1.0)
-            own.objectives[number].after_step(loss)
-            self._sums[number] += loss
-        for objective in own.objectives:
-            if isinstance(objective, UnequalLogits):
-                lost = objective.take_lost_mass()
-                for who, mass in zip(lost, devices.total(list(lost.values())), strict=True):
-                    self._lost[who] = self._lost.get(who, 0.0) + mass / devices.world_size
-        self._steps += 1
-
-    def figures(self) -> dict[str, float]:
-        """The mean since the last call of each objective's loss, and of mass that is lost, for the log."""
-        means = {
-            f"loss_{name}": total / max(1, self._steps)
-            for name, total in zip(self.distillation.names, self._sums, strict=True)
-        }
-        means |= {f"lost_mass_{who}": total / max(1, self._steps) for who, total in self._lost.items()}
-        self._sums, self._lost, self._steps = [0.0] * len(self._sums), {}, 0
-        return means
-
-
-def in_ids_of(inputs: Mapping[str, Tensor], rows: Tensor | None) -> Mapping[str, Tensor]:
-    """The same tokens by a teacher's ids, (V,) of which are given; None: they have the same."""
-    return inputs if rows is None else {**inputs, "input_ids": rows[inputs["input_ids"]]}
-
-
 def needs_of(losses: Sequence[Weighted], place: int) -> Needs:
     """What objectives of several teachers ask of one of them, numbered from 0."""
     asked = (getattr(each.objective, "every_teacher_needs", ()) for each in losses)
     return union(needs[place] for needs in asked if len(needs) > place)
-
-
-def moved(value: Any, device: torch.device) -> Any:
-    """Tensors on another device, in lists and mappings as they are."""
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, Mapping):
-        return {name: moved(each, device) for name, each in value.items()}
-    return [moved(each, device) for each in value] if isinstance(value, list | tuple) else value
 
 
 def union(needs: Any) -> Needs:
@@ -354,45 +194,3 @@ def union(needs: Any) -> Needs:
     for each in needs:
         whole |= each
     return whole
-
-
-def together(parts: Sequence[tuple[Tensor, Outputs]]) -> Outputs:
-    """Outputs of a batch from those of parts of it.
-
-    Args:
-        parts: (b,) places of texts in the batch, and what was said of them. All were padded to one width.
-    """
-    order = torch.cat([places for places, _ in parts]).argsort()
-
-    def joined(tensors: Sequence[Tensor]) -> Tensor:
-        return torch.cat(list(tensors))[order]
-
-    first = parts[0][1]
-    found: dict[str, Any] = {
-        name: {
-            layer: joined([getattr(part, name)[layer] for _, part in parts]) for layer in getattr(first, name)
-        }
-        for name in ("hidden", "queries", "keys", "values")
-    }
-    logits = [part.logits for _, part in parts if part.logits is not None]
-    return Outputs(**found, logits=joined(logits) if logits else None)
-
-
-def freeze(model: Any) -> Any:
-    """Put a model into eval mode, without gradients; itself."""
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    return model.eval()
-
-
-def round_linear_(model: nn.Module) -> None:
-    """Round the weights of linear layers to bf16 once, as autocast would before each product; results stay the same.
-
-    A head's table that is the input table as well stays as it is: nothing is rounded where rows are looked up.
-    """
-    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    for module in model.modules():
-        if isinstance(module, nn.Linear) and id(module.weight) not in tables:
-            module.weight.data = module.weight.data.bfloat16()
-            if module.bias is not None:
-                module.bias.data = module.bias.data.bfloat16()

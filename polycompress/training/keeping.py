@@ -16,7 +16,8 @@ from polycompress.distill.shelf import Shelf, rows_of
 from polycompress.distill.store import ids_key
 from polycompress.training.batches import Batch
 from polycompress.training.batching import bucket
-from polycompress.training.distilling import Inputs, freeze
+from polycompress.training.distilling_inputs import Inputs
+from polycompress.training.teachers import freeze
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from polycompress.distill.alignment import pooling_matrix, stack_pooling
 from polycompress.training.batches import Batch
-from polycompress.training.distilling import TaskInputs
+from polycompress.training.distilling_inputs import TaskInputs
 from polycompress.training.items import Item, Items
 from polycompress.training.task_loss import stack_types
 

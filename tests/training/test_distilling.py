@@ -14,13 +14,8 @@ from polycompress.distill.objectives.dkd import DKD
 from polycompress.distill.objectives.hidden import HiddenMSE
 from polycompress.distill.objectives.multi_teacher import MixedClasses, MixedHidden
 from polycompress.distill.outputs import Given, Needs, Outputs
-from polycompress.training.distilling import (
-    Distillation,
-    Further,
-    Weighted,
-    round_linear_,
-    together,
-)
+from polycompress.training.distilling import Distillation, Weighted
+from polycompress.training.teachers import Further, round_linear_, together
 
 SMALL = {
     "vocab_size": 60,
@@ -84,7 +79,8 @@ def test_the_teacher_s_own_ids() -> None:
 
 def test_objectives_are_told_their_own_loss_over_the_whole_step() -> None:
     from polycompress.training.devices import Devices
-    from polycompress.training.distilling import DistillationTask, TextInputs
+    from polycompress.training.distilling_inputs import TextInputs
+    from polycompress.training.distilling_task import DistillationTask
 
     class Listening(Objective):
         student_needs = teacher_needs = Needs(hidden=frozenset({2}))

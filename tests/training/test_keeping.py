@@ -19,7 +19,8 @@ from polycompress.distill.objectives.sentence import SentenceVectors
 from polycompress.distill.shelf import Answers, Shelf, Wanted
 from polycompress.training import keeping
 from polycompress.training.batches import Batch, collate
-from polycompress.training.distilling import Distillation, TextInputs, Weighted
+from polycompress.training.distilling import Distillation, Weighted
+from polycompress.training.distilling_inputs import TextInputs
 from polycompress.training.examples import Example
 from polycompress.training.keeping import KeptInputs, Tokens, in_teachers_ids, keep_outputs, key_of
 

@@ -7,7 +7,7 @@ import torch
 
 from polycompress.distill.alignment import NO_WORD
 from polycompress.training.batches import collate
-from polycompress.training.distilling import TaskInputs
+from polycompress.training.distilling_inputs import TaskInputs
 from polycompress.training.items import Item, Items
 from polycompress.training.own_tokens import OwnTokenInputs, OwnTokens, stack_items, stack_words
 

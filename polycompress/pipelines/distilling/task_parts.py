@@ -22,7 +22,9 @@ from polycompress.pipelines.tuning.inputs import FinetuneInputs
 from polycompress.pipelines.tuning.parts import Tuned
 from polycompress.training.config import OptimiserConfig
 from polycompress.training.devices import Devices
-from polycompress.training.distilling import Distillation, DistillationTask, Further, Inputs, TaskInputs
+from polycompress.training.distilling import Distillation
+from polycompress.training.distilling_inputs import Inputs, TaskInputs
+from polycompress.training.distilling_task import DistillationTask
 from polycompress.training.items import Items
 from polycompress.training.keeping import KeptInputs
 from polycompress.training.model import make_table_sparse
@@ -33,6 +35,7 @@ from polycompress.training.rows import find_tables
 from polycompress.training.sparse_tuning import L1, SparseTuning, bool_masks, masked_groups
 from polycompress.training.task_loss import FineTuning, TaskLoss
 from polycompress.training.task_model import HeadedModel
+from polycompress.training.teachers import Further
 
 Chosen = Mapping[str, NDArray[np.int64]]
 """Flat places of the weights that may move, by name."""

@@ -16,7 +16,7 @@ from polycompress.pipelines.distilling.teaching import load_teacher, vocabulary_
 from polycompress.pipelines.tuning.inputs import FinetuneInputs
 from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.training.devices import Devices
-from polycompress.training.distilling import Further
+from polycompress.training.teachers import Further
 
 _ADVICE: Final = "Tune a teacher in an earlier stage (kind: tune)."
 

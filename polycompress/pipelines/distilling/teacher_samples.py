@@ -13,9 +13,10 @@ from polycompress.distill.capture import Watched
 from polycompress.distill.objectives.multi_teacher import to_words
 from polycompress.distill.outputs import Needs
 from polycompress.training.batches import Batch, collate
-from polycompress.training.distilling import Further, Inputs, freeze, in_ids_of, moved
+from polycompress.training.distilling_inputs import Inputs, moved
 from polycompress.training.examples import Example
 from polycompress.training.items import Items
+from polycompress.training.teachers import Further, freeze, in_ids_of
 
 SAMPLES: Final = 8192
 """Tokens or words, at most about as many."""

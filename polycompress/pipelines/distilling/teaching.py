@@ -14,7 +14,7 @@ from polycompress.pipelines.tuning.parts import load_headed
 from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.pipelines.tuning.task_heads import answers_task
 from polycompress.training.devices import Devices
-from polycompress.training.distilling import round_linear_
+from polycompress.training.teachers import round_linear_
 
 
 def check_pair(teacher: SourceModel, student: SourceModel, task: TaskSpec, *, advice: str | None) -> None:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import functools
-import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
-from polycompress.corpora import CorpusSpec
 from polycompress.errors import InputError
 from polycompress.modeldir.directory import file_sha256
 from polycompress.pipelines.distilling.losses import make_losses
 from polycompress.pipelines.distilling.pair import Pair
-from polycompress.pipelines.distilling.shelving import shelve
 from polycompress.pipelines.distilling.task_parts import token_rows
 from polycompress.pipelines.distilling.text_answers import (
     head_classes,
@@ -24,9 +20,9 @@ from polycompress.pipelines.distilling.text_answers import (
     map_vocabularies,
     vocabularies,
 )
+from polycompress.pipelines.distilling.text_data import keep_text, make_evaluation, read_examples
 from polycompress.pipelines.distilling.text_request import TextRun
 from polycompress.pipelines.distilling.text_student import (
-    Evaluate,
     check_lengths,
     masking_of,
     set_dropout,
@@ -34,32 +30,15 @@ from polycompress.pipelines.distilling.text_student import (
 )
 from polycompress.pipelines.distilling.text_teachers import further_teacher, sample_text
 from polycompress.pipelines.tuning.source_model import SourceModel
-from polycompress.training.answer_inputs import AnswerInputs
-from polycompress.training.batches import Batch
 from polycompress.training.devices import Devices
-from polycompress.training.distilling import (
-    Distillation,
-    DistillationTask,
-    Further,
-    Inputs,
-    TextInputs,
-    round_linear_,
-)
-from polycompress.training.examples import Examples
-from polycompress.training.keeping import KeptInputs, in_teachers_ids
-from polycompress.training.loader import BatchLoader
+from polycompress.training.distilling import Distillation
+from polycompress.training.distilling_inputs import AnswerInputs, Inputs, TextInputs
 from polycompress.training.metrics import Record
-from polycompress.training.mixing import LanguageMixer
-from polycompress.training.model import Kind, LoadedModel, load_encoder
-from polycompress.training.optimisers import SplitAdamW
+from polycompress.training.model import load_encoder
 from polycompress.training.snapshots import Snapshot
-from polycompress.training.step import no_gradient
-from polycompress.training.tokenising import Cutting, prepare_examples
+from polycompress.training.teachers import Further, round_linear_
 
 Tell = Callable[[str, int, int | None], None]
-HELD_OUT_BATCHES: Final = 32
-"""At most, of one evaluation."""
-_HELD_OUT_SEED: Final = 1
 
 
 def run_text(
@@ -108,7 +87,7 @@ def run_text(
     further = [further_teacher(run, student, loaded, path) for path in others]
     check_lengths(loaded, config)
     set_dropout(loaded.model, config.dropout)
-    training = _examples(run, student, run.corpora, "training", loaded, out, devices, tell)
+    training = read_examples(run, student, run.corpora, "training", loaded, out, devices, tell)
     kind = loaded.kind if run.answers else None
     shown: Inputs = (
         TextInputs(list(apart)) if kind is None else AnswerInputs(kind, answers_alone=run.answers_alone)
@@ -132,15 +111,15 @@ def run_text(
         ),
     )
     held_out = (
-        _examples(run, student, run.held_out, "held-out", loaded, out, devices, tell)
+        read_examples(run, student, run.held_out, "held-out", loaded, out, devices, tell)
         if run.held_out
         else None
     )
     if run.keep is not None:
-        shown = _keep(
+        shown = keep_text(
             run, run.keep, student, teacher, distillation, shown, (training, held_out), devices, tell
         )
-    evaluate = _evaluation(run, student, held_out, devices, kind) if held_out is not None else None
+    evaluate = make_evaluation(run, student, held_out, devices, kind) if held_out is not None else None
     return train_student(
         run,
         student,
@@ -197,35 +176,6 @@ def _distillation(
     )
 
 
-def _keep(
-    run: TextRun,
-    root: Path,
-    student: SourceModel,
-    teacher: Path,
-    distillation: Distillation,
-    inputs: Inputs,
-    texts: Sequence[Examples | None],
-    devices: Devices,
-    tell: Tell | None,
-) -> KeptInputs:
-    """Keep what the teacher says of all texts; batches with it."""
-    rows = None if distillation.rows is None else distillation.rows.cpu().numpy()
-    every = itertools.chain.from_iterable(each for each in texts if each is not None)
-    shelf = shelve(
-        distillation,
-        root,
-        teacher,
-        (in_teachers_ids(example.ids, None, rows) for example in every),
-        answers=None,
-        token_budget=run.config.batching.token_budget,
-        pad_id=student.pad_id if rows is None else int(rows[student.pad_id]),
-        precision=run.config.training.precision,
-        devices=devices,
-        tell=tell,
-    )
-    return KeptInputs(inputs, shelf, distillation.rows)
-
-
 def _check_tokenizer(student: SourceModel, teacher: Path) -> None:
     """Rows of both tables stand for the same tokens, in the same order."""
     theirs = file_sha256(teacher, "tokenizer.json")
@@ -234,57 +184,3 @@ def _check_tokenizer(student: SourceModel, teacher: Path) -> None:
             f"{teacher}: its tokenizer is not that of the student, {student.path}. Trim both alike, or make the "
             "student out of this teacher."
         )
-
-
-def _examples(
-    run: TextRun,
-    student: SourceModel,
-    corpora: tuple[CorpusSpec, ...],
-    name: str,
-    loaded: LoadedModel,
-    out: Path,
-    devices: Devices,
-    tell: Tell | None,
-) -> Examples:
-    """Tokenised text; the main process makes it, the others find it."""
-    report = (lambda code, amount: tell(f"tokenising {code}", amount, None)) if tell is not None else None
-    if not devices.is_main:
-        devices.wait()
-    examples = prepare_examples(
-        student.tokenizer_json,
-        corpora,
-        out / "data" / name,
-        Cutting(max_length=run.config.max_length),
-        reading=run.reading,
-        table_rows=int(loaded.model.get_input_embeddings().num_embeddings),
-        progress=report,
-    )
-    if devices.is_main:
-        devices.wait()
-    return examples
-
-
-def _evaluation(
-    run: TextRun,
-    student: SourceModel,
-    examples: Examples,
-    devices: Devices,
-    kind: Kind | None,
-) -> Evaluate:
-    """Measures the mean loss over held-out text; masks are the same every time."""
-
-    def evaluate(task: DistillationTask, optimiser: SplitAdamW) -> dict[str, float]:
-        loader = BatchLoader(
-            examples,
-            LanguageMixer(examples, max_epochs=1),
-            run.config.batching,
-            pad_id=student.pad_id,
-            objective=masking_of(run, student, _HELD_OUT_SEED, kind),
-        )
-        batches: Sequence[Batch] = list(itertools.islice(loader, HELD_OUT_BATCHES))
-        losses = [no_gradient(task, optimiser, devices, batch) for batch in batches]
-        weights = [task.weight(batch) for batch in batches]
-        total = math.fsum(loss * weight for loss, weight in zip(losses, weights, strict=True))
-        return {"held_out_loss": total / max(1, sum(weights))}
-
-    return evaluate

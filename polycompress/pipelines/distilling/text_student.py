@@ -17,21 +17,15 @@ from polycompress.errors import InputError
 from polycompress.modeldir.distilling_card import render_distilling_card
 from polycompress.modeldir.figures import part_of
 from polycompress.pipelines.distilling.config import TextConfig
-from polycompress.pipelines.distilling.text_answers import (
-    LOADERS,
-    is_tied,
-    lost_mass,
-)
+from polycompress.pipelines.distilling.text_answers import LOADERS, is_tied, lost_mass
 from polycompress.pipelines.distilling.text_request import TextRun
 from polycompress.pipelines.tuning.sinks import make_sinks
 from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.pipelines.tuning.trained_writing import as_saved, write_trained, writing_notes
 from polycompress.training.devices import Devices
-from polycompress.training.distilling import (
-    Distillation,
-    DistillationTask,
-    Inputs,
-)
+from polycompress.training.distilling import Distillation
+from polycompress.training.distilling_inputs import Inputs
+from polycompress.training.distilling_task import DistillationTask
 from polycompress.training.examples import Examples
 from polycompress.training.items import Items
 from polycompress.training.loader import BatchLoader

@@ -13,12 +13,13 @@ from polycompress.pipelines.distilling.text_answers import load_for_text, vocabu
 from polycompress.pipelines.distilling.text_request import TextRun
 from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.training.devices import Devices
-from polycompress.training.distilling import Further, Inputs
+from polycompress.training.distilling_inputs import Inputs
 from polycompress.training.examples import Examples
 from polycompress.training.loader import BatchLoader
 from polycompress.training.masking import Objective
 from polycompress.training.mixing import LanguageMixer
 from polycompress.training.model import LoadedModel
+from polycompress.training.teachers import Further
 
 
 def further_teacher(run: TextRun, student: SourceModel, loaded: LoadedModel, path: Path) -> Further:

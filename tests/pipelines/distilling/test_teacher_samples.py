@@ -9,9 +9,10 @@ import torch
 import transformers
 
 from polycompress.pipelines.distilling.teacher_samples import SAMPLES, sample_states, some_items
-from polycompress.training.distilling import Further, TaskInputs, TextInputs
+from polycompress.training.distilling_inputs import TaskInputs, TextInputs
 from polycompress.training.items import Item, Items
 from polycompress.training.own_tokens import OwnTokenInputs, OwnTokens
+from polycompress.training.teachers import Further
 
 CPU = torch.device("cpu")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from polycompress.training.answer_inputs import AnswerInputs
 from polycompress.training.batches import collate
+from polycompress.training.distilling_inputs import AnswerInputs
 from polycompress.training.examples import Example
 from polycompress.training.masking import causal_lm
 

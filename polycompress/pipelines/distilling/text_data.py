@@ -1,0 +1,160 @@
+"""The text of a distillation: tokenised, kept with what the teacher says of it, and held out."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from polycompress.corpora import CorpusSpec
+from polycompress.pipelines.distilling.shelving import shelve
+from polycompress.pipelines.distilling.text_request import TextRun
+from polycompress.pipelines.distilling.text_student import (
+    Evaluate,
+    masking_of,
+)
+from polycompress.pipelines.tuning.source_model import SourceModel
+from polycompress.training.batches import Batch
+from polycompress.training.devices import Devices
+from polycompress.training.distilling import Distillation
+from polycompress.training.distilling_inputs import Inputs
+from polycompress.training.distilling_task import DistillationTask
+from polycompress.training.examples import Examples
+from polycompress.training.keeping import KeptInputs, in_teachers_ids
+from polycompress.training.loader import BatchLoader
+from polycompress.training.mixing import LanguageMixer
+from polycompress.training.model import Kind, LoadedModel
+from polycompress.training.optimisers import SplitAdamW
+from polycompress.training.step import no_gradient
+from polycompress.training.tokenising import Cutting, prepare_examples
+
+Tell = Callable[[str, int, int | None], None]
+HELD_OUT_BATCHES: Final = 32
+"""At most, of one evaluation."""
+_HELD_OUT_SEED: Final = 1
+
+
+def read_examples(
+    run: TextRun,
+    student: SourceModel,
+    corpora: tuple[CorpusSpec, ...],
+    name: str,
+    loaded: LoadedModel,
+    out: Path,
+    devices: Devices,
+    tell: Tell | None,
+) -> Examples:
+    """Tokenised text; the main process makes it, the others find it.
+
+    Args:
+        run: How texts are cut.
+        student: Whose tokens.
+        corpora: The texts.
+        name: Of the directory in the run's ``data/``.
+        loaded: The student, whose table has to have all tokens.
+        out: The run's directory.
+        devices: The processes.
+        tell: Told how far it is.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    report = (lambda code, amount: tell(f"tokenising {code}", amount, None)) if tell is not None else None
+    if not devices.is_main:
+        devices.wait()
+    examples = prepare_examples(
+        student.tokenizer_json,
+        corpora,
+        out / "data" / name,
+        Cutting(max_length=run.config.max_length),
+        reading=run.reading,
+        table_rows=int(loaded.model.get_input_embeddings().num_embeddings),
+        progress=report,
+    )
+    if devices.is_main:
+        devices.wait()
+    return examples
+
+
+def keep_text(
+    run: TextRun,
+    root: Path,
+    student: SourceModel,
+    teacher: Path,
+    distillation: Distillation,
+    inputs: Inputs,
+    texts: Sequence[Examples | None],
+    devices: Devices,
+    tell: Tell | None,
+) -> KeptInputs:
+    """Keep what the teacher says of all texts.
+
+    Args:
+        run: What is asked for.
+        root: Directory of stores.
+        student: Whose tokens.
+        teacher: Its directory.
+        distillation: With the teacher, which it has not any more after that.
+        inputs: What batches become.
+        texts: To learn from, and held out.
+        devices: The processes.
+        tell: Told how far it is.
+
+    Returns:
+        Batches with what is kept of them.
+
+    Raises:
+        InputError: A store is damaged, or the teacher says what cannot be kept.
+        StorageError: The disk refused.
+    """
+    rows = None if distillation.rows is None else distillation.rows.cpu().numpy()
+    every = itertools.chain.from_iterable(each for each in texts if each is not None)
+    shelf = shelve(
+        distillation,
+        root,
+        teacher,
+        (in_teachers_ids(example.ids, None, rows) for example in every),
+        answers=None,
+        token_budget=run.config.batching.token_budget,
+        pad_id=student.pad_id if rows is None else int(rows[student.pad_id]),
+        precision=run.config.training.precision,
+        devices=devices,
+        tell=tell,
+    )
+    return KeptInputs(inputs, shelf, distillation.rows)
+
+
+def make_evaluation(
+    run: TextRun,
+    student: SourceModel,
+    examples: Examples,
+    devices: Devices,
+    kind: Kind | None,
+) -> Evaluate:
+    """What measures the mean loss over held-out text; masks are the same every time.
+
+    Args:
+        run: How batches are made.
+        student: Whose tokens.
+        examples: The text.
+        devices: The processes.
+        kind: Of language models whose answers are compared; None: none are.
+    """
+
+    def evaluate(task: DistillationTask, optimiser: SplitAdamW) -> dict[str, float]:
+        loader = BatchLoader(
+            examples,
+            LanguageMixer(examples, max_epochs=1),
+            run.config.batching,
+            pad_id=student.pad_id,
+            objective=masking_of(run, student, _HELD_OUT_SEED, kind),
+        )
+        batches: Sequence[Batch] = list(itertools.islice(loader, HELD_OUT_BATCHES))
+        losses = [no_gradient(task, optimiser, devices, batch) for batch in batches]
+        weights = [task.weight(batch) for batch in batches]
+        total = math.fsum(loss * weight for loss, weight in zip(losses, weights, strict=True))
+        return {"held_out_loss": total / max(1, sum(weights))}
+
+    return evaluate
