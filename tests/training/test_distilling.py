@@ -15,7 +15,7 @@ from polycompress.distill.objectives.hidden import HiddenMSE
 from polycompress.distill.objectives.multi_teacher import MixedClasses, MixedHidden
 from polycompress.distill.outputs import Given, Needs, Outputs
 from polycompress.training.distilling import Distillation, Weighted
-from polycompress.training.teachers import Further, round_linear_, together
+from polycompress.training.teachers import Further
 
 SMALL = {
     "vocab_size": 60,
@@ -54,18 +54,6 @@ def test_each_text_is_taught_by_its_own_teacher() -> None:
     torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-5)
 
 
-def test_parts_of_a_batch_come_back_in_order() -> None:
-    whole = torch.arange(12.0).reshape(4, 3)
-    places = (torch.tensor([2, 0]), torch.tensor([3, 1]))
-    parts = [
-        (each, Outputs(hidden={1: whole[each]}, keys={0: whole[each]}, logits=whole[each])) for each in places
-    ]
-    joined = together(parts)
-    assert joined.logits is not None
-    assert all(torch.equal(found, whole) for found in (joined.hidden[1], joined.keys[0], joined.logits))
-    assert not joined.queries
-
-
 def test_the_teacher_s_own_ids() -> None:
     student = model_of(0)
     rows = torch.randperm(60, generator=torch.Generator().manual_seed(1))
@@ -75,70 +63,6 @@ def test_the_teacher_s_own_ids() -> None:
     loss = Weighted(name="hidden", objective=HiddenMSE(PAIRS))
     assert Distillation(student, teacher, [loss], rows)(inputs(), 1.0).item() == 0.0
     assert Distillation(student, teacher, [loss])(inputs(), 1.0).item() > 0.0
-
-
-def test_objectives_are_told_their_own_loss_over_the_whole_step() -> None:
-    from polycompress.training.devices import Devices
-    from polycompress.training.distilling_inputs import TextInputs
-    from polycompress.training.distilling_task import DistillationTask
-
-    class Listening(Objective):
-        student_needs = teacher_needs = Needs(hidden=frozenset({2}))
-
-        def __init__(self, factor: float) -> None:
-            super().__init__()
-            self.factor, self.told = factor, []  # type: ignore[var-annotated]
-
-        def forward(self, student: Outputs, teacher: Outputs, given: Given) -> Tensor:
-            return self.factor * student.hidden[2].square().mean()
-
-        def after_step(self, loss: float) -> None:
-            self.told.append(loss)
-
-    losses = [
-        Weighted(name="one", objective=Listening(1.0)),
-        Weighted(name="two", objective=Listening(3.0), weight=0.5),
-    ]
-    distillation = Distillation(model_of(0), model_of(1), losses)
-    task = DistillationTask(
-        distillation, distillation, TextInputs(), device=torch.device("cpu"), is_sparse=False
-    )
-    devices = Devices(device="cpu")
-    distillation.train()
-    distillation.student.eval()
-    first = distillation(inputs(), 10.0).item()
-    part = {name: tensor[:1] for name, tensor in inputs().items()}
-    distillation(part, 30.0)
-    task.after_step(devices)
-    one, two = (objective.told for objective in distillation.objectives)
-    assert len(one) == len(two) == 1
-    torch.testing.assert_close(two[0], 3 * one[0])
-    torch.testing.assert_close(task.figures(), {"loss_one": one[0], "loss_two": two[0]})
-    distillation(inputs(), 10.0)
-    task.after_step(devices)
-    torch.testing.assert_close(one[1] + 0.5 * two[1], first)
-    distillation.eval()
-    distillation(inputs(), 1.0)
-    assert distillation.weighed == 0.0, "looks at held-out text do not count"
-
-
-def test_rounding_linear_weights_once_changes_nothing_under_autocast() -> None:
-    model, rounded = model_of(0), model_of(0)
-    round_linear_(rounded)
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        plain, other = (each(**inputs()).last_hidden_state for each in (model, rounded))
-    assert torch.equal(plain, other)
-
-
-def test_a_head_that_shares_the_input_table_leaves_it_unrounded() -> None:
-    torch.manual_seed(0)
-    model = transformers.BertForMaskedLM(transformers.BertConfig(**SMALL)).eval()
-    table = model.get_input_embeddings().weight.clone()
-    round_linear_(model)
-    assert torch.equal(model.get_input_embeddings().weight, table)
-    assert model.cls.predictions.transform.dense.weight.dtype == torch.bfloat16
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert model(**inputs()).logits.isfinite().all()
 
 
 def masked_model_of(seed: int) -> Any:
