@@ -1,4 +1,4 @@
-"""What objectives of answers can be told, where that is more than their own arguments."""
+"""What objectives can be told in a recipe: options, their defaults, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,83 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from polycompress.distill.objectives.divergences import Kind
+from polycompress.distill.objectives.mutual_information import Features
+from polycompress.distill.objectives.sentence import Distance
 from polycompress.training.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoOptions:
+    """Of objectives that can be told nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttentionOptions:
+    """Of ``attention-mse``."""
+
+    normalised: bool = True
+    """Maps after the softmax (BiStil) instead of scores before it (TinyBERT)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RelationOptions:
+    """Of ``minilmv2``."""
+
+    relation_heads: int = 12
+    teacher_layer: int | None = None
+    """None: the last."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DivergenceOptions:
+    """Of ``divergence``; see there."""
+
+    kind: Kind = "forward"
+    temperature: float = 1.0
+    scale_by_temperature: bool = True
+    beta: float = 0.5
+    skew: float = 0.1
+    head_mass: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DKDOptions:
+    """Of ``dkd``; see there."""
+
+    alpha: float = 1.0
+    beta: float = 0.5
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TAIDOptions:
+    """Of ``taid``; see there."""
+
+    t_start: float = 0.4
+    t_end: float = 1.0
+    alpha: float = 5e-4
+    beta: float = 0.99
+    adaptive: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InformationOptions:
+    """Of ``mi-alpha``; see there."""
+
+    width: int = 128
+    alpha: float = 0.5
+    features: Features = "texts"
+    learn_baseline: bool = True
+    max_samples: int = 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VectorOptions:
+    """Of ``sentence-vectors``; see there."""
+
+    distance: Distance = "mse"
+    normalise: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,101 +10,36 @@ from typing import Any, Final, Literal
 from polycompress.distill.capture import check_plain_attention
 from polycompress.distill.objective import Objective
 from polycompress.distill.objectives.attention import AttentionKL, AttentionMSE
-from polycompress.distill.objectives.divergences import Divergence, Kind
+from polycompress.distill.objectives.divergences import Divergence
 from polycompress.distill.objectives.dkd import DKD
 from polycompress.distill.objectives.gold import Gold
 from polycompress.distill.objectives.hidden import HiddenCosine, HiddenMSE, HiddenRelative
 from polycompress.distill.objectives.minilm import MiniLM
 from polycompress.distill.objectives.minilmv2 import MiniLMv2
-from polycompress.distill.objectives.mutual_information import Features, MutualInformation
-from polycompress.distill.objectives.sentence import Distance, SentenceVectors
+from polycompress.distill.objectives.mutual_information import MutualInformation
+from polycompress.distill.objectives.sentence import SentenceVectors
 from polycompress.distill.objectives.taid import TAID
 from polycompress.errors import InputError
 from polycompress.pipelines.distilling.loss_makers import exits, mixed_classes, mixed_hidden, unequal
 from polycompress.pipelines.distilling.loss_options import (
+    AttentionOptions,
+    DivergenceOptions,
+    DKDOptions,
     ExitOptions,
+    InformationOptions,
     MixedClassesOptions,
     MixedHiddenOptions,
+    NoOptions,
+    RelationOptions,
+    TAIDOptions,
     UnequalOptions,
+    VectorOptions,
 )
 from polycompress.pipelines.distilling.loss_specs import LossSpec
 from polycompress.pipelines.distilling.pair import Pair
 from polycompress.training.config import read_config
 from polycompress.training.distilling import Weighted
 from polycompress.training.errors import ConfigError
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NoOptions:
-    """Of objectives that can be told nothing."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AttentionOptions:
-    """Of ``attention-mse``."""
-
-    normalised: bool = True
-    """Maps after the softmax (BiStil) instead of scores before it (TinyBERT)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RelationOptions:
-    """Of ``minilmv2``."""
-
-    relation_heads: int = 12
-    teacher_layer: int | None = None
-    """None: the last."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DivergenceOptions:
-    """Of ``divergence``; see there."""
-
-    kind: Kind = "forward"
-    temperature: float = 1.0
-    scale_by_temperature: bool = True
-    beta: float = 0.5
-    skew: float = 0.1
-    head_mass: float = 0.5
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DKDOptions:
-    """Of ``dkd``; see there."""
-
-    alpha: float = 1.0
-    beta: float = 0.5
-    temperature: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TAIDOptions:
-    """Of ``taid``; see there."""
-
-    t_start: float = 0.4
-    t_end: float = 1.0
-    alpha: float = 5e-4
-    beta: float = 0.99
-    adaptive: bool = True
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InformationOptions:
-    """Of ``mi-alpha``; see there."""
-
-    width: int = 128
-    alpha: float = 0.5
-    features: Features = "texts"
-    learn_baseline: bool = True
-    max_samples: int = 1024
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VectorOptions:
-    """Of ``sentence-vectors``; see there."""
-
-    distance: Distance = "mse"
-    normalise: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
