@@ -253,3 +253,30 @@ def test_answers_on_text_of_a_second_teacher_over_more_pieces(kitchen: Kitchen, 
         "losses: mixed-classes compares answers over one vocabulary, but the student's is not that of teacher"
         in found
     )
+
+
+def test_teachers_with_fewer_positions(kitchen: Kitchen, tmp_path: Path) -> None:
+    """They would be asked for positions that they do not have, in the middle of training."""
+    short, other = (
+        make_tiny(kind, "base", tmp_path / kind, vocab_size=size, max_position_embeddings=20)
+        for kind, size in (("xlm-roberta", 350), ("bert", 250))
+    )
+    mixed = "losses: [mixed-hidden], steps: 2"
+    stages = (
+        f"  - {{name: text, losses: [hidden-mse], steps: 2, teacher: {short}}}\n"
+        f"  - {{name: fits, losses: [hidden-mse], steps: 2, teacher: {short}, max_length: 18}}\n"
+        f"  - {{name: task, task: sib200, {mixed}, teacher: [teacher, {short}]}}\n"
+        f"  - {{name: own, task: sib200, {mixed}, teacher: [teacher, {other}]}}\n"
+    )
+    found = kitchen.faults(stages, tmp_path / "run")
+    at_most = "the teacher, has positions for"
+    assert f"stages[1].max_length is 48, but {short}, {at_most} 18 tokens: give at most 18" in found
+    assert f"stages[3].max_length is 48, but {short}, {at_most} 18" in found
+    assert f"stages[4].max_length is 48, but {other}, {at_most} 20" in found
+    assert found.count(at_most) == 3
+    (task, own), unset = stages.splitlines(keepends=True)[2:], "training.max_length=null"
+    found = kitchen.faults(task, tmp_path / "run", unset)
+    room = json.loads((kitchen.teacher / "tokenizer_config.json").read_text())["model_max_length"]
+    assert f"stages[1].max_length is {room}, as it is not given, but {short}" in found
+    plan = kitchen.distil(own, tmp_path / "run", unset, dry_run=True)
+    assert plan.manifest is None, "it cuts for itself"

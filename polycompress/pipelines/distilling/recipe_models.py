@@ -27,7 +27,12 @@ from polycompress.pipelines.distilling.recipe_keep import check_keep
 from polycompress.pipelines.distilling.recipe_learning import TEACHER, is_directory
 from polycompress.pipelines.distilling.recipe_parallel import check_parallel
 from polycompress.pipelines.distilling.recipe_stages import Stage
-from polycompress.pipelines.distilling.recipe_teachers import Models, check_tokenizers, layers_for
+from polycompress.pipelines.distilling.recipe_teachers import (
+    Models,
+    check_lengths,
+    check_tokenizers,
+    layers_for,
+)
 from polycompress.pipelines.mlm import MlmConfig
 from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
 from polycompress.pipelines.tuning.task_heads import answers_task
@@ -201,6 +206,7 @@ def _check_stage(stage: Stage, models: Models, student: Any, outlines: Mapping[s
     if stage.data == "parallel":
         check_parallel(stage, source, models.source_of(stage.teacher or ""))
     elif stage.losses and not stage.is_plain:
+        check_lengths(stage, models, student, outlines)
         _check_objectives(stage, models, student, outlines)
 
 

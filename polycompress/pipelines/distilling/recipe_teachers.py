@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from polycompress.distill.layer_map import LayerMap, every_nth
 from polycompress.distill.layers import count_layers
 from polycompress.errors import InputError
+from polycompress.evaluation.model_settings import text_length
+from polycompress.evaluation.models import DEFAULT_LENGTHS
 from polycompress.pipelines.distilling.losses import OBJECTIVES, is_untaught
 from polycompress.pipelines.distilling.recipe_stages import Stage
 from polycompress.pipelines.distilling.task_parts import token_rows
 from polycompress.pipelines.distilling.teaching import vocabulary_of
 from polycompress.pipelines.tuning.source_model import SourceModel
+from polycompress.training.model import longest_text
 
 Relation = Literal["same", "trimmed", "other"]
 
@@ -94,6 +97,35 @@ def check_tokenizers(stage: Stage, models: Models) -> None:
             )
         if trouble is not None:
             stage.table.fault(trouble)
+
+
+def check_lengths(stage: Stage, models: Models, student: Any, outlines: Mapping[str, Any]) -> None:
+    """Add a fault for each teacher of a stage that has not enough positions for the student's texts.
+
+    Args:
+        stage: On text or a task; on parallel sentences teachers cut for themselves.
+        models: As they begin.
+        student: Without weights.
+        outlines: Each teacher, by its name, without weights.
+    """
+    own, asked = longest_text(student), stage.settings.max_length
+    for name in stage.teachers if stage.data != "parallel" else ():
+        limit = longest_text(outlines[name])
+        if limit is None or (own is not None and own <= limit):
+            continue  # what is too long for it is too long for the student
+        length = asked
+        if (
+            length is None
+            and relation(models.student or models.teacher, models.source_of(name))[0] != "other"
+        ):
+            assert stage.task is not None
+            source = models.student or models.teacher
+            length = text_length(student, None, DEFAULT_LENGTHS[stage.task.kind], source.tokenizer_config)
+        if length is not None and length > limit:
+            stage.table.fault(
+                f"max_length is {length}{'' if asked else ', as it is not given'}, but {name}, the teacher, has "
+                f"positions for {limit} tokens: give at most {limit}"
+            )
 
 
 def _on_fewer_pieces(stage: Stage, place: int, name: str) -> str | None:
