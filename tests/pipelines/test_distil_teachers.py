@@ -255,6 +255,28 @@ def test_answers_on_text_of_a_second_teacher_over_more_pieces(kitchen: Kitchen, 
     )
 
 
+def test_a_student_that_will_be_trimmed_has_fewer_pieces(kitchen: Kitchen, tmp_path: Path) -> None:
+    stages = (
+        f"  - {{name: a, teacher: {kitchen.twin}, losses: [divergence], steps: 1}}\n"
+        f"  - {{name: b, teacher: [teacher, {kitchen.twin}], losses: [mixed-classes, divergence], steps: 1}}\n"
+        f"  - {{name: c, teacher: {kitchen.twin}, losses: [unequal, hidden-mse], steps: 1}}\n"
+        "  - {name: d, teacher: teacher, losses: [divergence], steps: 1}\n"
+    ).replace("losses", "max_length: 40, losses")
+    layers = "student.layer_map=[0, 2]"
+    found = kitchen.faults(stages, tmp_path / "run", "student.layers=null", layers)
+    why = f"over one vocabulary, but the student's is not that of {kitchen.twin}"
+    assert f"stages[1].losses: divergence compares answers {why}: take unequal" in found
+    assert f"stages[2].losses: mixed-classes compares answers {why}: leave it out" in found
+    assert found.count(why) == 2
+    assert why not in kitchen.faults(
+        stages.replace("hidden-mse", "gold"),
+        tmp_path / "run",
+        "student.layers=null",
+        layers,
+        "student.trim=false",
+    )
+
+
 def test_teachers_with_fewer_positions(kitchen: Kitchen, tmp_path: Path) -> None:
     """They would be asked for positions that they do not have, in the middle of training."""
     short, other = (

@@ -75,7 +75,7 @@ def find_models(findings: Findings, out: Path) -> Models | None:
     _check_heads(known, models)
     check_language_heads(known, models)
     for stage in known.stages:
-        check_tokenizers(stage, models)
+        check_tokenizers(stage, models, trim=recipe.student.trim)
     shown = table.tried("student", lambda: _outlines(known, models))
     if shown is not None:
         for stage in known.stages:

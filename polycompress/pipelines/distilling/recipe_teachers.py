@@ -76,13 +76,21 @@ def relation(student: SourceModel, teacher: SourceModel) -> tuple[Relation, str]
     return ("same" if rows is None else "trimmed"), ""
 
 
-def check_tokenizers(stage: Stage, models: Models) -> None:
-    """Add a fault for each teacher of a stage whose tokens are not the student's, where an objective needs that."""
+def check_tokenizers(stage: Stage, models: Models, *, trim: bool) -> None:
+    """Add a fault for each teacher of a stage whose tokens are not the student's, where an objective needs that.
+
+    Args:
+        stage: Which.
+        models: As they are before anything is trimmed.
+        trim: Whether the student will lose pieces, and of its teachers the recipe's alone.
+    """
     if stage.data == "parallel":  # each cuts its own sentences
         return
     student = models.student or models.teacher
     for place, name in enumerate(stage.teachers):
         found, why = relation(student, models.source_of(name))
+        if found == "same" and trim and name in models.directories:
+            found = "trimmed"
         trouble = None
         if found == "other":
             trouble = (
