@@ -73,12 +73,6 @@ class Items:
         """Tokens of the longest."""
         return int(self._lengths.max())
 
-    @property
-    def all_lengths(self) -> list[int]:
-        """Tokens of each."""
-        found: list[int] = self._lengths.tolist()
-        return found
-
     def lengths(self, language: int, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Tokens of some items of a language, (n,) to (n,)."""
         return np.asarray(self._lengths[self._firsts[language] + indices], dtype=np.int64)

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from polycompress.distill.capture import check_needs
 from polycompress.distill.layer_map import LayerMap, every_nth, make_layer_map
-from polycompress.distill.layers import count_layers, plan_layers
+from polycompress.distill.layers import count_layers
 from polycompress.distill.objectives.unequal import VocabularyMap
 from polycompress.errors import InputError
-from polycompress.modeldir.checkpoint import open_checkpoint
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.modeldir.paths import user_path
 from polycompress.pipelines.distilling.config import TextConfig
@@ -25,6 +23,7 @@ from polycompress.pipelines.distilling.recipe import Findings, Recipe
 from polycompress.pipelines.distilling.recipe_heads import check_language_heads
 from polycompress.pipelines.distilling.recipe_keep import check_keep
 from polycompress.pipelines.distilling.recipe_learning import TEACHER, is_directory
+from polycompress.pipelines.distilling.recipe_outlines import make_outlines
 from polycompress.pipelines.distilling.recipe_parallel import check_parallel
 from polycompress.pipelines.distilling.recipe_stages import Stage
 from polycompress.pipelines.distilling.recipe_teachers import (
@@ -41,7 +40,6 @@ from polycompress.training.model import (
     language_model_kind,
     longest_text,
     named_head,
-    quiet_transformers,
 )
 
 
@@ -76,7 +74,7 @@ def find_models(findings: Findings, out: Path) -> Models | None:
     check_language_heads(known, models)
     for stage in known.stages:
         check_tokenizers(stage, models, trim=recipe.student.trim)
-    shown = table.tried("student", lambda: _outlines(known, models))
+    shown = table.tried("student", lambda: make_outlines(known, models))
     if shown is not None:
         for stage in known.stages:
             _check_stage(stage, models, *shown)
@@ -153,34 +151,6 @@ def _check_heads(recipe: Recipe, models: Models) -> None:
             stage.table.fault(
                 f"teacher: {called} has no head for task {stage.task.id}, so it cannot answer: {help_}"
             )
-
-
-def _outlines(recipe: Recipe, models: Models) -> tuple[Any, dict[str, Any]]:
-    """The student and each teacher, by its name, without weights, and so without memory."""
-    teacher = dict(models.teacher.config)
-    if models.student is not None:
-        student = dict(models.student.config)
-    else:
-        tensors = open_checkpoint(models.teacher.path).tensors
-        student = dict(plan_layers(teacher, tensors, models.layer_map).config)
-    first = _outline(teacher)
-    found = {TEACHER: first} | {name: first for stage in recipe.stages for name in stage.teachers}
-    return _outline(student), found | {
-        name: _outline(each.config) for name, each in models.directories.items()
-    }
-
-
-def _outline(config: Mapping[str, Any]) -> Any:
-    import transformers  # takes a second, which faults of the file alone need not
-
-    given = dict(config)
-    try:
-        with quiet_transformers(), torch.device("meta"):
-            return transformers.AutoModel.from_config(
-                transformers.AutoConfig.for_model(given.pop("model_type"), **given)
-            )
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-        raise InputError(f"transformers cannot build it: {error}") from error
 
 
 def _check_stage(stage: Stage, models: Models, student: Any, outlines: Mapping[str, Any]) -> None:
