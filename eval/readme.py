@@ -217,18 +217,31 @@ def training_speed() -> str:
     """What was wanted of the engine, and what was found."""
     rows = [["what", "found", "wanted"]]
     for name in ("engine-speed", "engine-bf16", "batching-speed"):
-        path = RESULTS / f"{name}.json"
-        found = load(name) if path.exists() else {"wanted": {}, "ratios": {}}
-        for what, value in found["ratios"].items():
-            bound = found["wanted"].get(what, "")
-            rows.append(
-                [
-                    what,
-                    "not measured" if value is None else f"{value:.2f}",
-                    bound.replace("<=", "at most").replace(">=", "at least"),
-                ]
-            )
+        rows += _ratios(name)
     return markdown(rows)
+
+
+def distillation_speed() -> str:
+    """The same of distillation."""
+    return markdown([["what", "found", "wanted"], *_ratios("distil-speed")])
+
+
+def _ratios(name: str) -> list[list[str]]:
+    """Each ratio of a result beside its bound; nothing where there is no result."""
+    if not (RESULTS / f"{name}.json").exists():
+        return []
+    found = load(name)
+    rows = []
+    for what, value in found["ratios"].items():
+        bound = found["wanted"].get(what, "")
+        rows.append(
+            [
+                what,
+                "not measured" if value is None else f"{value:.2f}",
+                bound.replace("<=", "at most").replace(">=", "at least"),
+            ]
+        )
+    return rows
 
 
 def scores() -> str:
@@ -359,6 +372,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "training speed": training_speed,
     "scores": scores,
     "trimming curve": curve,
+    "distillation speed": distillation_speed,
     "bilingual students": bilingual,
     "bilingual students, others": others,
 }

@@ -100,12 +100,21 @@ def main() -> None:
     parser.add_argument("--targets", default="sw,de,tr,yo")
     parser.add_argument("--tasks", default="sib200,ner-wikiann")
     parser.add_argument("--steps", type=int, default=1000, help="of every pretraining")
+    parser.add_argument(
+        "--collect", action="store_true", help="make nothing; report what is there with all its seeds"
+    )
     parser.add_argument("--bench", action="store_true", help="measure speed and memory instead")
     parser.add_argument(
         "--data", type=Path, help="data directory; else POLYCOMPRESS_DATA, else ../shared/data"
     )
     asked = parser.parse_args()
-    room = Room(runs=asked.runs, data=data_directory(asked.data), model=asked.model, steps=asked.steps)
+    room = Room(
+        runs=asked.runs,
+        data=data_directory(asked.data),
+        model=asked.model,
+        steps=asked.steps,
+        collects=asked.collect,
+    )
     asked.out.mkdir(parents=True, exist_ok=True)
     load = os.getloadavg()[0]
     if asked.bench:
@@ -116,7 +125,10 @@ def main() -> None:
     for task in asked.tasks.split(","):
         for target in asked.targets.split(","):
             for model in models(room, target):
-                for on, result in judged(room, target, model, task):
+                found = list(judged(room, target, model, task))
+                if not found:
+                    continue
+                for on, result in found:
                     results.setdefault((target, model.name, on), []).append(result)
                 facts.setdefault(target, {})[model.name] = facts_of(model.path)
                 write(room, asked.out, results, facts, load)

@@ -47,6 +47,8 @@ class Room:
     data: Path
     model: str
     steps: int
+    collects: bool = False
+    """Whether nothing is made, and what is missing is left out."""
 
     def text(self, *codes: str) -> list[str]:
         """The pack's text of some languages."""
@@ -60,7 +62,7 @@ class Room:
         """A distilled student's run."""
         out = self.runs / target / name
         codes = self.all_codes() if target == "all" else ["en", target]
-        if not (out / "final").is_dir():
+        if not self.collects and not (out / "final").is_dir():
             bistil_general(
                 self.model,
                 source="en",
@@ -75,7 +77,7 @@ class Room:
     def scratch(self, target: str, like: Path) -> Path:
         """A student of random weights, pretrained on the same text."""
         out = self.runs / target / "scratch-6"
-        if not (out / "final").is_dir():
+        if not self.collects and not (out / "final").is_dir():
             start = self.runs / target / "random-6"
             if not start.is_dir():
                 write_random(like / "start", start)
@@ -154,6 +156,8 @@ def tuned(room: Room, target: str, model: Model, task: str) -> list[Path]:
         if model.name != "teacher":
             out = room.runs / target / f"{slug(model.name)}-{task}-{seed}"
         if not (out / "final").is_dir():
+            if room.collects:
+                return []
             learn(room, target, model, task, seed, out)
         found.append(out / "final")
     return found
