@@ -45,13 +45,12 @@ BENCHED = ("teacher", "trimmed", "distilled-6", "distilled-4", "distilled-3")
 
 WANTED = 0.97
 """Of the teacher's score above chance, by students of six layers."""
-TRIED = (
-    "errors of hidden states relative to each layer's spread, vectors of whole texts, and small batches (all distilled "
-    "students here)",
-    "a task learnt of the tuned teacher's answers to unlabelled text of both languages (taught on text)",
-    "a task learnt sparsely of the tuned teacher's states and answers on English texts (taught sparsely)",
-)
-"""Against falling short."""
+TRIED = {
+    "distilled-6": "errors of hidden states relative to each layer's spread, vectors of whole texts, and small batches",
+    "distilled-6, taught on text": "a task learnt of the tuned teacher's answers to unlabelled text of both languages",
+    "distilled-6, taught sparsely": "a task learnt sparsely of the tuned teacher's states and answers on English texts",
+}
+"""Against falling short; each counts where it has a row."""
 
 
 def judged(room: Room, target: str, model: Model, task: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -68,7 +67,14 @@ def judged(room: Room, target: str, model: Model, task: str) -> Iterator[tuple[s
             yield on, json.loads(place.read_text("utf-8"))
 
 
-def write(room: Room, out: Path, results: Results, facts: dict[str, dict[str, Any]], load: float) -> None:
+def write(
+    room: Room,
+    out: Path,
+    results: Results,
+    facts: dict[str, dict[str, Any]],
+    load: float,
+    notes: list[str],
+) -> None:
     """The result as far as it is known."""
     names = dict.fromkeys(name for _, name, _ in results)
     targets = dict.fromkeys(target for target, _, _ in results)
@@ -88,7 +94,8 @@ def write(room: Room, out: Path, results: Results, facts: dict[str, dict[str, An
             for name, found in shares.items()
             if found is not None and name.startswith("distilled-6")
         },
-        "tried": TRIED,
+        "tried": {name: what for name, what in TRIED.items() if name in names},
+        "notes": notes,
         "load_average_at_start": load,
         "machine": machine(),
         "versions": versions(),
@@ -126,6 +133,12 @@ def main() -> None:
     parser.add_argument(
         "--collect", action="store_true", help="make nothing; report what is there with all its seeds"
     )
+    parser.add_argument(
+        "--note",
+        action="append",
+        default=[],
+        help="what else a reader of the result has to know; may be repeated",
+    )
     parser.add_argument("--bench", action="store_true", help="measure speed and memory instead")
     parser.add_argument(
         "--data", type=Path, help="data directory; else POLYCOMPRESS_DATA, else ../shared/data"
@@ -154,7 +167,7 @@ def main() -> None:
                 for on, result in found:
                     results.setdefault((target, model.name, on), []).append(result)
                 facts.setdefault(target, {})[model.name] = facts_of(resolve_model(str(model.path)).path)
-                write(room, asked.out, results, facts, load)
+                write(room, asked.out, results, facts, load, asked.note)
 
 
 if __name__ == "__main__":
