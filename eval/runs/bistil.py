@@ -29,7 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from eval.runs.bistil_rows import FULL, SEEDS, Model, Room, models, slug, teacher_of, tuned
+from eval.runs.bistil_rows import FULL, SEEDS, TUNING_STEPS, Model, Room, models, slug, teacher_of, tuned
 from eval.runs.bistil_table import Results, facts_of, kept, summary
 from eval.speed.harness import data_directory, machine, versions
 from polycompress.modeldir.sources import resolve_model
@@ -38,8 +38,9 @@ from polycompress.pipelines.evaluate import evaluate
 
 JUDGED_ON = {
     "ner-wikiann": {"sw": ("ner-masakhaner", "ner-wikiann"), "yo": ("ner-masakhaner",)},
+    "xnli": {"yo": ()},
 }
-"""Tasks that a tuned model is judged on, where it is not the one it was tuned on alone."""
+"""Tasks that a tuned model is judged on, where it is not the one it was tuned on alone; none: no such data."""
 BENCHED = ("teacher", "trimmed", "distilled-6", "distilled-4", "distilled-3")
 
 
@@ -55,8 +56,9 @@ TRIED = {
 
 def judged(room: Room, target: str, model: Model, task: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Results of every seed, on English and the target language."""
-    for seed, path in enumerate(tuned(room, target, model, task)):
-        for on in JUDGED_ON.get(task, {}).get(target, (task,)):
+    judges = JUDGED_ON.get(task, {}).get(target, (task,))
+    for seed, path in enumerate(tuned(room, target, model, task) if judges else []):
+        for on in judges:
             place = room.runs / target / "judged" / f"{slug(model.name)}-{on}-{seed}.json"
             if not place.is_file():
                 langs = target if on == "ner-masakhaner" else f"en,{target}"
@@ -85,6 +87,7 @@ def write(
         "steps": room.steps,
         "text": "at most 1.25 MB of each language; at this size a share of 1e-6 keeps every token that was seen",
         "seeds": SEEDS,
+        "tuning_steps": TUNING_STEPS,
         "models": facts,
         "scores": {target: summary(results, target) for target in targets},
         "kept": shares,
