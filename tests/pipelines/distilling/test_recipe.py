@@ -331,6 +331,18 @@ def test_a_teacher_that_is_not_there_is_looked_for_last(
     )
 
 
+def test_the_demo_model_is_looked_at_beside_other_faults(
+    kitchen: Kitchen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polycompress.modeldir.demo.cached_demo", lambda: kitchen.teacher)
+    other = make_tiny("bert", "base", tmp_path / "other", vocab_size=300, num_hidden_layers=2)
+    head = HEAD.replace("{layers: 2}", f"{{directory: {other}, layers: 2}}")
+    faults = kitchen.faults(GENERAL.replace("steps: 2", "steps: -2"), head, ("teacher=demo",))
+    assert len(faults) == 3, faults
+    for part in ("layers is for a student that is made", "steps is -2", "tokenizer is not that of"):
+        assert any(part in fault for fault in faults), faults
+
+
 def test_the_readme_names_every_objective_and_every_setting() -> None:
     text = find_recipe("ernie-tiny").with_name("README.md").read_text(encoding="utf-8")
     missing = [name for name in (*OBJECTIVES, *SETTINGS) if f"`{name}`" not in text]
