@@ -1,0 +1,22 @@
+"""The tables of README.md, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from eval.tables import students, training, trimming
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "german": trimming.german,
+    "english": trimming.english,
+    "defaults": trimming.defaults,
+    "trim speed": trimming.trim_speed,
+    "bench": trimming.bench,
+    "count speed": trimming.count_speed,
+    "trimming curve": trimming.curve,
+    "training speed": training.training_speed,
+    "distillation speed": training.distillation_speed,
+    "scores": training.scores,
+    "bilingual students": students.bilingual,
+    "bilingual students, others": students.others,
+}

@@ -1,0 +1,79 @@
+"""Tables of README.md on bilingual students."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from eval.tables.common import load, markdown
+from polycompress.languages import find_language
+
+
+def bilingual() -> str:
+    """Swahili students against their teacher: size, scores in Swahili, what is kept of the teacher's, speed."""
+    found = load("bistil")
+    facts, scores = found["models"]["sw"], found["scores"]["sw"]
+    target = find_language("sw").code
+    tasks = list(dict.fromkeys(row["task"] for row in scores if row["language"] == target))
+    rows = [["model", "weights", *tasks, "kept in Swahili (95 %)", "kept in English", "speed"]]
+    speeds = _speeds()
+    for name in facts:
+        cells = {
+            row["task"]: row["score"] for row in scores if (row["model"], row["language"]) == (name, target)
+        }
+        kept = found["kept"].get(name) or {}
+        size = facts[name].get("weight_bytes")
+        rows.append(
+            [
+                name,
+                "–" if size is None else f"{size / 1e6:.0f} MB",
+                *(f"{cells[task]:.3f}" if task in cells else "–" for task in tasks),
+                _kept(kept.get("sw")),
+                f"{kept['English']['share']:.1%}" if "English" in kept else "–",
+                f"{speeds[name]:.2f}" if name in speeds else "–",
+            ]
+        )
+    return markdown(rows)
+
+
+def _kept(share: Mapping[str, float] | None) -> str:
+    """A share with its interval."""
+    return "–" if share is None else f"{share['share']:.1%} ({share['low']:.1%} to {share['high']:.1%})"
+
+
+def _speeds() -> dict[str, float]:
+    """Texts of 128 tokens in batches of 32, in bf16, against the teacher, by the name of a student."""
+    found = load("bistil-bench")
+    cells = [
+        cell
+        for cell in found["bench"]["ratios"]["speed"]
+        if (cell["precision"], cell["batch"], cell["length"]) == ("bf16", 32, 128)
+    ]
+    return dict(zip(found["names"], cells[0]["speedup"], strict=True))
+
+
+def others() -> str:
+    """German, Turkish and Yoruba: scores in the target language, and what is kept over all languages and tasks."""
+    found = load("bistil")
+    targets = list(found["scores"])
+    tasks = list(dict.fromkeys(row["task"] for rows in found["scores"].values() for row in rows))
+    columns = [(target, task) for task in tasks for target in targets]
+    cells: dict[tuple[str, str, str], float] = {}
+    for target, some in found["scores"].items():
+        for row in some:
+            if not row["language"].startswith("eng"):
+                cells[row["model"], target, row["task"]] = row["score"]
+    columns = [(target, task) for target, task in columns if ("teacher", target, task) in cells]
+    rows = [["model", *(f"{task}, {target}" for target, task in columns), "kept over all (95 %)"]]
+    for name in found["models"]["de"]:
+        kept = found["kept"][name]["targets"]
+        rows.append(
+            [
+                name,
+                *(
+                    f"{cells[name, target, task]:.3f}" if (name, target, task) in cells else "–"
+                    for target, task in columns
+                ),
+                _kept(kept),
+            ]
+        )
+    return markdown(rows)
