@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -35,8 +34,6 @@ from polycompress.training.run_files import FINAL, check_run
 
 if TYPE_CHECKING:
     from polycompress.training.metrics import Record
-
-logger = logging.getLogger(__name__)
 
 Attention = Literal["maps", "scores", "relations", "none"]
 HiddenLoss = Literal["mse", "relative", "cosine"]
@@ -205,10 +202,12 @@ def bistil_general(
     inputs = find_inputs(
         model, (source, target), corpus, held_out, language_sft, reading or Reading(), config, where
     )
-    if resume and (where / FINAL).is_dir():
-        logger.warning("%s: the run is finished; nothing is left to do", where)
-        return GeneralResult(out=where, manifest=read_manifest(where / FINAL) or {})
     from polycompress.pipelines.distilling.general_run import run_general
+    from polycompress.training.runs import is_finished
+
+    identity = identity_of(inputs, config)
+    if resume and is_finished(where, identity):
+        return GeneralResult(out=where, manifest=read_manifest(where / FINAL) or {})
 
     record = {
         "tool": {"name": "polycompress", "version": polycompress.__version__},
@@ -223,7 +222,7 @@ def bistil_general(
         config,
         where,
         record=record,
-        identity=identity_of(inputs, config),
+        identity=identity,
         resume=resume,
         progress=progress,
         tell=tell,

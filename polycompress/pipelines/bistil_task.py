@@ -7,7 +7,6 @@ Method: Ansell, Ponti, Korhonen and Vulic, "Distilling Efficient Language-Specif
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -35,8 +34,6 @@ from polycompress.training.run_files import FINAL, check_run
 
 if TYPE_CHECKING:
     from polycompress.training.metrics import Record
-
-logger = logging.getLogger(__name__)
 
 Tell = Callable[[str, int, int | None], None]
 DIFF: Final = "task.diff"
@@ -215,10 +212,12 @@ def bistil_task(
         raise ConfigError([f"limit is {limit}: give at least 1"], "The configuration of bistil task")
     check_run(where, resume=resume)
     asked = _find(student, teacher, task_teacher, spec, train_langs, data, limit, config, where, tasks)
-    if resume and (where / FINAL).is_dir() and (where / DIFF).is_file():
-        logger.warning("%s: the run is finished; nothing is left to do", where)
-        return TaskResult(out=where, manifest=read_manifest(where / FINAL) or {})
     from polycompress.pipelines.distilling.task_run import run_task
+    from polycompress.training.runs import is_finished
+
+    identity = identity_of(asked)
+    if resume and is_finished(where, identity, DIFF):
+        return TaskResult(out=where, manifest=read_manifest(where / FINAL) or {})
 
     record = {
         "tool": {"name": "polycompress", "version": polycompress.__version__},
@@ -230,7 +229,7 @@ def bistil_task(
         "languages": [{"code": each.code, "name": each.name} for each in asked.request.languages],
     }
     manifest = run_task(
-        asked, where, record=record, identity=identity_of(asked), resume=resume, progress=progress, tell=tell
+        asked, where, record=record, identity=identity, resume=resume, progress=progress, tell=tell
     )
     return TaskResult(out=where, manifest=manifest)
 

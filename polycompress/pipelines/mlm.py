@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -29,8 +28,6 @@ from polycompress.training.shares import Mixing
 
 if TYPE_CHECKING:
     from polycompress.training.metrics import Record
-
-logger = logging.getLogger(__name__)
 
 SAMPLED_ABOVE: Final = 65_536
 """Rows of the table above which ``--loss auto`` samples: below, the whole softmax costs less than the layers."""
@@ -151,10 +148,12 @@ def mlm(
     where = Path(out)
     check_run(where, resume=resume)
     inputs = find_inputs(model, langs, corpus, held_out, reading or Reading(), where)
-    if resume and (where / FINAL).is_dir():
-        logger.warning("%s: the run is finished; nothing is left to do", where)
-        return MlmResult(out=where, manifest=read_manifest(where / FINAL) or {})
     from polycompress.pipelines.tuning.mlm_run import run_mlm
+    from polycompress.training.runs import is_finished
+
+    identity = identity_of(inputs, config)
+    if resume and is_finished(where, identity):
+        return MlmResult(out=where, manifest=read_manifest(where / FINAL) or {})
 
     record = {
         "tool": {"name": "polycompress", "version": polycompress.__version__},
@@ -168,7 +167,7 @@ def mlm(
         config,
         where,
         record=record,
-        identity=identity_of(inputs, config),
+        identity=identity,
         resume=resume,
         tensorboard=tensorboard,
         progress=progress,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polycompress.modeldir.atomic import atomic_file, storage_error
-from polycompress.training.run_files import CONFIG, SNAPSHOTS, check_run, read_run
+from polycompress.training.run_files import CONFIG, FINAL, SNAPSHOTS, check_run, read_run
 from polycompress.training.snapshots import Snapshot, check_identity, newest_snapshot, refuse_difference
 
 logger = logging.getLogger(__name__)
@@ -54,3 +54,21 @@ def open_run(
     refuse_difference(out, read_run(out)["settings"], identity)
     logger.warning("%s: has no whole snapshot, so the run begins at the beginning", out)
     return None
+
+
+def is_finished(out: Path, identity: Mapping[str, Any], *also: str) -> bool:
+    """Whether a run has ended, so that nothing is left to do; it is said, then.
+
+    Args:
+        out: The run's directory.
+        identity: What decides the result of the run that is asked for.
+        also: Files beside ``final/`` that a finished run has.
+
+    Raises:
+        SnapshotMismatchError: What has ended there is a run of another model or configuration.
+    """
+    if not (out / FINAL).is_dir() or not all((out / name).is_file() for name in also):
+        return False
+    refuse_difference(out, read_run(out)["settings"], identity)
+    logger.warning("%s: the run is finished; nothing is left to do", out)
+    return True

@@ -251,6 +251,10 @@ def test_a_narrower_student(kitchen: Kitchen, tmp_path: Path) -> None:
     (run / "final").rename(tmp_path / "final")
     again = kitchen.distil(run, settings={"shape": {"layers": 2, "hidden_size": 8}}, resume=True)
     assert equal(again.final, tmp_path / "final")
+    with pytest.raises(SnapshotMismatchError, match=r"layers: \[1, 3\] there, \[0, 1\] now"):
+        kitchen.distil(
+            run, settings={"shape": {"layers": 2, "hidden_size": 8, "strategy": "bottom"}}, resume=True
+        )
 
 
 def test_a_width_that_does_not_fit(kitchen: Kitchen, tmp_path: Path) -> None:

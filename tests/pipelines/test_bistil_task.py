@@ -15,7 +15,7 @@ from polycompress.pipelines.bistil_general import bistil_general
 from polycompress.pipelines.bistil_task import TaskResult, bistil_task
 from polycompress.pipelines.finetune import finetune
 from polycompress.pipelines.sft import apply_sft, show_diff
-from polycompress.training.errors import ConfigError
+from polycompress.training.errors import ConfigError, SnapshotMismatchError
 from polycompress.training.metrics import read_metrics
 from tests.pipelines.tiny_pack import make_pack
 from tests.pipelines.tiny_runs import Killed, equal, until_done, weights, write_corpora
@@ -170,6 +170,8 @@ def test_stopped_anywhere_and_taken_up_it_ends_bit_by_bit_the_same(kitchen: Kitc
     assert result.diff.read_bytes() == whole.diff.read_bytes()
     again = kitchen.learn(broken, settings=often, resume=True)
     assert again.manifest["sparse"] == result.manifest["sparse"]
+    with pytest.raises(SnapshotMismatchError, match=r"tuning\.seed: 0 there, 7 now"):
+        kitchen.learn(broken, settings={"tuning": {**often["tuning"], "seed": 7}}, resume=True)
 
 
 def test_no_teacher(kitchen: Kitchen, tmp_path: Path) -> None:

@@ -147,6 +147,8 @@ def test_the_run_s_own_words(kitchen: Kitchen, tmp_path: Path, caplog: pytest.Lo
     again = kitchen.train(out, resume=True)
     assert "the run is finished; nothing is left to do" in caplog.text
     assert again.as_dict()["training"]["steps"] == 12
+    with pytest.raises(SnapshotMismatchError, match=r"training.steps: 12 there, 13 now"):
+        kitchen.train(out, resume=True, settings={"training": {"steps": 13}})
     with pytest.raises(InputError, match=r"already exists. Go on with the run in it with --resume"):
         kitchen.train(out)
 
