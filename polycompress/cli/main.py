@@ -15,7 +15,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 import polycompress
-from polycompress.cli import bistil, bistil_general, bistil_task, console, sft
+from polycompress.cli import bistil, bistil_general, bistil_task, console, sft, tokenizer
 from polycompress.cli.bench import bench
 from polycompress.cli.convert_tokenizer import convert_tokenizer
 from polycompress.cli.count import count
@@ -94,6 +94,11 @@ _Parts = tuple[tuple[str, Callable[..., None]], ...]
 _GROUPS: Final[tuple[tuple[str, str, _Parts], ...]] = (
     ("bistil", bistil.HELP, (("general", bistil_general.general), ("task", bistil_task.task))),
     ("sft", sft.HELP, (("apply", sft.apply), ("diff", sft.diff), ("show", sft.show))),
+    (
+        "tokenizer",
+        tokenizer.HELP,
+        (("train", tokenizer.train), ("extend", tokenizer.extend), ("compare", tokenizer.compare)),
+    ),
 )
 for _name, _about, _parts in _GROUPS:
     _group = typer.Typer(help=_about.replace("Examples:\n", "Examples:\n\n"), no_args_is_help=True)

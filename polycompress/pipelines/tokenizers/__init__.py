@@ -1,0 +1,1 @@
+"""Parts of the work on tokenizers: text, opening, figures, writing."""
