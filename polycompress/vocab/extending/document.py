@@ -172,7 +172,8 @@ def _check(
         known.update(texts)
         for piece in new_pieces:
             for left, right in piece.merges:
-                if left not in known or right not in known or left + right.removeprefix(prefix) != piece.text:
+                fits = right.startswith(prefix) and left + right.removeprefix(prefix) == piece.text
+                if left not in known or right not in known or not fits:
                     raise ValueError(
                         f"the merge of {left!r} and {right!r} does not make {piece.text!r} of tokens"
                     )

@@ -13,7 +13,7 @@ from polycompress.vocab.document import boundary_mark, dump_document, is_byte_le
 from polycompress.vocab.extending.choosing import UNKNOWN_COST, choose
 from polycompress.vocab.extending.document import extend_document
 from polycompress.vocab.extending.joining import joined_pieces, marks, missing_symbols
-from polycompress.vocab.extending.pieces import NewPiece, is_word_part
+from polycompress.vocab.extending.pieces import NewPiece, is_visible, is_word_part
 from polycompress.vocab.extending.unigram import LONGEST, pieces_without, scaled_pieces, score_range
 from polycompress.vocab.extending.words import count_words, segment_words
 from polycompress.vocab.training.trainers import training, unigram_pieces
@@ -89,12 +89,15 @@ def _unigram_candidates(document: Mapping[str, Any], words: Mapping[str, int], m
         trained = unigram_pieces(lines, size, {}, longest=LONGEST)
     mark = boundary_mark(document)
     byte_level = is_byte_level(document)
-    occurring = {letter for letter, count in _letters(words).items() if count >= LEAST}
+    occurring = {letter for letter, count in _letters(words).items() if count >= LEAST and is_visible(letter)}
     return [
         piece
         for piece in scaled_pieces(document["model"], trained)
-        if is_word_part(piece.text, mark=mark, byte_level=byte_level)
-        and (len(piece.text) > 1 or piece.text in occurring)
+        if (
+            piece.text in occurring
+            if len(piece.text) == 1
+            else is_word_part(piece.text, mark=mark, byte_level=byte_level)
+        )
     ]
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from polycompress.vocab.derivation import word_symbols
 from polycompress.vocab.document import added_token_ids, boundary_mark, is_byte_level, model_type, pieces
 from polycompress.vocab.extending.merging import merge_pairs
-from polycompress.vocab.extending.pieces import MAX_CHARACTERS, NewPiece, is_word_part
+from polycompress.vocab.extending.pieces import MAX_CHARACTERS, NewPiece, is_visible, is_word_part
 from polycompress.vocab.kinds import kind_of
 
 
@@ -29,7 +29,7 @@ def marks(model: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def missing_symbols(document: Mapping[str, Any], words: Mapping[str, int], *, least: int) -> list[NewPiece]:
-    """The letters of words that a BPE or WordPiece model has no symbol for.
+    """The characters of words that a BPE or WordPiece model has no symbol for.
 
     Args:
         document: The state of a checked tokenizer.
@@ -44,7 +44,6 @@ def missing_symbols(document: Mapping[str, Any], words: Mapping[str, int], *, le
     if is_byte_level(document) or model.get("byte_fallback"):
         return []
     prefix, suffix = marks(model)
-    shape = {"mark": boundary_mark(document), "prefix": prefix, "suffix": suffix}
     counts: Counter[str] = Counter()
     for word, count in words.items():
         for symbol in word_symbols(word, prefix, suffix):
@@ -52,7 +51,7 @@ def missing_symbols(document: Mapping[str, Any], words: Mapping[str, int], *, le
     missing = [
         (count, symbol)
         for symbol, count in counts.items()
-        if count >= least and symbol not in model["vocab"] and is_word_part(symbol, **shape)
+        if count >= least and symbol not in model["vocab"] and is_visible(symbol.removeprefix(prefix)[:1])
     ]
     return [NewPiece(text=symbol) for _, symbol in sorted(missing, key=lambda entry: (-entry[0], entry[1]))]
 

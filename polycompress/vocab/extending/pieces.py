@@ -46,6 +46,11 @@ class Extended:
         return range(self.old_size, self.old_size + len(self.pieces))
 
 
+def is_visible(character: str) -> bool:
+    """Whether a character is worth a piece of its own where there is none: no space, no control, no private one."""
+    return unicodedata.category(character)[0] not in "ZC"
+
+
 def is_word_part(
     piece: str, *, mark: str, prefix: str = "", suffix: str = "", byte_level: bool = False
 ) -> bool:

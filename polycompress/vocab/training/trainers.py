@@ -34,6 +34,8 @@ SLACK: Final = 0.05
 """Share of pieces that are trained beyond those kept."""
 LEAST_FREQUENCY: Final = 2
 """Of a pair of symbols that is merged."""
+_CHARACTER_STEP: Final = 1e-4
+"""Between the scores of characters that training did not keep; a constant of the library."""
 _WORDS_PER_LINE: Final = 1000
 _PRIVATE: Final = (*range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE))
 """Code points that no text means anything by."""
@@ -91,7 +93,7 @@ def unigram_pieces(
 
     Args:
         texts: To learn from.
-        size: Pieces; all characters stay, even if they are more.
+        size: Pieces, at least as many as there are characters: these all stay.
         fields: Normaliser and pre-tokeniser as in ``tokenizer.json``.
         longest: Characters of a piece.
 
@@ -114,11 +116,21 @@ def unigram_pieces(
     )
     tokenizer.train_from_iterator(texts, trainer)
     found = orjson.loads(tokenizer.to_str())["model"]["vocab"]
-    scored = [(piece, round(score, DIGITS)) for piece, score in found if piece != unknown]
+    scored = _settled([(piece, round(score, DIGITS)) for piece, score in found if piece != unknown])
     scored.sort(key=lambda entry: (-entry[1], entry[0]))
     room = max(0, size - sum(len(piece) == 1 for piece, _ in scored))
     kept = set(islice((piece for piece, _ in scored if len(piece) > 1), room))
     return [(piece, score) for piece, score in scored if len(piece) == 1 or piece in kept]
+
+
+def _settled(scored: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Give the smallest score to the characters that stay only for being characters.
+
+    The library puts them just above it, one step further each, in random order.
+    """
+    least = min((score for _, score in scored), default=0.0)
+    until = least + _CHARACTER_STEP * (1 + sum(len(piece) == 1 for piece, _ in scored))
+    return [(piece, least if len(piece) == 1 and score < until else score) for piece, score in scored]
 
 
 def blank(model: Mapping[str, Any], fields: Mapping[str, Any]) -> Tokenizer:
@@ -152,11 +164,12 @@ def training() -> Iterator[None]:
         raise
     except Exception as error:
         raise InputError(
-            f"the tokenizers library cannot train on this text: {error}. Give more text, or ask for fewer pieces"
+            f"the tokenizers library cannot train on this text: {error}. Give more text, or ask for another number of "
+            "pieces"
         ) from error
     except BaseException as error:  # a panic of the library is no Exception
         raise PolycompressError(
-            f"the tokenizers library panicked in training: {error}. Give more text, or ask for fewer pieces"
+            f"the tokenizers library panicked in training: {error}. Give more text, or ask for another number of pieces"
         ) from error
 
 
