@@ -16,7 +16,7 @@ from polycompress.modeldir.manifest import write_manifest
 from polycompress.modeldir.sources import ModelSource
 from polycompress.modeldir.tokenizer_config import remap_special_tokens_map, remap_tokenizer_config
 from polycompress.pipelines.tokenizers.opening import OpenTokenizer
-from polycompress.vocab.document import dump_document
+from polycompress.vocab.document import dump_document, model_type
 
 
 def write_tokenizer(
@@ -47,7 +47,8 @@ def write_tokenizer(
         StorageError: It could not be written; nothing was left behind.
     """
     config: Mapping[str, Any] | None = roles
-    model_config: Mapping[str, Any] = {}
+    # BERT's templates number their segments, so its models are given the numbers.
+    model_config: Mapping[str, Any] = {"model_type": "bert"} if model_type(document) == "wordpiece" else {}
     special: dict[str, Any] | None = None
     if source is not None:
         config = read_json(source.path, "tokenizer_config.json", required=False)

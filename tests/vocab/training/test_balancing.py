@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +13,7 @@ def test_shares_follow_the_exponent(sizes: dict[str, int], exponent: float) -> N
     times = times_each(sizes, exponent)
     assert min(times.values()) == 1.0 and max(times.values()) <= MOST_TIMES
     ordered = sorted(sizes, key=lambda name: sizes[name])
-    assert all(times[one] >= times[two] for one, two in zip(ordered, ordered[1:], strict=False))
+    assert all(times[one] >= times[two] for one, two in pairwise(ordered))
     if exponent == 1:
         assert set(times.values()) == {1.0}
 
