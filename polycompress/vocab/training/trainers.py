@@ -177,7 +177,13 @@ def _bpe_model(texts: Iterable[str], size: int, layout: Layout, *, byte_level: b
     from tokenizers.trainers import BpeTrainer
 
     unknown = None if byte_level else layout.unknown
-    model = {"type": "BPE", "unk_token": unknown, "fuse_unk": not byte_level, "vocab": {}, "merges": []}
+    model: dict[str, Any] = {
+        "type": "BPE",
+        "unk_token": unknown,
+        "fuse_unk": not byte_level,
+        "vocab": {},
+        "merges": [],
+    }
     tokenizer = blank(model, layout.fields)
     trainer = BpeTrainer(
         vocab_size=size,
