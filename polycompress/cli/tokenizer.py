@@ -166,7 +166,7 @@ def _show(result: TokenizerResult, json: bool) -> None:
     ]
     if rows:
         console.print_facts(rows, header=("tokens per word", "before", "after", "characters per token"))
-    rows = [
+    changes = [
         (
             f"{each.language.name} ({each.source})",
             console.percent(each.as_dict()["texts_changed"], 2),
@@ -174,8 +174,8 @@ def _show(result: TokenizerResult, json: bool) -> None:
         )
         for each in result.changes
     ]
-    if rows:
-        console.print_facts(rows, header=("cut otherwise than before", "texts", "running words"))
+    if changes:
+        console.print_facts(changes, header=("cut otherwise than before", "texts", "running words"))
     for note in result.notes:
         console.print_line(f"  - {note}")
     if result.out is not None:

@@ -138,7 +138,7 @@ def blank(model: Mapping[str, Any], fields: Mapping[str, Any]) -> Tokenizer:
     from tokenizers import Tokenizer
 
     names = ("normalizer", "pre_tokenizer")
-    empty = {
+    empty: dict[str, Any] = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
