@@ -1,0 +1,1 @@
+"""Embeddings: word vectors and their alignment, factorised tables, rows for new subwords."""

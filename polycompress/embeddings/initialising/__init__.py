@@ -1,0 +1,1 @@
+"""Rows for new subwords: what each is made of (a plan), and making them. Arrays in, arrays out."""
