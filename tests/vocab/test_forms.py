@@ -14,8 +14,15 @@ from polycompress.errors import InputError
 from polycompress.vocab.alphabet import byte_symbols
 from polycompress.vocab.document import parse_document, pieces
 from polycompress.vocab.forms import byte_fallback_tokens, named_tokens, token_forms, token_roles
-from tests.vocab.documents import bpe, bpe_documents, document, unigram, unigram_documents, wordpiece
-from tests.vocab.documents import wordpiece_documents
+from tests.vocab.documents import (
+    bpe,
+    bpe_documents,
+    document,
+    unigram,
+    unigram_documents,
+    wordpiece,
+    wordpiece_documents,
+)
 
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 TEMPLATE = {

@@ -26,7 +26,7 @@ class Vocabulary:
     names: Mapping[int, str] = field(default_factory=dict)
     """Special and added tokens: id -> what is written for them."""
     roles: Mapping[str, int] = field(default_factory=dict)
-    """"bos", "eos", "unk", "sep", "pad", "cls", "mask" -> id."""
+    """Role ("bos", "eos", "unk", "sep", "pad", "cls", "mask") -> id."""
     fallback: NDArray[np.bool_] | None = None
     """(ids,) tokens that write single bytes of unknown characters, if there are any."""
 
