@@ -55,8 +55,8 @@ def match_tokens(
 
     The rules in order: what the caller says; the role (what begins a text is a counterpart of a classification token,
     what ends one of a separator) or the name of a special token; the form; the form in folded case; the form without
-    a space in front. Among source tokens of one form, that of the same id comes first (so that a tokenizer matches
-    itself), then the lowest id, which in most vocabularies is the commonest. Tokens of byte fallback prefer their
+    a space in front. Among source tokens of exactly one form, that of the same id comes first (so that a tokenizer
+    matches itself); else the lowest id, which in most vocabularies is the commonest. Tokens of byte fallback prefer their
     kind. Ids that have no token in either vocabulary are copied, so that a table padded or with gaps stays as it is.
 
     Args:
@@ -144,10 +144,9 @@ def _by_form(
         if text is None:
             continue
         byte = _is_fallback(target, number)
-        if number < len(keys) and keys[number] == text and _is_fallback(source, number) == byte:
-            match: int | None = number
-        else:
-            match = first.get((text, byte), first.get((text, not byte)))
+        match = first.get((text, byte), first.get((text, not byte)))
+        if step is Rule.EXACT and number < len(keys) and keys[number] == text:
+            match = number if _is_fallback(source, number) == byte else match
         if match is not None:
             found[number], rule[number] = match, step
 

@@ -74,7 +74,8 @@ def subword_vectors(
     covered = np.zeros(vocabulary, dtype=np.bool_)
 
     def finish(tokens: NDArray[np.int64], sums: NDArray[np.int64]) -> None:
-        means = sums / grid
+        heard = np.flatnonzero(sums[: len(tokens), -1])  # weights far below the heaviest vanish
+        tokens, means = tokens[heard], sums[heard] / grid
         vectors[tokens], covered[tokens] = means[:, :-1] / means[:, -1:], True
 
     open_token, open_sum = subwords[:1], np.zeros((1, len(grid)), dtype=np.int64)
