@@ -150,9 +150,9 @@ def token_roles(
             found.setdefault(role, number)
     special = named_tokens(doc)
     for role, spellings in _USUAL.items():
-        number = next((ids[text] for text in spellings if ids.get(text) in special), None)
-        if number is not None and f"{role}_token" not in written:
-            found.setdefault(role, number)
+        usual = [ids[text] for text in spellings if ids.get(text) in special]
+        if usual and f"{role}_token" not in written:
+            found.setdefault(role, usual[0])
     return {role: found[role] for role in (key.removesuffix("_token") for key in ROLES) if role in found}
 
 

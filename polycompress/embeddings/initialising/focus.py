@@ -14,7 +14,7 @@ from polycompress.embeddings.initialising.weighting import sparsemax
 
 FIRST_WIDTH: Final = 64
 """Neighbours looked at first; more where sparsemax gives weight to all of them."""
-MOST: Final = 1024
+MOST: Final = 256
 """Neighbours looked at in the end. A sparsemax that would spread further is cut there."""
 
 _ANCHORS: Final = (Rule.KEPT, Rule.EXACT, Rule.FOLDED, Rule.UNSPACED)
@@ -24,7 +24,7 @@ def focus(material: Material) -> RowsPlan:
     """Copy the tokens that the source has; combine them for the others by similarity in a space of the target's tokens.
 
     The weights are sparsemax over cosines with all overlapping tokens. It gives weight to the most similar ones only,
-    so it is computed over the nearest 64, or as many times more as get weight, up to 1024: exact unless a row needs
+    so it is computed over the nearest 64, or as many times more as get weight, up to 256: exact unless a row needs
     more than that, or gives weight to cosines below 0.
 
     Args:

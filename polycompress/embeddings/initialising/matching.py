@@ -56,8 +56,8 @@ def match_tokens(
     The rules in order: what the caller says; the role (what begins a text is a counterpart of a classification token,
     what ends one of a separator) or the name of a special token; the form; the form in folded case; the form without
     a space in front. Among source tokens of exactly one form, that of the same id comes first (so that a tokenizer
-    matches itself); else the lowest id, which in most vocabularies is the commonest. Tokens of byte fallback prefer their
-    kind. Ids that have no token in either vocabulary are copied, so that a table padded or with gaps stays as it is.
+    matches itself); else the lowest id, which in most vocabularies is the commonest. Tokens of byte fallback prefer
+    their kind. Ids that have no token in either vocabulary are copied, so that a table padded or with gaps stays.
 
     Args:
         source: The source's tokens.
@@ -111,10 +111,12 @@ def folded(form: bytes) -> Form:
 
 def _special(source: Vocabulary, target: Vocabulary) -> list[tuple[int, int]]:
     """(target id, source id) of special tokens, the better reasons first."""
-    own = [(number, source.roles[role]) for role, number in target.roles.items() if role in source.roles]
+    # By name, so that a token with two roles (the end of a text, which also pads) has one match in any order of roles.
+    roles = sorted(target.roles.items())
+    own = [(number, source.roles[role]) for role, number in roles if role in source.roles]
     others = [
         (number, source.roles[_COUNTERPARTS[role]])
-        for role, number in target.roles.items()
+        for role, number in roles
         if _COUNTERPARTS.get(role) in source.roles
     ]
     ids: dict[str, int] = {}

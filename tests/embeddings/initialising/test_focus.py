@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polycompress.embeddings.initialising import focus as module
@@ -29,6 +29,7 @@ def row(plan: RowsPlan, token: int) -> dict[int, float]:
     return dict(zip(plan.sources[token][there].tolist(), plan.weights[token][there].tolist(), strict=True))
 
 
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), width=st.sampled_from([1, 2, 64]))
 def test_as_by_the_equation(seed: int, width: int) -> None:
     given_ = material(seed)

@@ -85,6 +85,12 @@ def test_a_role_comes_before_its_counterpart_and_before_a_name() -> None:
     assert told(match_tokens(source, target)) == [("ROLE", 1), ("ROLE", 0)]
 
 
+def test_a_token_with_two_roles_has_one_match_in_any_order() -> None:
+    source = words(None, None, names={0: "<pad>", 1: "</s>"}, roles={"pad": 0, "eos": 1})
+    for roles in ({"pad": 0, "eos": 0}, {"eos": 0, "pad": 0}):
+        assert told(match_tokens(source, words(None, names={0: "<|end|>"}, roles=roles))) == [("ROLE", 1)]
+
+
 def test_named_tokens_meet_by_name_never_by_form() -> None:
     source = words("<x>", None, names={1: "<y>"})
     target = words(None, None, names={0: "<x>", 1: "<y>"})

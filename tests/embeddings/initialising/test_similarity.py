@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polycompress.embeddings.initialising.applying import apply_plan
@@ -34,6 +34,7 @@ def row(plan: RowsPlan, token: int) -> dict[int, float]:
     return dict(zip(plan.sources[token][there].tolist(), plan.weights[token][there].tolist(), strict=True))
 
 
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), k=st.integers(1, 12), temperature=st.sampled_from([0.02, 0.1, 1.0]))
 def test_as_by_the_equation(seed: int, k: int, temperature: float) -> None:
     given_ = material(seed, neighbours=k, temperature=temperature)
