@@ -74,6 +74,14 @@ def test_order_of_sources_cannot_be_seen_but_in_ties() -> None:
     assert np.array_equal(found.ids, order[other.ids])
 
 
+def test_sources_that_are_barely_better_are_not_missed() -> None:
+    # Every source is nearer than those before it, in the end by less than float32 can tell.
+    cosines = 0.5 + 1e-3 * (1 - np.exp(-np.arange(20_000) / 1500))
+    sources = unit_rows(np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1))
+    target = unit_rows(np.array([[1.0, 0.0]]))
+    assert nearest(target, sources, 5).ids.tolist() == by_definition(target, sources, 5)[0]
+
+
 def test_equal_sources_give_the_lowest_rows() -> None:
     sources = np.ones((9000, 4), dtype=np.float32) / 2
     found = nearest(sources[:3], sources, 4)
