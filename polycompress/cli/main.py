@@ -15,7 +15,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 import polycompress
-from polycompress.cli import bistil, bistil_general, bistil_task, console, sft, tokenizer
+from polycompress.cli import bistil, bistil_general, bistil_task, console, sft, tokenizer, vectors
 from polycompress.cli.bench import bench
 from polycompress.cli.convert_tokenizer import convert_tokenizer
 from polycompress.cli.count import count
@@ -98,6 +98,11 @@ _GROUPS: Final[tuple[tuple[str, str, _Parts], ...]] = (
         "tokenizer",
         tokenizer.HELP,
         (("train", tokenizer.train), ("extend", tokenizer.extend), ("compare", tokenizer.compare)),
+    ),
+    (
+        "vectors",
+        vectors.HELP,
+        (("train", vectors.train), ("align", vectors.align), ("show", vectors.show)),
     ),
 )
 for _name, _about, _parts in _GROUPS:

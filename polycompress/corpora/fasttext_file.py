@@ -1,4 +1,4 @@
-"""Check that a file is a whole supervised fastText model before the library reads it.
+"""Check that a file is a whole fastText model before the library reads it.
 
 The library trusts every number in the file: one that was cut off makes it read words without end, and a wrong size
 makes it read other memory. The layout is that of version 12 (and 11), little-endian and without padding:
@@ -12,7 +12,7 @@ settings    12 int32: dim, ws, epoch, minCount, neg, wordNgrams, loss, model, bu
 dictionary  int32 entries, words, labels; int64 tokens, pruned (-1: not pruned); per entry the name and a zero byte,
             int64 count, int8 type (0 word, 1 label), words first; per pruned n-gram 2 int32 (bucket, row)
 input       int8 quantised; a matrix of words and n-grams
-output      int8 quantised; a matrix of labels
+output      int8 quantised; a matrix of labels, or of words where the model is of words (skip-gram, cbow)
 matrix      int64 rows, columns; float32 values
 quantised   int8 norms; int64 rows, columns; int32 bytes of codes; the codes; a quantiser; with norms, a byte a row
             and a quantiser
@@ -30,40 +30,46 @@ from typing import Any, Final
 from polycompress.corpora.unpacking import open_regular
 from polycompress.errors import InputError
 
-_MAGIC: Final = 793712314
+MAGIC: Final = 793712314
+"""The first four bytes of every model."""
 _VERSIONS: Final = (11, 12)
 _SUPERVISED: Final = 3
+_OF_WORDS: Final = (1, 2)
 _LOSSES: Final = (1, 2, 3, 4)
 _CENTROIDS: Final = 256
 _MAX_COUNT: Final = 10**15
 _MAX_WORD: Final = 2**16
-_ADVICE: Final = "Give a whole supervised model (.bin or .ftz); download it again."
+_ADVICE: Final = {
+    True: "Give a whole supervised model (.bin or .ftz); download it again.",
+    False: "Give a whole model of words (.bin); train or fetch it again.",
+}
 
 
 class _DamagedError(Exception):
     """What is wrong with the file."""
 
 
-def check_model_file(path: Path) -> None:
+def check_model_file(path: Path, *, supervised: bool = True) -> None:
     """Refuse what is no whole model, or holds numbers that do not fit each other.
 
     Args:
         path: ``.bin`` or ``.ftz``.
+        supervised: Whether it is to be a model with labels; else one of words.
 
     Raises:
         InputError: It is missing, no regular file, or no such model.
     """
     with open_regular(path) as file:
         head = file.read(8)
-        if len(head) < 8 or struct.unpack("<ii", head)[0] != _MAGIC:
-            raise InputError(f"{path}: not a fastText model. {_ADVICE}")
+        if len(head) < 8 or struct.unpack("<ii", head)[0] != MAGIC:
+            raise InputError(f"{path}: not a fastText model. {_ADVICE[supervised]}")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             cursor = _Cursor(data)
             try:
-                _check(cursor)
+                _check(cursor, supervised)
             except _DamagedError as error:
                 raise InputError(
-                    f"{path}: not a whole fastText model (byte {cursor.position}: {error}). {_ADVICE}"
+                    f"{path}: not a whole fastText model (byte {cursor.position}: {error}). {_ADVICE[supervised]}"
                 ) from error
 
 
@@ -99,28 +105,32 @@ class _Cursor:
             raise _DamagedError("the file ends early, or a size is wrong")
 
 
-def _check(cursor: _Cursor) -> None:
+def _check(cursor: _Cursor, supervised: bool) -> None:
     _, version = cursor.take("ii")
     _require(version in _VERSIONS, f"version {version}; 11 and 12 can be read")
     dim, _, _, _, _, word_ngrams, loss, model, bucket, _, maxn, _ = cursor.take("12i")
     cursor.take("d")
-    _require(model == _SUPERVISED, "it is not supervised, so it has no labels to tell languages by")
+    if supervised:
+        _require(model == _SUPERVISED, "it is not supervised, so it has no labels to tell languages by")
+    else:
+        _require(model in _OF_WORDS, "it is supervised, so its vectors are made for labels")
     _require(loss in _LOSSES and dim > 0 and bucket >= 0, "settings that cannot be")
     _require(bucket > 0 or (maxn <= 0 and word_ngrams <= 1), "n-grams without buckets")
-    words, labels, pruned = _check_dictionary(cursor)
+    words, labels, pruned = _check_dictionary(cursor, supervised)
     (quantised,) = cursor.take("b")
     _check_matrix(cursor, words + (bucket if pruned < 0 else pruned), dim, quantised != 0)
     _require(quantised != 0 or pruned < 0, "it is pruned but not quantised")
     (output_quantised,) = cursor.take("b")
-    _check_matrix(cursor, labels, dim, quantised != 0 and output_quantised != 0)
+    _check_matrix(cursor, labels if supervised else words, dim, quantised != 0 and output_quantised != 0)
     _require(cursor.at_end(), "there is something behind its end")
 
 
-def _check_dictionary(cursor: _Cursor) -> tuple[int, int, int]:
+def _check_dictionary(cursor: _Cursor, supervised: bool) -> tuple[int, int, int]:
     """Words, labels and rows of n-grams that were kept (-1: all)."""
     size, words, labels, _, pruned = cursor.take("3i2q")
     _require(
-        words >= 0 and labels > 0 and size == words + labels, "numbers of words and labels that do not add up"
+        words >= 0 and (labels > 0 if supervised else labels == 0) and size == words + labels,
+        "numbers of words and labels that do not add up",
     )
     for number in range(size):
         cursor.skip_name()

@@ -1,4 +1,4 @@
-"""Sentences and their translations: the two columns of a file, or the lines of two files."""
+"""Sentences and their translations: the two columns of a file, or the lines or the ids of two files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from polycompress.corpora.files import exists, find_files
+from polycompress.corpora.joined import joined_pairs, shared_id
 from polycompress.corpora.lines import MAX_LINE, decoded, record_lines
 from polycompress.corpora.unpacking import BLOCK, HashedFile, unpacked
 from polycompress.errors import InputError
@@ -45,7 +46,8 @@ def parse_pairs(
 
     Args:
         specs: Languages by any code or name that ``find_language`` takes; a pattern as ``find_files`` takes it, of
-            files with two columns, or ``FILE+FILE``, the source's lines and the target's.
+            files with two columns, or ``FILE+FILE``, the source's lines and the target's, or tables of both whose
+            first lines name a column ``text`` and one of ids (``index_id``, ``sent_id`` or ``id``), as SIB-200's.
         languages: Those that may be named.
         option: What the user wrote them after, for messages.
 
@@ -79,7 +81,8 @@ def read_pairs(spec: PairSpec) -> Iterator[tuple[str, str]]:
     """The pairs of some files, source first, streamed.
 
     A first line that names both languages is a header, and says which column is which; without one the source's comes
-    first. Pairs of which a side is empty are left out.
+    first. Pairs of which a side is empty are left out. Of two tables with ids, rows with the same id are a pair; where
+    they have a column ``split``, only rows of ``train`` are read.
 
     Raises:
         InputError: A line of two columns has more or fewer, or is no sentence by its length, two files have not as many
@@ -138,6 +141,9 @@ def _two_columns(path: Path, spec: PairSpec) -> Iterator[tuple[str, str]]:
 
 
 def _two_files(first: Path, second: Path) -> Iterator[tuple[str, str]]:
+    if id_ := shared_id(next(_lines(first), ""), next(_lines(second), "")):
+        yield from joined_pairs(_lines(first), _lines(second), (first, second), id_)
+        return
     for number, (source, target) in enumerate(itertools.zip_longest(_lines(first), _lines(second)), start=1):
         if source is None or target is None:
             if (source or target or "").strip():

@@ -47,8 +47,8 @@ def check_output(out: Path, *, overwrite: bool = False) -> None:
     Args:
         out: The directory to be.
         overwrite: Whether an existing one may be replaced. Only a model directory (one with config.json or
-            polycompress.json) or an empty one is; never a link, the root, the home or the working directory
-            or one above them, or a directory under version control.
+            polycompress.json), one of word vectors (vectors.json) or an empty one is; never a link, the root,
+            the home or the working directory or one above them, or a directory under version control.
 
     Raises:
         InputError: It exists and may not be replaced, or its name cannot be used.
@@ -288,7 +288,7 @@ def _check_replaceable(out: Path, path: Path) -> None:
                 f"{out}: is {name} or lies above it, and is not replaced. Choose another output."
             )
     names = {entry.name for entry in path.iterdir()}
-    if ".git" in names or (names and not names & {"config.json", "polycompress.json"}):
+    if ".git" in names or (names and not names & {"config.json", "polycompress.json", "vectors.json"}):
         raise InputError(
             f"{out}: does not look like a model directory (no config.json, or under version control), so "
             "--overwrite does not replace it. Choose another output, or remove it yourself."

@@ -1,0 +1,1 @@
+"""What the alignment of word vectors is made of."""
