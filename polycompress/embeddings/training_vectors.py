@@ -73,7 +73,7 @@ class VectorTraining:
             "window": (1, 1000),
             "negatives": (1, 1000),
             "threads": (1, 1024),
-            "seed": (0, 2**31 - 1),
+            "seed": (0, 2**31 - 3),
         }
         faults = [
             f"{name} is {getattr(self, name)}, give {low} to {high}"
@@ -131,7 +131,7 @@ def train_fasttext(
     settings = {
         "text": str(text),
         "out": str(out),
-        "seed": options.seed,
+        "seed": options.seed + 1,  # to the library 0 and 1 are one seed
         "options": _library_options(options),
     }
     # glibc fills what it allocates with the complement of this: zeros. The library trains with memory that it has not

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import mmap
 import re
 import struct
@@ -40,13 +41,19 @@ def is_word2vec(path: Path) -> bool:
         InputError: It is missing or no regular file.
     """
     with open_regular(path) as file:
-        head = file.read(1 << 12)
+        head = file.read(1 << 16)
     match = _HEADER.match(head)
     if match is None:
         return False
-    body = head[match.end() :]
-    values = body.partition(b" ")[2][:64]
-    return any(byte < 9 or 13 < byte < 32 or byte > 126 for byte in values)
+    line, end, _ = head[match.end() :].partition(b"\n")
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(line, final=bool(end))
+    except UnicodeDecodeError:
+        return True
+    cells = text.split()
+    return bool(cells) and (
+        len(cells) < 2 or any(ord(character) < 32 and character not in "\t\r" for character in text)
+    )
 
 
 def read_word2vec(path: Path, *, limit: int | None = None) -> tuple[list[str], NDArray[np.float32]]:

@@ -19,6 +19,7 @@ from polycompress.errors import InputError
 
 _HEADER = re.compile(r"\s*(\d{1,12})\s+(\d{1,6})\s*")
 _BLOCK_ROWS: Final = 4096
+_LARGEST: Final = float(np.finfo(np.float32).max)
 _SPACES: Final = " \t\r\n"
 
 
@@ -100,8 +101,10 @@ def _parted(line: str, width: int, number: int, path: Path) -> tuple[str, list[s
 
 def _matrix(rows: list[tuple[int, str, list[str]]], width: int, path: Path) -> NDArray[np.float32]:
     """Values of some lines; only where something is wrong are the lines looked at one by one."""
+    matrix: NDArray[np.float32] | None
     try:
-        matrix = np.array([values for _, _, values in rows], np.float32).reshape(len(rows), width)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is told below
+            matrix = np.array([values for _, _, values in rows], np.float32).reshape(len(rows), width)
     except ValueError:
         matrix = None
     if matrix is not None and np.isfinite(matrix).all():
@@ -117,7 +120,7 @@ def _matrix(rows: list[tuple[int, str, list[str]]], width: int, path: Path) -> N
                     f"{path}: line {number} ({key!r}): {value[:40]!r} is no number: every line needs a word and "
                     f"{width} values."
                 )
-            if not np.isfinite(np.float32(value)):
+            if not abs(float(value)) <= _LARGEST:
                 raise InputError(
                     f"{path}: line {number}: the vector of {key!r} holds {value[:40]}. Leave the word out, or "
                     "train anew."
