@@ -115,7 +115,7 @@ def joint_vectors(
     vectors = np.zeros((table.shape[0], width), np.float32)
     vectors[:, :kept] = (basis.astype(np.float64) @ left[:, :kept]) * np.sqrt(singular[:kept])
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return np.asarray(np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0), np.float32)
 
 
 def spread(

@@ -10,9 +10,10 @@ from typing import Any, Final, Literal
 
 import polycompress
 from polycompress.corpora import parse_pairs
+from polycompress.embeddings.alignment import Matrix
 from polycompress.embeddings.lexicons import parted
 from polycompress.embeddings.vectors_directory import LanguageFiles, save_directory
-from polycompress.embeddings.word_vectors import join, of_one_language
+from polycompress.embeddings.word_vectors import WordVectors, join, of_one_language
 from polycompress.errors import InputError
 from polycompress.modeldir.atomic import atomic_directory, check_apart, check_output
 from polycompress.pipelines.aligning.asked import Given, parse_vectors, read_given, read_lexicons
@@ -28,7 +29,7 @@ METHODS: Final[Mapping[str, str]] = {
     "joint": "vectors made anew of sentence pairs, spread to the other words",
 }
 REFINING_ROUNDS: Final = 10
-_Made = tuple[list[Any], dict[str, LanguageFiles], dict[str, Judged]]
+_Made = tuple[list[WordVectors], dict[str, LanguageFiles], dict[str, Judged]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -228,7 +229,7 @@ def _joint(
     return parts, files, dict(made.judged)
 
 
-def _part(given: Given, code: str, matrix: Any) -> Any:
+def _part(given: Given, code: str, matrix: Matrix) -> WordVectors:
     rows = given.vectors.rows(code)
     counts = given.vectors.counts
     words = [given.vectors.words[row] for row in rows.tolist()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -22,7 +23,8 @@ from polycompress.pipelines.aligning.rotating import centred
 
 HELD_OUT_SHARE: Final = 0.1
 """Of the sentences, where no lexicon is there to judge by."""
-MAX_SENTENCES: Final = 2_000_000
+MAX_SENTENCES: Final = 500_000
+"""Of a language: all of them are held in memory."""
 
 Sentences = list[tuple[list[str], list[str]]]
 
@@ -117,22 +119,23 @@ def _fit(given: Given, sentences: Mapping[str, Sentences], width: int, seed: int
     """Vectors of all words, without judging them."""
     languages = [given.target, *given.others]
     ids: dict[tuple[str, str], int] = {}
-    columns: dict[
-        tuple[str, ...], int
-    ] = {}  # the same target sentence is one column, whatever it is paired with
-    entries: list[tuple[int, int]] = []
+    # The same target sentence is one column, whatever it is paired with.
+    columns: dict[tuple[str, ...], int] = {}
+    rows, found = array("q"), array("q")
     for code, own in sentences.items():
         for words, goals in own:
             column = columns.setdefault(tuple(goals), len(columns))
             for language, side in ((code, words), (given.target.code, goals)):
-                entries += [(ids.setdefault((language, word), len(ids)), column) for word in side]
-    if not entries:
+                rows.extend(ids.setdefault((language, word), len(ids)) for word in side)
+                found.extend([column] * len(side))
+    if not rows:
         raise InputError("The sentence pairs hold no words. Give others.")
-    table = np.array(entries, np.int64)
-    filled, numbered = np.unique(table[:, 1], return_inverse=True)
-    del filled
-    matrix = joint_vectors(table[:, 0], numbered.astype(np.int64), width, seed=seed)
-    heard = np.bincount(table[:, 0], minlength=len(ids))
+    words_at = np.array(rows, np.int64)
+    numbered = np.unique(np.array(found, np.int64), return_inverse=True)[
+        1
+    ]  # pairs without words are left out
+    matrix = joint_vectors(words_at, numbered, width, seed=seed)
+    heard = np.bincount(words_at, minlength=len(ids))
     parts, lacking = [], {}
     for language in languages:
         own_ids = {word: row for (code, word), row in ids.items() if code == language.code}
