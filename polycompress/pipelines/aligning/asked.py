@@ -45,7 +45,8 @@ def read_given(specs: Sequence[str], to: str) -> Given:
         InputError: One cannot be read, a language comes twice or is not known, ``to`` has no vectors, or there is no
             other.
     """
-    parts, files = [], {}
+    parts: list[WordVectors] = []
+    files: dict[str, LanguageFiles] = {}
     for spec in specs:
         language, path = parse_vectors(spec)
         if path.is_dir() and language is None:

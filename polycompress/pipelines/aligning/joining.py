@@ -125,8 +125,8 @@ def _fit(given: Given, sentences: Mapping[str, Sentences], width: int, seed: int
     for code, own in sentences.items():
         for words, goals in own:
             column = columns.setdefault(tuple(goals), len(columns))
-            for language, side in ((code, words), (given.target.code, goals)):
-                rows.extend(ids.setdefault((language, word), len(ids)) for word in side)
+            for of, side in ((code, words), (given.target.code, goals)):
+                rows.extend(ids.setdefault((of, word), len(ids)) for word in side)
                 found.extend([column] * len(side))
     if not rows:
         raise InputError("The sentence pairs hold no words. Give others.")
