@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 from polycompress.errors import InputError
-from polycompress.modeldir.axes_table import FAMILIES, Family
+from polycompress.modeldir.axes_table import FAMILIES, Family, is_factorised
 
 _SHOWN = 8
 _NOT_PARAMETERS = ("BOOL", "U8", "I8", "I16", "U16", "I32", "U32", "I64", "U64")
@@ -107,13 +107,15 @@ def parameter_parts(
 
     Returns:
         ``embeddings`` (input tables), ``positions`` (with segment tables), ``layers``, ``head`` (output
-        tables, their biases and every task head) and ``other``; integers that add up to the model's size.
+        tables, their biases and every task head) and ``other``; of a factorised model also ``primitives``, over
+        which its embeddings are coordinates. Integers that add up to the model's size.
     """
     family = FAMILIES[config["model_type"]]
     left_out = set(copies)
     if config.get("tie_word_embeddings", True) is not False:
         left_out |= {name for name in axes.axes if name not in (axes.embedding, *axes.heads, *axes.biases)}
-    parts = dict.fromkeys(("embeddings", "positions", "layers", "head", "other"), 0)
+    basis = ("primitives",) if family.primitives else ()
+    parts = dict.fromkeys(("embeddings", *basis, "positions", "layers", "head", "other"), 0)
     for name, info in tensors.items():
         if name in left_out:
             continue
@@ -128,6 +130,8 @@ def _part(family: Family, name: str, info: TensorShape, axes: VocabAxes) -> str 
         return "head" if name in axes.heads or name in axes.biases else "embeddings"
     if info.dtype in _NOT_PARAMETERS or _matches_below(family, name, family.buffers):
         return None
+    if _matches_below(family, name, family.primitives):
+        return "primitives"
     if _matches_below(family, name, family.positions):
         return "positions"
     # "other" is asked before tasks: a base model stored without prefix has its pooler at the top level.
@@ -149,7 +153,7 @@ def _family(config: Mapping[str, Any], tensors: Mapping[str, TensorShape], vocab
     what = "config.json has no model_type" if model_type is None else f"Unknown model_type {model_type!r}"
     raise InputError(
         f"{what}, so it is not known which tensors carry the vocabulary. {where}"
-        f"Known types: {', '.join(sorted(FAMILIES))}."
+        f"Known types: {', '.join(sorted(name for name in FAMILIES if not is_factorised(name)))}."
     )
 
 
@@ -200,7 +204,7 @@ def _check_explained(
     rows: int,
     axes: Mapping[str, tuple[int, ...]],
 ) -> None:
-    below = (*family.positions, *family.layers, *family.other, *family.buffers)
+    below = (*family.primitives, *family.positions, *family.layers, *family.other, *family.buffers)
     unexplained = [
         f"{name} {list(info.shape)}"
         for name, info in tensors.items()

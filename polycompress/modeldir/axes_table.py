@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,8 @@ class Family:
     """Prefixes under which the base model may sit in the file."""
     tables: tuple[str, ...]
     """Input tables (V, d); the first one present is the input embedding, the rest are its copies."""
+    primitives: tuple[str, ...] = ()
+    """Of factorised tables, whose ``tables`` are coordinates (V, r): the rows (r, d) that these are over."""
     heads: tuple[str, ...] = ()
     """Output tables (V, d) that only exist where the head is not tied, or as redundant copies."""
     biases: tuple[str, ...] = ()
@@ -261,7 +264,7 @@ _GEMMA = replace(
     _LLAMA, token_ids={"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}, tokenizer="GemmaTokenizer"
 )
 
-FAMILIES: Mapping[str, Family] = {
+_PLAIN: Mapping[str, Family] = {
     "bert": _BERT,
     "roberta": _ROBERTA,
     "xlm-roberta": replace(_ROBERTA, tokenizer="XLMRobertaTokenizer"),
@@ -314,4 +317,46 @@ FAMILIES: Mapping[str, Family] = {
         token_ids={"pad_token_id": 0, "bos_token_id": 5, "eos_token_id": 255001},
         tokenizer="CohereTokenizer",
     ),
+}
+
+FACTORISED: Final = "factorised-"
+"""Before the ``model_type`` of a model whose table is factorised."""
+
+
+def is_factorised(model_type: str) -> bool:
+    """Whether a ``model_type`` is that of models with a factorised table."""
+    return model_type.startswith(FACTORISED)
+
+
+def base_type(model_type: str) -> str:
+    """The ``model_type`` of the same models with a plain table."""
+    return model_type.removeprefix(FACTORISED)
+
+
+def factorised_type(model_type: str) -> str:
+    """The ``model_type`` of the same models with a factorised table."""
+    return FACTORISED + base_type(model_type)
+
+
+def coordinates_name(table: str) -> str:
+    """Where the coordinates of a table are stored."""
+    return f"{table.removesuffix('.weight')}.coordinates"
+
+
+def primitives_name(table: str) -> str:
+    """Where the primitive embeddings of a table, or of its coordinates, are stored."""
+    return f"{table.removesuffix('.weight').removesuffix('.coordinates')}.primitives"
+
+
+def _factorised(family: Family) -> Family:
+    return replace(
+        family,
+        tables=tuple(map(coordinates_name, family.tables)),
+        primitives=tuple(map(primitives_name, family.tables)),
+    )
+
+
+FAMILIES: Mapping[str, Family] = {
+    **_PLAIN,
+    **{factorised_type(name): _factorised(family) for name, family in _PLAIN.items()},
 }

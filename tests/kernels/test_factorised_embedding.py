@@ -246,3 +246,28 @@ def test_wrong_input(change: dict[str, object], message: str) -> None:
     assert factorised_embedding(**right).shape == (1, 2)
     with pytest.raises(InputError, match=message):
         factorised_embedding(**{**right, **change})
+
+
+def test_padding_sends_no_gradient() -> None:
+    _, coordinates, primitives, _ = make(4, 9, 3, 7)
+    ids = torch.tensor([[1, 4], [4, 2]])
+    upstream = torch.ones(2, 2, 7, dtype=torch.float64)
+    found = factorised_embedding(ids, coordinates, primitives, padding_idx=4)
+    agree(found, factorised_embedding_reference(ids, coordinates, primitives), 1e-12)
+    gradients = torch.autograd.grad(found, (coordinates, primitives), upstream)
+    plain = factorised_embedding_reference(ids[ids != 4], coordinates, primitives)
+    wanted = torch.autograd.grad(plain, (coordinates, primitives), upstream.reshape(4, 7)[:2])
+    agree(gradients[0].to_dense(), wanted[0], 1e-12)
+    agree(gradients[1], wanted[1], 1e-12)
+
+
+def test_gradient_may_be_dense() -> None:
+    ids, coordinates, primitives, upstream = make(20, 9, 3, 7)
+    thin, dense = (
+        torch.autograd.grad(
+            factorised_embedding(ids, coordinates, primitives, sparse=sparse), coordinates, upstream
+        )[0]
+        for sparse in (True, False)
+    )
+    assert thin.is_sparse and not dense.is_sparse
+    assert torch.equal(thin.to_dense(), dense)

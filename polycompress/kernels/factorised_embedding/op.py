@@ -17,17 +17,25 @@ from polycompress.kernels.products import working_dtype
 
 
 def factorised_embedding(
-    ids: Tensor, coordinates: Tensor, primitives: Tensor, *, impl: Impl = "auto"
+    ids: Tensor,
+    coordinates: Tensor,
+    primitives: Tensor,
+    *,
+    padding_idx: int | None = None,
+    sparse: bool = True,
+    impl: Impl = "auto",
 ) -> Tensor:
     """Look ids up in the table ``coordinates @ primitives``, of which neither the table nor F[ids] is ever made.
 
     The upstream gradient is first summed by id (float32, deterministic); the gradients are then products over the
-    distinct rows only: with S these sums, F's rows get S P^T (sparse) and P gets F[rows]^T S (dense).
+    distinct rows only: with S these sums, F's rows get S P^T and P gets F[rows]^T S (dense).
 
     Args:
         ids: Any shape, int32 or int64, each a row of the table.
-        coordinates: F, [V, k]; its gradient is a coalesced sparse tensor.
+        coordinates: F, [V, k].
         primitives: P, [k, d].
+        padding_idx: A row whose looked-up places send no gradient, neither to F nor to P.
+        sparse: Whether F's gradient is a coalesced sparse tensor of the ids' rows, or a dense one.
         impl: Which implementation; see ``polycompress.kernels.choosing``.
 
     Returns:
@@ -54,17 +62,25 @@ def factorised_embedding(
     if ids.dtype not in (torch.int32, torch.int64):
         raise InputError(f"factorised_embedding: ids are {ids.dtype}; they have to be int32 or int64")
     chosen = choose_impl(impl, "factorised_embedding", ids, coordinates, primitives)
-    result: Tensor = _FactorisedLookup.apply(ids, coordinates, primitives, chosen)
+    result: Tensor = _FactorisedLookup.apply(ids, coordinates, primitives, padding_idx, sparse, chosen)
     return result
 
 
 class _FactorisedLookup(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
-    def forward(ctx: Any, ids: Tensor, coordinates: Tensor, primitives: Tensor, chosen: str) -> Tensor:
+    def forward(
+        ctx: Any,
+        ids: Tensor,
+        coordinates: Tensor,
+        primitives: Tensor,
+        padding_idx: int | None,
+        sparse: bool,
+        chosen: str,
+    ) -> Tensor:
         flat = ids.reshape(-1).contiguous()
         dtype = working_dtype(coordinates, primitives)
         ctx.save_for_backward(flat, coordinates, primitives)
-        ctx.chosen = chosen
+        ctx.padding_idx, ctx.sparse, ctx.chosen = padding_idx, sparse, chosen
         if chosen == "triton" and dtype is not torch.float64 and len(flat) and primitives.shape[1]:
             from polycompress.kernels.factorised_embedding.kernel import lookup_triton
 
@@ -76,19 +92,25 @@ class _FactorisedLookup(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor | None, Tensor | None, None, None, None]:
         ids, coordinates, primitives = ctx.saved_tensors
         by_coordinates = by_primitives = None
         with torch.autocast(upstream.device.type, enabled=False):
             rows, sums = embedding_gradient(
                 ids, upstream.reshape(len(ids), primitives.shape[1]), impl=ctx.chosen
             )
+            if ctx.padding_idx is not None:
+                kept = rows != ctx.padding_idx
+                rows, sums = rows[kept], sums[kept]
             if ctx.needs_input_grad[1]:
                 values = torch.mm(sums, primitives.to(sums.dtype).T).to(coordinates.dtype)
-                by_coordinates = sparse_rows(rows, values, tuple(coordinates.shape))
+                if ctx.sparse:
+                    by_coordinates = sparse_rows(rows, values, tuple(coordinates.shape))
+                else:
+                    by_coordinates = torch.zeros_like(coordinates).index_copy_(0, rows, values)
             if ctx.needs_input_grad[2]:
                 by_primitives = primitives_gradient(rows, sums, coordinates).to(primitives.dtype)
-        return None, by_coordinates, by_primitives, None
+        return None, by_coordinates, by_primitives, None, None, None
 
 
 def _check_ids(ids: Tensor, vocabulary: int) -> None:
