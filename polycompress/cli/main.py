@@ -15,13 +15,14 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 import polycompress
-from polycompress.cli import bistil, bistil_general, bistil_task, console, sft, tokenizer, vectors
+from polycompress.cli import bistil, bistil_general, bistil_task, console, ofa_export, sft, tokenizer, vectors
 from polycompress.cli.bench import bench
 from polycompress.cli.convert_tokenizer import convert_tokenizer
 from polycompress.cli.count import count
 from polycompress.cli.demo_model import demo_model
 from polycompress.cli.distil import distil
 from polycompress.cli.eval import evaluate
+from polycompress.cli.factorise import factorise
 from polycompress.cli.finetune import finetune
 from polycompress.cli.inspect import inspect
 from polycompress.cli.languages import languages
@@ -84,6 +85,7 @@ for _name, _command in (
     ("bench", bench),
     ("distil", distil),
     ("students", students),
+    ("factorise", factorise),
     ("report", report),
     ("convert-tokenizer", convert_tokenizer),
 ):
@@ -93,6 +95,7 @@ for _name, _command in (
 _Parts = tuple[tuple[str, Callable[..., None]], ...]
 _GROUPS: Final[tuple[tuple[str, str, _Parts], ...]] = (
     ("bistil", bistil.HELP, (("general", bistil_general.general), ("task", bistil_task.task))),
+    ("ofa", ofa_export.HELP, (("export", ofa_export.export),)),
     ("sft", sft.HELP, (("apply", sft.apply), ("diff", sft.diff), ("show", sft.show))),
     (
         "tokenizer",

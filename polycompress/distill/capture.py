@@ -19,6 +19,7 @@ from polycompress.distill.head_places import HeadPlaces
 from polycompress.distill.outputs import Needs, Outputs
 from polycompress.distill.plain_attention import plain_where_faster
 from polycompress.errors import InputError
+from polycompress.modeldir.axes_table import base_type
 
 Role = Literal["queries", "keys", "values"]
 ROLES: Final[tuple[Role, ...]] = ("queries", "keys", "values")
@@ -174,7 +175,7 @@ def check_needs(model: Any, needs: Needs, who: str) -> list[str]:
         who: Whose it is, for messages.
     """
     faults = []
-    layers, kind = layers_of(model.config), str(model.config.model_type)
+    layers, kind = layers_of(model.config), base_type(str(model.config.model_type))
     if beyond := sorted(number for number in needs.hidden if not 0 <= number <= layers):
         faults.append(
             f"the {who} has hidden states 0 to {layers} (0: embeddings), but {beyond[0]} is asked for"
@@ -194,7 +195,7 @@ def check_needs(model: Any, needs: Needs, who: str) -> list[str]:
 
 def check_plain_attention(config: Any, who: str) -> list[str]:
     """What speaks against computing a model's attention maps from its queries and keys alone."""
-    kind = str(config.model_type)
+    kind = base_type(str(config.model_type))
     if kind in PLAIN_ATTENTION and getattr(config, "position_embedding_type", "absolute") in (
         None,
         "absolute",

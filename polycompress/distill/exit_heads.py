@@ -10,6 +10,7 @@ from torch import Tensor
 
 from polycompress.distill.objectives.multi_exit import Head
 from polycompress.errors import InputError
+from polycompress.modeldir.axes_table import base_type
 
 _TOLERANCE: Final = 1e-4
 """Of the largest logit."""
@@ -49,7 +50,7 @@ model cut to its lower layers hands the head what the exit above them does."""
 
 def check_exits(model_type: str, who: str = "student") -> list[str]:
     """What speaks against exits of a type of model: messages, none where nothing does."""
-    if model_type in _OF_TEXTS:
+    if base_type(model_type) in _OF_TEXTS:
         return []
     return [
         f"multi-exit: the {who} is of the type {model_type!r}, of which it is not known that its head can read lower "
@@ -83,7 +84,7 @@ def exit_head(model: Any) -> Head:
         def head(states: Tensor) -> Tensor:
             return _whole(model, model.dropout(states))
     else:
-        read = _OF_TEXTS[str(model.config.model_type)]
+        read = _OF_TEXTS[base_type(str(model.config.model_type))]
 
         def head(states: Tensor) -> Tensor:
             return read(model, states)
@@ -94,7 +95,7 @@ def exit_head(model: Any) -> Head:
 
 def _check_same(model: Any, head: Head) -> None:
     table = model.get_input_embeddings()
-    ids = torch.arange(12, device=table.weight.device).reshape(2, 6) % table.num_embeddings
+    ids = torch.arange(12, device=next(table.parameters()).device).reshape(2, 6) % table.num_embeddings
     training = model.training
     model.eval()
     try:

@@ -59,7 +59,7 @@ class HeadPlaces:
         """Whether the head says of picked tokens what it says of them among all others."""
         model = self._model
         table = model.get_input_embeddings()
-        ids = torch.arange(12, device=table.weight.device).reshape(2, 6) % table.num_embeddings
+        ids = torch.arange(12, device=next(table.parameters()).device).reshape(2, 6) % table.num_embeddings
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "return_dict": True}
         places = torch.tensor([1, 4, 9], device=ids.device)
         training = model.training

@@ -9,6 +9,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from polycompress.errors import InputError
+from polycompress.modeldir.axes_table import base_type
 from polycompress.modeldir.directory import read_json
 from polycompress.modeldir.tokenizer_classes import SEGMENT_FAMILIES
 
@@ -54,7 +55,9 @@ def uses_segments(config: Any, tokenizer_config: Mapping[str, Any]) -> bool:
     named = tokenizer_config.get("model_input_names")
     if isinstance(named, list) and named and "token_type_ids" not in named:
         return False
-    return config.model_type in SEGMENT_FAMILIES and (getattr(config, "type_vocab_size", 0) or 0) > 1
+    return (
+        base_type(config.model_type) in SEGMENT_FAMILIES and (getattr(config, "type_vocab_size", 0) or 0) > 1
+    )
 
 
 def padding_id(config: Any, tokenizer: Tokenizer, tokenizer_config: Mapping[str, Any]) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from polycompress.modeldir.axes_table import FAMILIES
+from polycompress.modeldir.axes_table import FAMILIES, base_type
 from polycompress.modeldir.tokenizer_classes import (
     GENERIC,
     ROLE_NAMES,
@@ -161,7 +161,8 @@ def _input_names(
     if isinstance(named, list) and named and all(isinstance(name, str) for name in named):
         return list(named)
     has_segments = (
-        model_config.get("model_type") in SEGMENT_FAMILIES and model_config.get("type_vocab_size", 2) != 1
+        base_type(str(model_config.get("model_type"))) in SEGMENT_FAMILIES
+        and model_config.get("type_vocab_size", 2) != 1
     )
     if defaults.segments or (not known and has_segments):
         return ["input_ids", "token_type_ids", "attention_mask"]
@@ -241,7 +242,7 @@ def _note_differences(
         token = _text(source.get(role))
         if source.get(key) is True and token and not _mentions(document.get("post_processor"), token):
             notes.append(f"{where}{key} dropped; tokenizer.json's post-processor adds no {token!r}")
-    if model_config.get("model_type") == "qwen2" and normalizer.get("type") != "NFC":
+    if base_type(str(model_config.get("model_type"))) == "qwen2" and normalizer.get("type") != "NFC":
         notes.append(
             "transformers 5 rebuilds the tokenizer of every model_type qwen2 with Qwen's normalizer and "
             "pre-tokenizer, whatever tokenizer.json says"

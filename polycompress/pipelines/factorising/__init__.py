@@ -1,0 +1,1 @@
+"""Parts of factorising a model's table and of writing it plain again."""
