@@ -199,7 +199,7 @@ def _finite(values: NDArray[np.float32], name: str) -> NDArray[np.float32]:
 
 
 def _check_ids(model: TaskModel, encoded: Sequence[Encoded]) -> None:
-    rows = len(model.model.get_input_embeddings().weight)
+    rows = int(model.model.get_input_embeddings().num_embeddings)
     highest = max((int(row.ids.max()) for row in encoded), default=0)
     if highest >= rows:
         raise InputError(

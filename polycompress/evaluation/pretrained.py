@@ -11,7 +11,9 @@ from typing import Any
 import torch
 import transformers
 
+from polycompress.embeddings.registering import register_for
 from polycompress.errors import InputError
+from polycompress.modeldir.directory import read_json
 
 
 def load_pretrained(loader: Any, path: Path, dtype: torch.dtype) -> tuple[Any, frozenset[str]]:
@@ -28,6 +30,7 @@ def load_pretrained(loader: Any, path: Path, dtype: torch.dtype) -> tuple[Any, f
     Raises:
         InputError: transformers refuses it.
     """
+    register_for(read_json(path, "config.json") or {})
     with quiet_transformers():
         try:
             model, info = loader.from_pretrained(

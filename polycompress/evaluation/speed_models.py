@@ -14,6 +14,8 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from polycompress.embeddings.module import FactorisedEmbedding
+from polycompress.embeddings.registering import model_class
 from polycompress.errors import InputError, PolycompressError
 from polycompress.evaluation.model_settings import position_limit
 from polycompress.evaluation.precision import Precision, cpu_multiplies_bf16
@@ -97,12 +99,12 @@ class TimedModel:
         head = _call(self.module, "get_output_embeddings")
         if head is None or "logits_to_keep" in inputs:
             return
-        weight = head.weight
-        needed = batch * length * weight.shape[0] * weight.element_size()
+        rows, size = _vocabulary(head)
+        needed = batch * length * rows * size
         free = _free_memory(self.device)
         if free is not None and needed > _MEMORY_SHARE * free:
             raise InputError(
-                f"{self.path}: at batch {batch} and length {length} its head over {weight.shape[0]:,} tokens writes "
+                f"{self.path}: at batch {batch} and length {length} its head over {rows:,} tokens writes "
                 f"{needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory are free. Give --body to leave heads out, "
                 "or a smaller --batch or --length."
             )
@@ -146,12 +148,12 @@ def count_parameters(model: Any, fresh: frozenset[str] = frozenset()) -> Paramet
     named = [pair for pair in model.named_parameters(remove_duplicate=False) if pair[0] not in fresh]
     sizes = {name: each.numel() for name, each in {id(each): (name, each) for name, each in named}.values()}
     table = _call(model, "get_input_embeddings")
-    weight = getattr(table, "weight", None)
+    embedding = _table_size(table)
     total = sum(sizes.values())
     routed = sum(size for name, size in sizes.items() if "experts" in name.split(".")[:-1])
     return Parameters(
         total=total,
-        embedding=weight.numel() if isinstance(weight, Tensor) else None,
+        embedding=embedding,
         active=total - routed if not routed else _active(model.config, total, routed),
     )
 
@@ -174,7 +176,7 @@ def random_ids(model: Any, batch: int, length: int, seed: int) -> Tensor:
         seed: The same gives the same ids.
     """
     table = _call(model, "get_input_embeddings")
-    rows = table.weight.shape[0] if table is not None else int(model.config.vocab_size)
+    rows = _vocabulary(table)[0] if table is not None else int(model.config.vocab_size)
     special = {getattr(model.config, f"{name}_token_id", None) for name in _SPECIAL}
     plain = torch.tensor([row for row in range(rows) if row not in special] or [0])
     generator = torch.Generator().manual_seed(seed)
@@ -195,9 +197,8 @@ def has_bf16(device: torch.device) -> bool:
 def _loader(config: Mapping[str, Any]) -> Any:
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names else None
-    kind = getattr(transformers, name, None) if isinstance(name, str) else None
-    is_model = isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)
-    return kind if is_model else transformers.AutoModel
+    kind = model_class(name, config) if isinstance(name, str) else None
+    return transformers.AutoModel if kind is None else kind
 
 
 @contextmanager
@@ -223,6 +224,19 @@ def _give_padding(model: nn.Module) -> None:
     if getattr(config, "pad_token_id", None) is None:
         end = getattr(config, "eos_token_id", None)
         config.pad_token_id = end if isinstance(end, int) else 0
+
+
+def _table_size(table: Any) -> int | None:
+    if isinstance(table, FactorisedEmbedding):
+        return sum(parameter.numel() for parameter in table.parameters())
+    weight = getattr(table, "weight", None)
+    return weight.numel() if isinstance(weight, Tensor) else None
+
+
+def _vocabulary(table: Any) -> tuple[int, int]:
+    """Rows of a table, and bytes of one of its values."""
+    parameter = next(each for each in table.parameters() if each.ndim == 2)
+    return len(parameter), parameter.element_size()
 
 
 def _active(config: Any, total: int, routed: int) -> int | None:

@@ -14,8 +14,12 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor, nn
 
+from polycompress.embeddings.module import FactorisedEmbedding, FactorisedHead
+from polycompress.embeddings.registering import register_for
 from polycompress.errors import InputError, MissingExtraError
 from polycompress.kernels.embedding_gradient import SparseEmbedding
+from polycompress.modeldir.axes_table import base_type
+from polycompress.modeldir.directory import read_json
 from polycompress.training.packing import additive_mask, block_mask
 
 logger = logging.getLogger(__name__)
@@ -64,9 +68,10 @@ def language_model_kind(config: Mapping[str, Any], where: Path) -> Kind:
     if (named := named_head(config)) is not None:
         return named
     auto = importlib.import_module("transformers.models.auto.modeling_auto")
-    if model_type in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder"):
+    plain = base_type(model_type)
+    if plain in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder"):
         return "masked"
-    if model_type in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    if plain in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         return "causal"
     raise InputError(
         f"{where}: transformers has neither a masked nor a causal language model of the type {model_type!r}."
@@ -102,6 +107,7 @@ def load_language_model(path: Path, config: Mapping[str, Any]) -> LoadedModel:
     except ImportError as error:
         raise MissingExtraError("training", "train") from error
     kind = language_model_kind(config, path)
+    register_for(config)
     loader = transformers.AutoModelForMaskedLM if kind == "masked" else transformers.AutoModelForCausalLM
     options: dict[str, Any] = {
         "local_files_only": True,
@@ -147,6 +153,7 @@ def load_encoder(path: Path) -> LoadedModel:
         import transformers
     except ImportError as error:
         raise MissingExtraError("training", "train") from error
+    register_for(read_json(path, "config.json") or {})
     with quiet_transformers():
         try:
             settings = transformers.AutoConfig.from_pretrained(
@@ -194,10 +201,15 @@ def quiet_transformers() -> Iterator[None]:
 def make_table_sparse(model: Any) -> bool:
     """Put a ``SparseEmbedding`` in the place of the input table; both hold the same weight.
 
+    The coordinates of a factorised table get sparse gradients in their own module.
+
     Returns:
         Whether it could be: the table's module has to be the plain one, or one that only scales what it looks up.
     """
     table = model.get_input_embeddings()
+    if isinstance(table, FactorisedEmbedding):
+        table.sparse = True
+        return True
     if not isinstance(table, nn.Embedding) or table.max_norm is not None or table.scale_grad_by_freq:
         return False
     scale = None if type(table) is nn.Embedding else getattr(table, "embed_scale", None)
@@ -212,6 +224,14 @@ def make_table_sparse(model: Any) -> bool:
             return False
     model.set_input_embeddings(sparse)
     return True
+
+
+def output_is_tied(model: Any) -> bool:
+    """Whether a model's output table is its input table."""
+    head, table = model.get_output_embeddings(), model.get_input_embeddings()
+    if isinstance(head, FactorisedHead) or isinstance(table, FactorisedEmbedding):
+        return getattr(head, "coordinates", None) is getattr(table, "coordinates", table)
+    return head is not None and head.weight is table.weight
 
 
 def first_position(model: Any) -> int:
@@ -239,7 +259,7 @@ def keeps_texts_apart(model: Any, kind: Kind) -> bool:
     """Whether a row of two packed texts gives what each gives alone; tried, since not every family takes such masks."""
     if "position_ids" not in inspect.signature(model.base_model.forward).parameters:
         return False
-    device = model.get_input_embeddings().weight.device
+    device = next(model.get_input_embeddings().parameters()).device
     sizes = (3, 4)
     # Padding has no position in some families.
     padding = getattr(model.config, "pad_token_id", None)
@@ -291,6 +311,7 @@ class _ScaledSparseEmbedding(SparseEmbedding):
 
 def _lacks_head(model: Any, missing: set[str]) -> bool:
     head = model.get_output_embeddings()
-    return head is not None and any(
-        parameter is head.weight and name in missing for name, parameter in model.named_parameters()
-    )
+    if head is None:
+        return False
+    table = {id(parameter) for parameter in head.parameters() if parameter.ndim == 2}
+    return any(id(parameter) in table and name in missing for name, parameter in model.named_parameters())

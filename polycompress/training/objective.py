@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from polycompress.embeddings.module import FactorisedHead
 from polycompress.errors import InputError
 from polycompress.kernels.sampled_softmax import draw_negatives, sampled_softmax
 from polycompress.training.batches import Batch
 from polycompress.training.masking import IGNORED
-from polycompress.training.model import Kind, attention_is_additive, make_table_sparse
+from polycompress.training.model import Kind, attention_is_additive, make_table_sparse, output_is_tied
 
 Loss = Literal["full", "sampled"]
 _PROBE_TOLERANCE: Final = 1e-4
@@ -55,7 +56,7 @@ class LanguageModelling(nn.Module):  # type: ignore[misc]
         self.loss: Loss = loss
         self._places: Tensor | None = None
         self.is_sparse = False
-        self.head = _HeadInput.in_place_of(model)
+        self.head = _pass_input(model)
         model.base_model.register_forward_hook(self._keep_labelled)
         self.is_plain = self.head is not None and self._probe()
         trouble = self._make_sparse() if loss == "sampled" else None
@@ -69,8 +70,7 @@ class LanguageModelling(nn.Module):  # type: ignore[misc]
     @property
     def is_tied(self) -> bool:
         """Whether the head's table is the input table."""
-        head = self.model.get_output_embeddings()
-        return head is not None and head.weight is self.model.get_input_embeddings().weight
+        return output_is_tied(self.model)
 
     @property
     def vocabulary(self) -> int:
@@ -108,10 +108,10 @@ class LanguageModelling(nn.Module):  # type: ignore[misc]
             return mean_cross_entropy(logits.reshape(-1, logits.shape[-1])[places], wanted)
         hidden = self._run(inputs, places)
         if self.loss == "full" or negatives is None or log_inclusion is None:
-            return mean_cross_entropy(functional.linear(hidden, self.head.weight, self.head.bias), wanted)
+            return mean_cross_entropy(functional.linear(hidden, self.head.table, self.head.bias), wanted)
         loss: Tensor = sampled_softmax(
             hidden,
-            self.head.weight,
+            self.head.table,
             wanted,
             negatives,
             log_inclusion,
@@ -121,7 +121,7 @@ class LanguageModelling(nn.Module):  # type: ignore[misc]
         return loss
 
     def _run(self, inputs: Mapping[str, Tensor], places: Tensor | None) -> Tensor:
-        """Logits, or where places are given what goes into the head's table at them, (T, d)."""
+        """Logits, or where places are given what is multiplied with the head's table at them, (T, d)."""
         options = {"use_cache": False} if self.kind == "causal" else {}
         self._places = places
         if self.head is not None:
@@ -144,7 +144,7 @@ class LanguageModelling(nn.Module):  # type: ignore[misc]
     def _probe(self) -> bool:
         """Whether hidden states at places times the table give what the model says there."""
         assert self.head is not None
-        device = self.head.weight.device
+        device = self.head.table.device
         ids = torch.arange(12, device=device).reshape(2, 6) % self.vocabulary
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         places = torch.tensor([1, 4, 9], device=device)
@@ -154,7 +154,7 @@ class LanguageModelling(nn.Module):  # type: ignore[misc]
             with torch.no_grad():
                 logits = self._run(inputs, None)
                 theirs = logits.reshape(-1, logits.shape[-1])[places]
-                ours = functional.linear(self._run(inputs, places), self.head.weight, self.head.bias)
+                ours = functional.linear(self._run(inputs, places), self.head.table, self.head.bias)
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):
             return False  # a head that wants the whole sequence
         finally:
@@ -249,21 +249,63 @@ class _HeadInput(nn.Linear):  # type: ignore[misc]
     has_sparse_gradient = False
 
     @classmethod
-    def in_place_of(cls, model: Any) -> _HeadInput | None:
-        """Put one in the place of a model's own, sharing its weights; None where it has another kind of output."""
-        head = model.get_output_embeddings()
-        if type(head) is not nn.Linear:
-            return None
+    def in_place_of(cls, head: nn.Linear) -> _HeadInput:
+        """One that shares a head's weights."""
         with torch.device("meta"):
             twin = cls(head.in_features, head.out_features, bias=head.bias is not None)
         twin.weight, twin.bias = head.weight, head.bias
-        twin.train(head.training)
-        model.set_output_embeddings(twin)
         return twin
+
+    @property
+    def table(self) -> nn.Parameter:
+        """What its input is multiplied with, (V, d)."""
+        return self.weight
 
     def forward(self, input: Tensor) -> Tensor:
         return input if self.passes else super().forward(input)
 
     def row_tables(self) -> tuple[nn.Parameter, ...]:
         """The table, where its gradient is sparse."""
-        return (self.weight,) if self.has_sparse_gradient else ()
+        return (self.table,) if self.has_sparse_gradient else ()
+
+
+class _FactorisedHeadInput(FactorisedHead):
+    """A factorised output, which on demand hands on what its coordinates would be multiplied with."""
+
+    passes = False
+    has_sparse_gradient = False
+
+    @classmethod
+    def in_place_of(cls, head: FactorisedHead) -> _FactorisedHeadInput:
+        """One that shares a head's parameters."""
+        with torch.device("meta"):
+            twin = cls(head.in_features, head.out_features, head.rank, bias=False)
+        twin.coordinates, twin.primitives, twin.bias = head.coordinates, head.primitives, head.bias
+        return twin
+
+    @property
+    def table(self) -> nn.Parameter:
+        """What its projected input is multiplied with, (V, r)."""
+        return self.coordinates
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.project(hidden) if self.passes else super().forward(hidden)
+
+    def row_tables(self) -> tuple[nn.Parameter, ...]:
+        """The coordinates, where their gradient is sparse."""
+        return (self.table,) if self.has_sparse_gradient else ()
+
+
+def _pass_input(model: Any) -> _HeadInput | _FactorisedHeadInput | None:
+    """Put a head that can hand on its input in the place of a model's own; None where it has another kind of output."""
+    head = model.get_output_embeddings()
+    twin: _HeadInput | _FactorisedHeadInput
+    if type(head) is nn.Linear:
+        twin = _HeadInput.in_place_of(head)
+    elif type(head) is FactorisedHead:
+        twin = _FactorisedHeadInput.in_place_of(head)
+    else:
+        return None
+    twin.train(head.training)
+    model.set_output_embeddings(twin)
+    return twin

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 import torch
 
+from polycompress.embeddings.registering import register_for
 from polycompress.errors import InputError, MissingExtraError
 from polycompress.training.model import quiet_transformers
 
@@ -58,6 +59,7 @@ def load_with_head(
         import transformers
     except ImportError as error:
         raise MissingExtraError("fine-tuning", "train") from error
+    register_for(config)
     loader = getattr(transformers, AUTO_CLASSES[head])
     with quiet_transformers():
         try:

@@ -38,6 +38,9 @@ def make_outlines(recipe: Recipe, models: Models) -> tuple[Any, dict[str, Any]]:
 def _outline(config: Mapping[str, Any]) -> Any:
     import transformers  # takes a second, which faults of the file alone need not
 
+    from polycompress.embeddings.registering import register_for
+
+    register_for(config)
     given = dict(config)
     try:
         with quiet_transformers(), torch.device("meta"):

@@ -18,6 +18,7 @@ from polycompress.distill.layer_map import bottom, every_nth
 from polycompress.distill.layers import count_layers, cut_config
 from polycompress.distill.narrowing import NARROWABLE
 from polycompress.distill.shapes import Shape, Width, WidthCost, measure_width
+from polycompress.embeddings.registering import register_for
 from polycompress.errors import InputError
 from polycompress.evaluation.speed import take_turns
 from polycompress.evaluation.speed_models import TimedModel, count_parameters
@@ -169,6 +170,7 @@ def latency_ms(config: Mapping[str, Any], shape: Shape, length: int, path: Path)
 
 def _settings(config: Mapping[str, Any], changes: Mapping[str, Any]) -> Any:
     fields = {**config, **changes}
+    register_for(fields)
     kind = fields.pop("model_type")
     try:
         return transformers.AutoConfig.for_model(kind, **fields)

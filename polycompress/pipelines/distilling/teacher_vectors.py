@@ -14,6 +14,7 @@ import torch
 from polycompress.distill.kept import VECTORS
 from polycompress.distill.store import Settings, TeacherStore, text_key
 from polycompress.distill.store_kinds import sentence_vectors
+from polycompress.embeddings.registering import register_for
 from polycompress.errors import InputError
 from polycompress.evaluation.forward import embed
 from polycompress.evaluation.models import DEFAULT_LENGTHS, load_task_model
@@ -37,6 +38,7 @@ def vector_width(model: SourceModel) -> int:
     import transformers
 
     settings = dict(model.config)
+    register_for(settings)
     try:
         config = transformers.AutoConfig.for_model(settings.pop("model_type"), **settings)
         states = int(config.hidden_size)

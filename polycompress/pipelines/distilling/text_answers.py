@@ -67,13 +67,7 @@ def load_for_text(path: Path, *, answers: bool) -> LoadedModel:
 
 def head_classes(model: Any) -> int:
     """Classes of a language model's head."""
-    return int(model.get_output_embeddings().weight.shape[0])
-
-
-def is_tied(model: Any) -> bool:
-    """Whether a model has a head whose table is the input table."""
-    head = model.get_output_embeddings()
-    return head is not None and head.weight is model.get_input_embeddings().weight
+    return int(model.get_output_embeddings().out_features)
 
 
 def vocabularies(

@@ -17,7 +17,7 @@ from polycompress.errors import InputError
 from polycompress.modeldir.distilling_card import render_distilling_card
 from polycompress.modeldir.figures import part_of
 from polycompress.pipelines.distilling.config import TextConfig
-from polycompress.pipelines.distilling.text_answers import LOADERS, is_tied, lost_mass
+from polycompress.pipelines.distilling.text_answers import LOADERS, lost_mass
 from polycompress.pipelines.distilling.text_request import TextRun
 from polycompress.pipelines.tuning.sinks import make_sinks
 from polycompress.pipelines.tuning.source_model import SourceModel
@@ -33,7 +33,7 @@ from polycompress.training.loop import Parts, TrainState, resume, train
 from polycompress.training.masking import Objective, causal_lm, masked_lm
 from polycompress.training.metrics import Record
 from polycompress.training.mixing import LanguageMixer, Stage
-from polycompress.training.model import Kind, LoadedModel, longest_text, make_table_sparse
+from polycompress.training.model import Kind, LoadedModel, longest_text, make_table_sparse, output_is_tied
 from polycompress.training.optimisers import SplitAdamW, param_groups
 from polycompress.training.parameter_groups import EMBEDDINGS, name_groups
 from polycompress.training.rows import find_tables
@@ -138,7 +138,7 @@ def _task(
 ) -> tuple[DistillationTask, SplitAdamW]:
     student = distillation.student
     # Every row of a table that is the head's as well gets a gradient through the head.
-    is_sparse = not config.freeze_embeddings and not is_tied(student) and make_table_sparse(student)
+    is_sparse = not config.freeze_embeddings and not output_is_tied(student) and make_table_sparse(student)
     module = devices.wrap(
         distillation, find_tables(distillation), is_partly_used=not distillation.reaches_head
     )

@@ -113,12 +113,13 @@ def _load(path: Path) -> Any:
     try:
         import torch
         import transformers
+
+        from polycompress.embeddings.registering import model_class
     except ImportError:
         raise MissingExtraError("--full", "train") from None
     config = read_json(path, "config.json") or {}
     names = architectures(config)
-    kind = getattr(transformers, names[0], None) if names else None
-    loader = kind if kind is not None and hasattr(kind, "from_pretrained") else transformers.AutoModel
+    loader = (model_class(names[0], config) if names else None) or transformers.AutoModel
     torch.manual_seed(0)  # weights that the file does not hold, such as a pooler, start equal in both models
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
@@ -148,7 +149,7 @@ def _run(
     for key in ("hidden_states", "encoder_hidden_states", "decoder_hidden_states"):
         states.extend(getattr(output, key, None) or ())
     heads = [getattr(output, key, None) for key in ("logits", "start_logits", "end_logits")]
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = model.get_input_embeddings().num_embeddings
     return states, [
         head[..., kept] if kept is not None and head.shape[-1] == rows else head
         for head in heads
