@@ -14,9 +14,9 @@ from polycompress.errors import InputError
 HELP: Final = """Models whose table of tokens is factorised.
 
 Examples:
-    polycompress factorise demo --rank 128 --out demo-128
-
     polycompress ofa export demo-128 --dense --out plain
+
+    polycompress ofa export demo-128 --dense --out plain --overwrite
 """
 """Of the group."""
 

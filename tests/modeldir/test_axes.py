@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from polycompress.errors import InputError
 from polycompress.modeldir.axes import find_vocab_axes, parameter_parts
-from polycompress.modeldir.axes_table import FAMILIES
+from polycompress.modeldir.axes_table import (
+    FAMILIES,
+    base_type,
+    coordinates_name,
+    factorised_type,
+    is_factorised,
+    primitives_name,
+)
 
 ROWS = 97
 
@@ -203,3 +210,26 @@ def test_copies_are_not_counted_twice() -> None:
     assert parameter_parts(tied, copied, axes)["embeddings"] == ROWS * 8
     untied = {"model_type": "t5", "tie_word_embeddings": False}
     assert parameter_parts(untied, copied, axes)["embeddings"] == 2 * ROWS * 8
+
+
+def test_a_factorised_table_is_cut_by_its_coordinates_and_counted_in_two_parts() -> None:
+    everything = tensors(
+        bert__embeddings__word_embeddings__coordinates=(ROWS, 3),
+        bert__embeddings__word_embeddings__primitives=(3, 8),
+        bert__encoder__layer__0__output__dense__weight=(8, 16),
+    )
+    config = {"model_type": "factorised-bert", "vocab_size": ROWS, "factorised_rank": 3}
+    axes = find_vocab_axes(config, everything, ROWS)
+    assert axes.axes == {"bert.embeddings.word_embeddings.coordinates": (0,)} and axes.rows == ROWS
+    parts = parameter_parts(config, everything, axes)
+    assert (parts["embeddings"], parts["primitives"], parts["layers"]) == (ROWS * 3, 24, 128)
+    square = {**everything, "bert.embeddings.word_embeddings.primitives": Info((ROWS, 8))}
+    assert find_vocab_axes(config, square, ROWS).axes == axes.axes  # primitives as many as tokens stay whole
+
+
+def test_plain_and_factorised_types_go_both_ways() -> None:
+    assert base_type("factorised-xlm-roberta") == base_type("xlm-roberta") == "xlm-roberta"
+    assert factorised_type("factorised-bert") == factorised_type("bert") == "factorised-bert"
+    assert is_factorised("factorised-bert") and not is_factorised("bert")
+    assert coordinates_name("a.b.weight") == "a.b.coordinates"
+    assert primitives_name("a.b.weight") == primitives_name("a.b.coordinates") == "a.b.primitives"
