@@ -30,7 +30,7 @@ def test_rows_come_as_they_are_stored(dtype: str, tmp_path: Path, monkeypatch: p
         assert np.array_equal(again.view(bits), wanted.view(kind).numpy().view(bits))
 
 
-@given(st.lists(st.floats(width=32, allow_nan=False, min_value=-3e38, max_value=3e38), min_size=1))
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_subnormal=False), min_size=1))
 def test_rounding_to_bfloat16_is_that_of_torch(values: list[float]) -> None:
     rows = np.array([values], np.float32)
     wanted = torch.from_numpy(rows).bfloat16().float().numpy()

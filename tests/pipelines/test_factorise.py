@@ -13,14 +13,15 @@ from safetensors.torch import load_file, save_file
 from polycompress.errors import InputError
 from polycompress.modeldir.directory import read_json
 from polycompress.modeldir.manifest import read_manifest
-from polycompress.pipelines.counting import count
 from polycompress.pipelines.dense_export import export_dense
 from polycompress.pipelines.factorise import factorise_model
 from polycompress.pipelines.inspect import inspect
 from polycompress.pipelines.mlm import mlm
 from polycompress.pipelines.trim import trim
+from polycompress.pipelines.trimming.loading import open_model
 from polycompress.pipelines.verify import verify
 from polycompress.training.model import load_encoder, load_language_model
+from polycompress.vocab.counts import Counts, LanguageCounts, save_counts
 from tests.pipelines.tiny_runs import equal, kill_at, until_done, write_corpora
 from tests.tampering import change, drop, edit, shards, variant
 from tests.tiny_models import make_tiny
@@ -79,21 +80,31 @@ def test_a_dry_run_writes_nothing_and_says_the_same(source: Path, factorised: Pa
     assert dict(result.sizes["after"]) == (read_manifest(factorised) or {})["sizes"]["after"]
 
 
+def counted(source: Path, path: Path, code: str, first: int) -> Path:
+    """A counts file in which a language uses twelve tokens."""
+    ids = np.arange(first, first + 12)
+    language = LanguageCounts(
+        ids=ids, counts=np.arange(1, 13), texts=9, characters=90, bytes=90, seen_once=1, source={}
+    )
+    vocabulary = open_model(source).vocabulary
+    save_counts(
+        Counts(tokenizer_sha256=vocabulary.sha256, vocab_size=vocabulary.size, languages={code: language}),
+        path,
+    )
+    return path
+
+
 def test_counts_report_languages_and_weights_spare_them(source: Path, tmp_path: Path) -> None:
-    write_corpora(tmp_path, {"de": 40, "en": 40})
-    for code in ("de", "en"):
-        count(
-            source, langs=code, corpus=f"{code}={tmp_path}/{code}*", out=tmp_path / f"{code}.npz", workers=1
-        )
-    both = [tmp_path / "de.npz", tmp_path / "en.npz"]
+    german = counted(source, tmp_path / "de.npz", "deu-Latn", 20)
+    both = [german, counted(source, tmp_path / "en.npz", "eng-Latn", 100)]
     plain = factorise_model(source, rank=4, dry_run=True, counts=both)
-    spared = factorise_model(source, rank=4, out=tmp_path / "f", weights=both[0], counts=both[1])
+    spared = factorise_model(source, rank=4, out=tmp_path / "f", weights=german, counts=both[1])
     assert plain.languages.keys() == spared.languages.keys() == {"deu-Latn", "eng-Latn"}
-    assert spared.languages["deu-Latn"].relative < plain.languages["deu-Latn"].relative
+    assert spared.languages["deu-Latn"].relative < 0.8 * plain.languages["deu-Latn"].relative
     assert spared.overall.relative > plain.overall.relative
     assert "deu-Latn" in (tmp_path / "f" / "README.md").read_text()
     other = make_tiny("bert", "mlm", tmp_path / "other", vocab_size=300)
-    with pytest.raises(InputError, match="another tokenizer|tokenizer"):
+    with pytest.raises(InputError, match="tokenizer"):
         factorise_model(other, rank=4, dry_run=True, weights=both)
 
 
@@ -151,7 +162,7 @@ def test_a_factorised_model_is_trimmed_by_its_coordinates(factorised: Path, tmp_
     corpus = write_corpora(tmp_path, {"de": 60})
     result = trim(factorised, langs="de", corpus=corpus, frequencies=False, out=tmp_path / "de", full=True)
     assert result.certificate is not None and result.certificate.passed
-    assert verify(tmp_path / "de", against=factorised).passed
+    assert verify(factorised, tmp_path / "de", text=corpus).certificate.passed
     tensors = load_file(tmp_path / "de" / "model.safetensors")
     kept = len(result.plan.keep_ids)
     assert tensors[f"{TABLE}.coordinates"].shape == (kept, 5) and tensors[f"{TABLE}.primitives"].shape == (
@@ -167,17 +178,13 @@ def test_pretraining_goes_on_sparsely_and_resumes_exactly(factorised: Path, tmp_
         "batching": {"token_budget": 150}, "max_length": 32, "negatives": 60, "device": "cpu",
     }  # fmt: skip
     given: dict[str, Any] = {
-        "langs": "de,en", "corpus": write_corpora(tmp_path, {"de": 40, "en": 40}), "loss": "sampled",
+        "langs": "de,en", "corpus": write_corpora(tmp_path, {"de": 40, "en": 40}),
+        "settings": {**settings, "loss": "sampled"},
     }  # fmt: skip
-    for name in ("whole", "killed"):
-        torch.manual_seed(0)
-        options = {**given, "out": tmp_path / name, "settings": {**settings, "loss": "sampled"}}
-        options.pop("loss")
-        if name == "killed":
-            tell = kill_at([3])
-            until_done(lambda options=options, tell=tell: mlm(factorised, resume=True, tell=tell, **options))
-        else:
-            mlm(factorised, **options)
+    torch.manual_seed(0)
+    mlm(factorised, out=tmp_path / "whole", **given)
+    kill = kill_at([4])
+    until_done(lambda: mlm(factorised, out=tmp_path / "killed", resume=True, progress=kill, **given))
     assert equal(tmp_path / "whole" / "final", tmp_path / "killed" / "final")
     before, after = (
         load_file(each / "model.safetensors") for each in (factorised, tmp_path / "whole" / "final")
@@ -207,7 +214,7 @@ def test_missing_primitives_are_named(factorised: Path, tmp_path: Path) -> None:
     tensors = load_file(bad / "model.safetensors")
     del tensors[f"{TABLE}.primitives"]
     save_file(tensors, bad / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match="no tensor 'roberta.embeddings.word_embeddings.primitives'"):
+    with pytest.raises(InputError, match=r"no tensor 'roberta.embeddings.word_embeddings.primitives'"):
         export_dense(bad, out=tmp_path / "dense")
 
 
