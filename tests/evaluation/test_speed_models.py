@@ -18,6 +18,7 @@ from polycompress.evaluation.speed_models import (
 )
 from polycompress.modeldir.axes import find_vocab_axes, parameter_parts
 from polycompress.modeldir.checkpoint import open_checkpoint
+from polycompress.pipelines.factorise import factorise_model
 from tests.tiny_models import make_tiny
 
 CPU = torch.device("cpu")
@@ -156,3 +157,15 @@ def test_what_cannot_be_loaded_or_run(tmp_path: Path) -> None:
     model.module.embeddings.word_embeddings = torch.nn.Embedding(1, 16)
     with pytest.raises(InputError, match="batch 1, length 4: the model cannot be run: index out of range"):
         run()
+
+
+def test_factorised_models_are_loaded_with_their_heads_and_counted_whole(tmp_path: Path) -> None:
+    plain = make_tiny("xlm-roberta", "mlm", tmp_path / "plain", vocab_size=300)
+    factorise_model(plain, rank=4, out=tmp_path / "f")
+    model = load_timed_model(tmp_path / "f", precision="fp32", device=CPU)
+    assert type(model.module).__name__ == "FactorisedXLMRobertaForMaskedLM"
+    rows = model.module.config.vocab_size
+    assert model.parameters.embedding == 4 * (rows + 16)
+    assert model.parameters.total == model.module.num_parameters()
+    model.forward(2, 6, 0)()
+    assert int(random_ids(model.module, 50, 40, 3).max()) < rows

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from polycompress.errors import InputError
+from polycompress.pipelines.factorise import factorise_model
 from polycompress.training.batches import Batch, collate
 from polycompress.training.examples import Example
 from polycompress.training.masking import IGNORED, MaskedLM, Masking, causal_lm
@@ -19,6 +20,7 @@ from tests.tiny_models import make_tiny
 
 MASKED = ["bert", "xlm-roberta", "distilbert", "deberta-v2", "modernbert", "rembert", "albert"]
 CAUSAL = ["gpt2", "llama", "gemma", "qwen3", "bloom", "opt", "gemma2"]
+FACTORISED = ["factorised-xlm-roberta", "factorised-gemma", "factorised-llama"]
 FULL_ONLY = {"opt", "gemma2"}
 """What they do with logits is more than a product: a projection that the hook does not reach, a soft cap."""
 
@@ -27,7 +29,11 @@ FULL_ONLY = {"opt", "gemma2"}
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("models")
     made = {name: make_tiny(name, "mlm", root / name, vocab_size=300) for name in MASKED}
-    return made | {name: make_tiny(name, "clm", root / name, vocab_size=300) for name in CAUSAL}
+    made |= {name: make_tiny(name, "clm", root / name, vocab_size=300) for name in CAUSAL}
+    for name in FACTORISED:
+        factorise_model(made[name.removeprefix("factorised-")], rank=6, out=root / name)
+        made[name] = root / name
+    return made
 
 
 def load(path: Path) -> Any:
@@ -53,7 +59,7 @@ def one_row_each(kind: str) -> Batch:
     return batch_for(kind, [[text] for text in texts()])
 
 
-@pytest.mark.parametrize("family", [*MASKED, *CAUSAL])
+@pytest.mark.parametrize("family", [*MASKED, *CAUSAL, *FACTORISED])
 def test_the_loss_is_the_library_s_own(models: dict[str, Path], family: str) -> None:
     loaded = load(models[family])
     batch = one_row_each(loaded.kind)
@@ -69,7 +75,9 @@ def test_the_loss_is_the_library_s_own(models: dict[str, Path], family: str) -> 
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", [name for name in [*MASKED, *CAUSAL] if name not in FULL_ONLY])
+@pytest.mark.parametrize(
+    "family", [name for name in [*MASKED, *CAUSAL, *FACTORISED] if name not in FULL_ONLY]
+)
 def test_a_sampled_loss_with_every_id_is_the_full_one(models: dict[str, Path], family: str) -> None:
     gradients = []
     for loss in ("full", "sampled"):
@@ -86,7 +94,8 @@ def test_a_sampled_loss_with_every_id_is_the_full_one(models: dict[str, Path], f
             for name, parameter in loaded.model.named_parameters()
             if parameter.grad is not None
         }
-        table = loaded.model.get_input_embeddings().weight
+        embeddings = loaded.model.get_input_embeddings()
+        table = embeddings.coordinates if "factorised" in family else embeddings.weight
         assert table.grad is not None
         assert table.grad.is_sparse is objective.is_sparse is (loss == "sampled" or not objective.is_tied)
         gradients.append((value.detach(), named))
