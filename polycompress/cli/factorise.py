@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -12,6 +12,7 @@ from polycompress.cli import console
 from polycompress.cli.options import CountsFiles, Json, Model, Overwrite
 
 if TYPE_CHECKING:
+    from polycompress.embeddings.factorising import Split
     from polycompress.pipelines.factorise import FactoriseResult
 
 
@@ -61,7 +62,7 @@ def factorise(
             model,
             rank=rank,
             out=out,
-            split=split,  # type: ignore[arg-type]  the pipeline checks it
+            split=cast("Split", split),  # the pipeline checks it
             weights=weights,
             counts=counts,
             overwrite=overwrite,

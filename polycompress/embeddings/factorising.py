@@ -160,4 +160,5 @@ def _checked_weights(given: NDArray[Any], count: int) -> Floats:
         raise InputError(f"the weight of row {place} is {weights[place]}; weights are numbers from 0 up")
     if not weights.any():
         raise InputError("all weights are 0, so no row counts; give at least one above 0")
-    return weights / weights.mean()
+    normal: Floats = weights / weights.mean()
+    return normal

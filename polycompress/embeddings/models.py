@@ -25,7 +25,7 @@ class Factorised:
     """
 
     def __init__(self, config: Any, *inputs: Any, **options: Any) -> None:
-        super().__init__(config, *inputs, **options)
+        super().__init__(config, *inputs, **options)  # type: ignore[call-arg]
         factorise_modules(self, checked_rank(config))
 
     def initialize_weights(self) -> None:

@@ -66,7 +66,8 @@ class FactorisedEmbedding(nn.Module):  # type: ignore[misc]
             device=table.weight.device,
             dtype=table.weight.dtype,
         )
-        return found.train(table.training).requires_grad_(table.weight.requires_grad)
+        found.train(table.training).requires_grad_(table.weight.requires_grad)
+        return found
 
     def reset_parameters(self, std: float = 1.0) -> None:
         """Random values whose product has this standard deviation; the padding token's are zero."""
@@ -153,7 +154,8 @@ class FactorisedHead(nn.Module):  # type: ignore[misc]
             dtype=head.weight.dtype,
         )
         found.bias = head.bias
-        return found.train(head.training)
+        found.train(head.training)
+        return found
 
     def reset_parameters(self, std: float = 0.02) -> None:
         """Random factors whose product has this standard deviation; the bias is left alone."""

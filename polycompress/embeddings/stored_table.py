@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from polycompress.modeldir.paths import safe_file
 from polycompress.modeldir.rawio import read_into, reading
 from polycompress.modeldir.tensors import Checkpoint
 
-_NUMPY: Final = {
+_NUMPY: Final[Mapping[str, np.dtype[Any]]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
@@ -97,7 +97,7 @@ def encode_rows(rows: NDArray[np.float32], dtype: str) -> NDArray[Any]:
         bits = np.ascontiguousarray(rows, np.float32).view(np.uint32)
         return ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
     with np.errstate(over="ignore"):
-        found = rows.astype(_NUMPY[dtype])
+        found: NDArray[Any] = rows.astype(_NUMPY[dtype])
     if dtype == "F16" and not np.isfinite(found).all():
         raise InputError(
             "a value is larger than the type F16 holds (65,504). Give --split balanced, or take a checkpoint of BF16 "

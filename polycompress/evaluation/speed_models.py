@@ -228,9 +228,9 @@ def _give_padding(model: nn.Module) -> None:
 
 def _table_size(table: Any) -> int | None:
     if isinstance(table, FactorisedEmbedding):
-        return sum(parameter.numel() for parameter in table.parameters())
+        return int(sum(parameter.numel() for parameter in table.parameters()))
     weight = getattr(table, "weight", None)
-    return weight.numel() if isinstance(weight, Tensor) else None
+    return int(weight.numel()) if isinstance(weight, Tensor) else None
 
 
 def _vocabulary(table: Any) -> tuple[int, int]:

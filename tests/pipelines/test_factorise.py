@@ -184,6 +184,7 @@ def test_pretraining_goes_on_sparsely_and_resumes_exactly(factorised: Path, tmp_
     torch.manual_seed(0)
     mlm(factorised, out=tmp_path / "whole", **given)
     kill = kill_at([4])
+    torch.manual_seed(0)
     until_done(lambda: mlm(factorised, out=tmp_path / "killed", resume=True, progress=kill, **given))
     assert equal(tmp_path / "whole" / "final", tmp_path / "killed" / "final")
     before, after = (

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import polycompress
 from polycompress.embeddings.bases import Tell
 from polycompress.errors import InputError
@@ -18,6 +20,7 @@ from polycompress.modeldir.convert import ensure_tokenizer_json
 from polycompress.modeldir.directory import read_bytes, read_json
 from polycompress.modeldir.manifest import read_manifest, write_manifest
 from polycompress.modeldir.rewriting import Entry, copy_beside, write_exchanged
+from polycompress.modeldir.tensors import read_tensor
 from polycompress.modeldir.tokenizer_config import remap_tokenizer_config
 from polycompress.pipelines.trimming.gathering import Progress
 from polycompress.pipelines.trimming.loading import OpenModel, architectures
@@ -137,9 +140,13 @@ def model_size(opened: OpenModel, copies: Sequence[str] = ()) -> dict[str, int]:
 
     Args:
         opened: The model.
-        copies: Tensors that repeat another one; their parameters are not counted.
+        copies: Tensors that repeat the table; their parameters are not counted, nor those of repeated biases.
     """
-    parts = parameter_parts(opened.config, opened.checkpoint.tensors, opened.axes, copies=copies)
+    biases = {name: read_tensor(opened.checkpoint, name) for name in opened.axes.biases}
+    one = next(iter(biases), None)
+    repeated = [name for name in biases if name != one and np.array_equal(biases[name], biases[str(one)])]
+    left_out = (*copies, *repeated)
+    parts = parameter_parts(opened.config, opened.checkpoint.tensors, opened.axes, copies=left_out)
     return {
         "vocab": opened.vocabulary.size,
         "parameters": sum(parts.values()),
