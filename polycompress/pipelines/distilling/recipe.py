@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class Recipe:
     teacher: str
     student: StudentAsked
     languages: tuple[Language, ...]
-    """Source, then target."""
+    """Source, then those that the student is for."""
     corpora: tuple[CorpusSpec, ...]
     held_out: tuple[CorpusSpec, ...]
     reading: Reading
@@ -145,16 +146,14 @@ def _languages(table: Located) -> tuple[Language, ...]:
     if part is None:
         table.text("languages.source")
         return ()
-    found = []
-    names = {"source": part.text("source"), "target": part.optional_text("target")}
-    for name, spec in names.items():
-        if spec:
-            language = part.tried(name, lambda spec=spec: find_language(spec))  # type: ignore[misc]
-            found += [language] if language is not None else []
+    before = len(table.faults)
+    specs = {"source": [part.text("source")], "target": part.texts("target", ())}
+    asked = [(name, spec) for name, some in specs.items() for spec in some if spec]
+    found = [part.tried(name, functools.partial(find_language, spec)) for name, spec in asked]
+    if len(table.faults) > before:
+        found = []  # what follows from it would be faults of nothing else
     part.finish()
-    if len(found) < sum(bool(spec) for spec in names.values()):
-        return ()  # what follows from it would be faults of nothing else
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(language for language in found if language is not None))
 
 
 def _student(table: Located) -> StudentAsked:

@@ -23,7 +23,7 @@ def read_corpora(
     table: Located, name: str, languages: Sequence[Language], reading: Reading
 ) -> tuple[CorpusSpec, ...]:
     """``[LANG=]PATTERN`` of a field; each that is wrong is a fault."""
-    if not languages or not table.value(name):
+    if not table.value(name) or not languages:
         return ()
     return _text(table, name, languages, reading)
 
@@ -72,7 +72,7 @@ def read_transferred(
         return (), False
     if given == CORPORA:
         return (), True
-    return _text(table, "transfer", languages, reading), False
+    return (_text(table, "transfer", languages, reading) if languages else ()), False
 
 
 def read_pair_specs(table: Located, data: str, languages: Sequence[Language]) -> tuple[PairSpec, ...]:

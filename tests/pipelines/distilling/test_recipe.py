@@ -250,6 +250,20 @@ def test_many_faults_at_once_by_line_and_option(kitchen: Kitchen) -> None:
         assert any(fault.startswith(part) for fault in faults), (part, faults)
 
 
+def test_several_languages_are_a_list(kitchen: Kitchen) -> None:
+    stages = GENERAL.replace("steps: 2", "steps: 2, max_length: 48")
+    head = HEAD.replace("target: sw", "target: [sw, German, sw]")
+    only(kitchen.faults(stages, head), "corpora: there is no text of German")
+    (kitchen.root / "de.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    head = head.replace("@CORPORA", f"@CORPORA, de={kitchen.root / 'de.txt'}")
+    plan = make_plan(kitchen.recipe(stages, head), (), kitchen.data)
+    assert plan.as_dict()["languages"] == ["eng-Latn", "swh-Latn", "deu-Latn"]
+    only(
+        kitchen.faults(stages, HEAD.replace("target: sw", "target: [sw, 5]")), "give text or a list of texts"
+    )
+    only(kitchen.faults(stages, HEAD.replace("target: sw", "target: [sw, xq]")), "Unknown language 'xq'")
+
+
 @pytest.mark.parametrize(
     ("student", "message"),
     [
