@@ -137,6 +137,22 @@ def align_all(text: str, sides: Sequence[ArrayLike], *, whole_words: bool = Fals
     ]
 
 
+def dark_spans(text: str, offsets: ArrayLike) -> NDArray[np.int64]:
+    """Where tokens lie in a text, without the space at their ends.
+
+    Args:
+        text: What was tokenised.
+        offsets: (n, 2) where each token begins and ends, in characters.
+
+    Returns:
+        (n, 2); tokens without text, such as special ones, begin and end at 0.
+
+    Raises:
+        InputError: Offsets are not in the text.
+    """
+    return _spans(np.array([not character.isspace() for character in text], dtype=bool), offsets, "only")
+
+
 def pooling_matrix(words: NDArray[np.int64], count: int) -> NDArray[np.float32]:
     """How tokens are averaged to words.
 

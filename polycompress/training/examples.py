@@ -62,9 +62,9 @@ class LanguageExamples:
             self._files = [(str(each["name"]), int(each["texts"])) for each in meta["files"]]
             if meta["format"] != FORMAT or self.count < 1:
                 raise ValueError(f"{META} is of another version, or of no examples")
-            self._ids = _mapped(path / IDS, np.dtype("<u4"), self.tokens)
-            self._offsets = _mapped(path / OFFSETS, np.dtype("<i8"), self.count + 1)
-            self._texts = _mapped(path / TEXTS, np.dtype("<i8"), self.count)
+            self._ids = mapped(path / IDS, np.dtype("<u4"), self.tokens)
+            self._offsets = mapped(path / OFFSETS, np.dtype("<i8"), self.count + 1)
+            self._texts = mapped(path / TEXTS, np.dtype("<i8"), self.count)
             if self._offsets[0] != 0 or self._offsets[-1] != self.tokens:
                 raise ValueError(f"{OFFSETS} does not fit {IDS}")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -196,7 +196,8 @@ class Examples:
         return language, text_id - self._firsts[language]
 
 
-def _mapped(path: Path, dtype: np.dtype[Any], size: int) -> NDArray[Any]:
+def mapped(path: Path, dtype: np.dtype[Any], size: int) -> NDArray[Any]:
+    """The values of a file, read as they are asked for; raises ``ValueError`` where it has another size."""
     if path.stat().st_size != size * dtype.itemsize:
         raise ValueError(f"{path.name} has {path.stat().st_size} bytes, not {size * dtype.itemsize}")
     return np.asarray(np.memmap(path, dtype=dtype, mode="r", shape=(size,)))

@@ -1,10 +1,10 @@
-"""A task's examples cut by each teacher's own tokenizer, and which tokens of all models make up the same words."""
+"""Examples cut by each teacher's own tokenizer, and which tokens of all models make up the same words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,30 +13,38 @@ from torch import Tensor
 
 from polycompress.distill.alignment import pooling_matrix, stack_pooling
 from polycompress.training.batches import Batch
-from polycompress.training.distilling_inputs import TaskInputs
-from polycompress.training.items import Item, Items
+from polycompress.training.distilling_inputs import Inputs
+from polycompress.training.items import Item
 from polycompress.training.task_loss import stack_types
 
 Words = Sequence[NDArray[np.int64]]
 """Of each item the word of each of its tokens, (T,), or ``alignment.NO_WORD``."""
+Found = TypeVar("Found", covariant=True)
+
+
+class Numbered(Protocol[Found]):
+    """Something of each item, by its number: a list, or what reads it from disk."""
+
+    def __getitem__(self, number: int, /) -> Found:
+        """That of one item."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OwnTokens:
     """What teachers are shown instead of the student's tokens. All is numbered as the student's items are."""
 
-    items: tuple[Items | None, ...]
+    items: tuple[Numbered[Item] | None, ...]
     """Of each teacher; None: it is shown the student's tokens."""
     pad_ids: tuple[int, ...]
     """Of each teacher."""
-    words: tuple[Words, ...] | None = None
+    words: tuple[Numbered[NDArray[np.int64]], ...] | None = None
     """Of the student, then of each teacher; None where nothing is compared word by word."""
 
 
 class OwnTokenInputs:
-    """Batches of a task's examples for a student, and for teachers of which some have tokenizers of their own."""
+    """Batches for a student, and for teachers of which some have tokenizers of their own."""
 
-    def __init__(self, inputs: TaskInputs, own: OwnTokens) -> None:
+    def __init__(self, inputs: Inputs, own: OwnTokens) -> None:
         """Join what belongs together.
 
         Args:

@@ -7,7 +7,7 @@ import itertools
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -75,7 +75,7 @@ def prepare_examples(
         StorageError: The disk refused.
     """
     how = reading or Reading()
-    tokenizer = _tokenizer(tokenizer_json, cutting)
+    tokenizer = open_cutting(tokenizer_json, cutting)
     digest = hashlib.sha256(tokenizer_json.encode()).hexdigest()
     parts = []
     for code in dict.fromkeys(spec.language.code for spec in corpora):
@@ -89,7 +89,7 @@ def prepare_examples(
             "cutting": asdict(cutting),
             "reading": how.as_dict(),
         }
-        path = work / f"{code}-{_key(settings, shards)}"
+        path = work / f"{code}-{settings_key(settings, shards)}"
         part = _kept(path)
         if part is None:
             report = (lambda amount, code=code: progress(code, amount)) if progress is not None else None
@@ -102,7 +102,12 @@ def prepare_examples(
     return examples
 
 
-def _tokenizer(document: str, cutting: Cutting) -> Tokenizer:
+def open_cutting(document: str, cutting: Cutting) -> Tokenizer:
+    """A tokenizer that cuts texts; what follows a piece overflows.
+
+    Raises:
+        InputError: Examples are too short for the special tokens.
+    """
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_str(document)
@@ -119,7 +124,18 @@ def _tokenizer(document: str, cutting: Cutting) -> Tokenizer:
     return tokenizer
 
 
-def _key(settings: dict[str, Any], shards: Iterable[Shard]) -> str:
+def least_tokens(tokenizer: Tokenizer, cutting: Cutting) -> int:
+    """Tokens of a text that is not left out, special ones included."""
+    return int(tokenizer.num_special_tokens_to_add(is_pair=False)) + cutting.min_tokens
+
+
+def pieces_of(encoding: Encoding, least: int) -> list[Encoding]:
+    """The pieces that a text was cut into; none where it has too few tokens."""
+    return [encoding, *encoding.overflowing] if len(encoding.ids) >= least else []
+
+
+def settings_key(settings: Mapping[str, Any], shards: Iterable[Shard]) -> str:
+    """What tokenised texts are found again by."""
     whole = json.dumps([settings, [shard.key() for shard in shards]], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
@@ -195,7 +211,7 @@ class _Writer:
         self, tokenizer: Tokenizer, cutting: Cutting, ids: IO[bytes], offsets: IO[bytes], texts: IO[bytes]
     ) -> None:
         self._tokenizer, self._cutting = tokenizer, cutting
-        self._least = tokenizer.num_special_tokens_to_add(is_pair=False) + cutting.min_tokens
+        self._least = least_tokens(tokenizer, cutting)
         self._ids, self._offsets, self._texts = ids, offsets, texts
         self._offsets.write(np.zeros(1, dtype="<i8").tobytes())
         self.examples = self.tokens = self.texts = self.without_tokens = self.longest = 0
@@ -222,10 +238,10 @@ class _Writer:
         return {name: int(getattr(self, name)) for name in names}
 
     def _pieces(self, encoding: Encoding) -> Iterator[list[int]]:
-        first: list[int] = encoding.ids
-        if len(first) < self._least:
+        pieces = pieces_of(encoding, self._least)
+        if not pieces:
             return
-        *others, last = [first, *(rest.ids for rest in encoding.overflowing)]
+        *others, last = [piece.ids for piece in pieces]
         yield from others
         end = self._cutting.end_id
         yield last if end is None or last[-1] == end else [*last, end]
