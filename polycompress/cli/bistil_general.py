@@ -52,7 +52,19 @@ def general(
     corpus: Corpus,
     steps: Steps,
     out: RunDirectory,
-    layers: Annotated[int, typer.Option("--layers", help="Of the student.")] = 6,
+    student: Annotated[
+        str | None,
+        typer.Option(
+            "--student",
+            metavar="MODEL",
+            help="What the student begins as, such as one that `ofa` made; its tokenizer may be another than MODEL's. "
+            "[default: layers of MODEL, trimmed]",
+        ),
+    ] = None,
+    layers: Annotated[
+        int | None,
+        typer.Option("--layers", help="Of a student that is made. [default: as --layer-map, or 6]"),
+    ] = None,
     layer_map: Annotated[
         str,
         typer.Option(
@@ -134,10 +146,15 @@ def general(
     both languages. RUN gets config.json, metrics.jsonl, teacher/ (trimmed), snapshots/ and, at the end, final/, a model
     that loads with plain transformers.
 
+    With --student it begins as a model that is there, and nothing is trimmed. Where that cuts texts otherwise than
+    MODEL, both are shown their own tokens, unmasked, and hidden states are compared word by word; attention is left out.
+
     Examples:
         polycompress bistil general demo --source en --target sw --corpus en=en.txt.gz --corpus sw=sw.txt.gz --steps 2000 --out sw-student
 
         polycompress bistil general xlm-roberta-base --source en --target de --corpus en='en/*.zst' --corpus de='de/*.zst' --layers 4 --steps 20000 --out de-student
+
+        polycompress bistil general demo --student demo-plus --source en --target yo --corpus en=en.txt.gz --corpus yo=yo.txt.gz --hidden-loss relative --steps 2000 --out yo-student
     """  # noqa: E501  a command to copy stands on one line
     settings = {
         "text": {
@@ -193,6 +210,7 @@ def general(
             corpus=corpus,
             out=out,
             settings=settings,
+            student=student,
             held_out=held_out,
             language_sft=language_sft,
             reading=Reading(field=field),

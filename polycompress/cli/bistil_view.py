@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from polycompress.cli import console
@@ -18,8 +19,16 @@ def show_general(result: GeneralResult) -> None:
     facts: dict[str, Any] = dict(manifest.get("distillation") or {})
     sizes: dict[str, Any] = dict(manifest.get("sizes") or {})
     before, after = dict(sizes.get("before") or {}), dict(sizes.get("after") or {})
+    start: dict[str, Any] = dict(manifest.get("start") or {})
     console.print_facts(
         [
+            *([("began as", str(start.get("name")))] if start else []),
+            *(
+                [("left out", "attention, masking: its tokenizer is not the teacher's")]
+                if "left_out" in start
+                else []
+            ),
+            *_words(manifest.get("words") or {}),
             ("layers of the teacher", ", ".join(map(str, manifest.get("layers") or ()))),
             *(
                 (name, f"{console.number(before[key])} -> {console.number(after[key])}")
@@ -40,6 +49,17 @@ def show_general(result: GeneralResult) -> None:
         ]
     )
     console.print_line(f"written to {result.final}")
+
+
+def _words(words: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """By language, the share of each model's tokens that could be compared."""
+    return [
+        (
+            f"compared in {code}",
+            ", ".join(f"{each['share']:.1%} of {each['model']}'s tokens" for each in models),
+        )
+        for code, models in words.items()
+    ]
 
 
 def show_task(result: TaskResult) -> None:

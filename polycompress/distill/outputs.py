@@ -44,6 +44,9 @@ class Outputs:
     words: Tensor | None = None
     """(B, W, n) how this model's tokens are averaged to words, where models cut texts differently; a row of zeros is no
     word. See ``alignment``."""
+    mask: Tensor | None = None
+    """(B, n) bool, True for real tokens, of a teacher that is shown tokens of its own; None: ``Given.mask`` is of its
+    tokens too."""
     vectors: Tensor | None = None
     """(B, d) vectors of whole texts that come ready, such as out of a ``TeacherStore``."""
 

@@ -54,11 +54,18 @@ def _summary(manifest: Mapping[str, Any]) -> str:
     teacher = part_of(manifest, "source")
     layers = manifest.get("layers")
     name = escape(teacher.get("name") or UNKNOWN)
+    head = f"# {name}, distilled for {_languages(manifest)}\n\n"
+    if start := part_of(manifest, "start"):
+        own = f"; {escape(start['left_out'])}" if "left_out" in start else ""
+        return (
+            f"{head}A student that learnt to do what **{name}** does with this text. It began as "
+            f"**{escape(start.get('name') or UNKNOWN)}**, a model that was there already{own}."
+        )
     return (
-        f"# {name}, distilled for {_languages(manifest)}\n\n"
-        f"A student of {len(layers) if isinstance(layers, list) else UNKNOWN} layers that learnt to do what **{name}** "
-        "does with this text: its vocabulary is cut to these languages, its layers begin as copies of the teacher's "
-        f"layers {join([count(layer) for layer in layers]) if isinstance(layers, list) else UNKNOWN} (counted from 0)."
+        f"{head}A student of {len(layers) if isinstance(layers, list) else UNKNOWN} layers that learnt to do what "
+        f"**{name}** does with this text: its vocabulary is cut to these languages, its layers begin as copies of the "
+        "teacher's layers "
+        f"{join([count(layer) for layer in layers]) if isinstance(layers, list) else UNKNOWN} (counted from 0)."
     )
 
 
@@ -96,7 +103,9 @@ def _making(manifest: Mapping[str, Any]) -> str:
 
 def _limits(manifest: Mapping[str, Any]) -> str:
     lines = [
-        f"It was made for {_languages(manifest)} and for nothing else: text in other languages falls to pieces.",
+        f"It was trained on {_languages(manifest)} alone: what it knew of other languages may have suffered."
+        if part_of(manifest, "start")
+        else f"It was made for {_languages(manifest)} and for nothing else: text in other languages falls to pieces.",
         "It has learnt no task yet. What the teacher has learnt, its biases among it, is still there: its own card "
         "applies as well.",
         *notes_of(manifest),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -35,6 +36,8 @@ from polycompress.training.run_files import FINAL, check_run
 if TYPE_CHECKING:
     from polycompress.training.metrics import Record
 
+logger = logging.getLogger(__name__)
+
 Attention = Literal["maps", "scores", "relations", "none"]
 HiddenLoss = Literal["mse", "relative", "cosine"]
 TEACHER: Final = "teacher"
@@ -42,6 +45,13 @@ START: Final = "start"
 BASIS: Final = "basis.safetensors"
 MIN_SHARE: Final = 1e-6
 """Relative frequency from which on a token is kept; BiStil's."""
+LAYERS: Final = 6
+"""Of a student that is made, where nothing else is asked for."""
+LEFT_OUT: Final = (
+    "its tokenizer is not the teacher's, so each model is shown its own tokens of the text, and hidden states are "
+    "compared word by word; attention, which is between tokens, is left out, and so is masking"
+)
+"""What a student with tokens of its own does not learn."""
 _ASKED_WITH: Final = "--source or --target"
 _WITHOUT_EFFECT: Final = ("log_every", "evaluate_every", "snapshots")
 
@@ -50,7 +60,8 @@ _WITHOUT_EFFECT: Final = ("log_every", "evaluate_every", "snapshots")
 class Shape:
     """The student's shape."""
 
-    layers: int = 6
+    layers: int | None = None
+    """None: as many as ``layer_map`` names, or six."""
     layer_map: tuple[int, ...] = ()
     """Layers of the teacher, named one by one, instead of ``strategy``."""
     strategy: Literal["every-nth", "bottom"] = "every-nth"
@@ -128,6 +139,10 @@ class GeneralInputs:
     layer_map: LayerMap
     language_sfts: Mapping[str, Path]
     """By code: files of sparse differences."""
+    student: SourceModel | None = None
+    """That is there already; None: it is made out of the teacher."""
+    shares_tokens: bool = True
+    """Whether the teacher can be shown its tokens."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,6 +171,7 @@ def bistil_general(
     corpus: str | Sequence[str],
     out: str | os.PathLike[str],
     settings: Mapping[str, Any],
+    student: str | os.PathLike[str] | None = None,
     held_out: str | Sequence[str] = (),
     language_sft: str | Sequence[str] = (),
     reading: Reading | None = None,
@@ -170,6 +186,10 @@ def bistil_general(
     ``min_share`` in either on); the student begins with some of the teacher's layers, and learns the teacher's hidden
     states and attention on the same text.
 
+    Or it begins as a model that is there; then nothing is trimmed. Where that model cuts texts otherwise than the
+    teacher, each is shown its own tokens, unmasked: hidden states are compared word by word, and attention, which is
+    between tokens, not at all.
+
     Args:
         model: The teacher: a directory, the word ``demo``, or ``owner/name[@revision]`` on the Hugging Face hub.
         source: The language that tasks will be learnt in.
@@ -178,6 +198,7 @@ def bistil_general(
         out: The run's directory: ``config.json``, ``metrics.jsonl``, ``teacher/`` (trimmed), ``start/`` (the student
             before training), ``snapshots/``, ``final/``.
         settings: Fields of ``GeneralConfig``, as nested plain values; at least ``text.training.steps``.
+        student: The student as it begins, as ``model`` is named; None: it is made out of the teacher.
         held_out: ``[LANG=]PATTERN`` of text to measure the loss on.
         language_sft: ``LANG=FILE`` of sparse differences that adapt the model to a language: the teacher of that
             language's text is the model with its difference added.
@@ -200,8 +221,9 @@ def bistil_general(
     where = Path(out)
     check_run(where, resume=resume)
     inputs = find_inputs(
-        model, (source, target), corpus, held_out, language_sft, reading or Reading(), config, where
+        model, (source, target), corpus, held_out, language_sft, reading or Reading(), config, where, student
     )
+    config = _settled(config, inputs)
     from polycompress.pipelines.distilling.general_run import run_general
     from polycompress.training.runs import is_finished
 
@@ -216,6 +238,7 @@ def bistil_general(
         "source": inputs.model.short_record(),
         "languages": [{"code": language.code, "name": language.name} for language in inputs.languages],
         "layers": list(inputs.layer_map.layers),
+        **_start_of(inputs),
     }
     manifest = run_general(
         inputs,
@@ -239,8 +262,9 @@ def find_inputs(
     reading: Reading,
     config: GeneralConfig,
     out: Path,
+    student: str | os.PathLike[str] | None = None,
 ) -> GeneralInputs:
-    """Find the teacher and the text; neither is loaded.
+    """Find the teacher, the text and perhaps the student; none is loaded.
 
     Raises:
         InputError: Something is missing or wrong.
@@ -251,14 +275,22 @@ def find_inputs(
     language_sfts = _language_sfts(language_sft, languages)
     if language_sfts:
         check_diffs(list(language_sfts.values()), of=found.source)
+    measured = find_held_out(held_out, languages, reading, asked_with=_ASKED_WITH)
+    given = None
+    if student is not None:
+        from polycompress.pipelines.distilling.general_student import find_general_student
+
+        given = find_general_student(student, found, config, corpora, out)
     return GeneralInputs(
         model=found,
         languages=languages,
         corpora=corpora,
-        held_out=find_held_out(held_out, languages, reading, asked_with=_ASKED_WITH),
+        held_out=measured,
         reading=reading,
-        layer_map=layer_map_of(found, config.shape),
+        layer_map=layer_map_of(found, config.shape) if given is None else given.layer_map,
         language_sfts=language_sfts,
+        student=None if given is None else given.model,
+        shares_tokens=given is None or given.shares_tokens,
     )
 
 
@@ -294,7 +326,22 @@ def layer_map_of(model: SourceModel, shape: Shape) -> LayerMap:
     """
     from polycompress.distill.layers import count_layers
 
-    return make_layer_map(count_layers(model.config), shape.layers, shape.strategy, shape.layer_map)
+    layers = layers_asked(shape)
+    return make_layer_map(count_layers(model.config), layers, shape.strategy, shape.layer_map)
+
+
+def layers_asked(shape: Shape) -> int:
+    """Of a student that is made."""
+    return shape.layers or len(shape.layer_map) or LAYERS
+
+
+def by_words(config: GeneralConfig) -> GeneralConfig:
+    """What is left of settings where both models are shown tokens of their own.
+
+    Raises:
+        ConfigError: Nothing to learn is.
+    """
+    return replace(config, text=replace(config.text, masked=False), attention="none")
 
 
 def identity_of(inputs: GeneralInputs, config: GeneralConfig) -> dict[str, Any]:
@@ -310,11 +357,30 @@ def identity_of(inputs: GeneralInputs, config: GeneralConfig) -> dict[str, Any]:
         "held_out": files_of(inputs.held_out),
         "reading": inputs.reading.as_dict(),
         "layers": list(inputs.layer_map.layers),
+        **({"student": dict(inputs.student.hashes)} if inputs.student is not None else {}),
         "language_sfts": {
             code: hashlib.sha256(path.read_bytes()).hexdigest() for code, path in inputs.language_sfts.items()
         },
         **json.loads(json.dumps(settings)),
     }
+
+
+def _settled(config: GeneralConfig, inputs: GeneralInputs) -> GeneralConfig:
+    """What the settings come to with these models."""
+    if inputs.student is None:
+        return replace(config, shape=replace(config.shape, layers=layers_asked(config.shape)))
+    if inputs.shares_tokens:
+        return replace(config, trim=False)
+    logger.warning("%s: %s", inputs.student.path, LEFT_OUT)
+    return replace(by_words(config), trim=False)
+
+
+def _start_of(inputs: GeneralInputs) -> dict[str, Any]:
+    """For the record, of a student that is there already."""
+    if inputs.student is None:
+        return {}
+    told = {} if inputs.shares_tokens else {"left_out": LEFT_OUT}
+    return {"start": {**inputs.student.short_record(), **told}}
 
 
 def _with_precision(config: GeneralConfig) -> GeneralConfig:

@@ -71,7 +71,12 @@ class Distillation(nn.Module):  # type: ignore[misc]
             if each is not None
         )
         self._others = tuple(
-            Watched(freeze(other.model), needs_of(losses, place), f"teacher {place + 1}", at_places=at_places)
+            Watched(
+                freeze(other.model),
+                asked := needs_of(losses, place),
+                f"teacher {place + 1}",
+                at_places=at_places and asked.logits,
+            )
             for place, other in enumerate(others, start=1)
         )
         for place, other in enumerate(others):
@@ -142,6 +147,11 @@ class Distillation(nn.Module):  # type: ignore[misc]
             else:
                 every = [as_outputs(kept)]
         said = self._watched(inputs, places)
+        if own_inputs is not None:
+            every = [
+                each if own is None else replace(each, mask=own["attention_mask"] != 0)
+                for each, own in zip(every, own_inputs, strict=True)
+            ]
         if words is not None:
             said, *every = (replace(each, words=own) for each, own in zip((said, *every), words, strict=True))
         told = every[0]

@@ -42,6 +42,12 @@ class DistillationTask:
         self._lost: dict[str, float] = {}
         self._steps = 0
 
+    def with_inputs(self, inputs: Inputs) -> DistillationTask:
+        """The same for other batches, such as those of held-out text."""
+        return DistillationTask(
+            self.distillation, self.module, inputs, device=self.device, is_sparse=self.is_sparse
+        )
+
     def weight(self, batch: Batch) -> int:
         """Over how many things a batch's loss is a mean."""
         return self.inputs.weight(batch)

@@ -63,6 +63,20 @@ def test_a_student_learns_on_text_and_then_a_task(table: Path, capsys: pytest.Ca
     assert f"what was changed, to {table / 'topics' / 'task.diff'}" in again.out
 
 
+def test_a_student_that_is_there(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alien = make_tiny("bert", "base", table / "alien", vocab_size=250, num_hidden_layers=2)
+    given = [*general(table, "--student", str(alien)), "--out", str(table / "given")]
+    place = given.index("--layers")
+    done = invoke(capsys, *given[:place], *given[place + 2 :])
+    assert done.code == 0, done.err
+    assert re.search(r"began as +alien\s", done.out)
+    assert re.search(r"left out +attention, masking: its tokenizer is not the teacher's", done.out)
+    assert re.search(r"compared in swh-Latn +\d+\.\d% of student's tokens, \d+\.\d% of teacher's", done.out)
+    assert "hidden states are compared word by word" in " ".join(done.err.split())
+    wrong = refused(capsys, table, *given, "--out", str(table / "wrong"))
+    assert "shape.layers is for a student that is made, but there is one already: leave it out" in wrong
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -101,6 +101,45 @@ def test_two_teachers_of_text(kitchen: Kitchen, tmp_path: Path) -> None:
     assert len(found["others"]) == 1
 
 
+def test_teachers_of_text_with_tokens_of_their_own(kitchen: Kitchen, tmp_path: Path) -> None:
+    """Alone, compared word by word and by vectors; and beside one that is shown the student's tokens."""
+    out, both = tmp_path / "run", f"[teacher, {kitchen.alien}]"
+    stages = (
+        f"  - {{name: a, teacher: {kitchen.alien}, losses: [hidden-relative, sentence-vectors], steps: 4}}\n"
+        f"  - {{name: b, teacher: {both}, losses: [{MIXED}, hidden-mse, attention-mse], steps: 4}}\n"
+        f"  - {{name: c, teacher: {both}, losses: [mixed-hidden, divergence], steps: 2}}\n"
+    )
+    with pytest.raises(InputError, match=r"divergence.*\n?.*masked"):
+        kitchen.distil(stages, out, dry_run=True)
+    stages = "".join(stages.splitlines(keepends=True)[:2])
+    held_out = f"held_out=[sw={kitchen.root}/sw.txt]"
+    kitchen.distil(stages, out, "training.masked=false", "student.min_share=2e-3", held_out)
+    falls(out / "stages" / "1-a", "hidden-relative", "sentence-vectors")
+    falls(out / "stages" / "2-b", "mixed-hidden", "hidden-mse", "attention-mse")
+    for stage in ("1-a", "2-b"):
+        assert read_metrics(out / "stages" / stage / "metrics.jsonl")[-1]["held_out_loss"] > 0
+    manifest = read_manifest(out / "stages" / "1-a" / "final")
+    assert manifest is not None
+    assert [each["model"] for each in manifest["words"]["swh-Latn"]] == ["student", "alien"]
+
+
+def test_a_student_that_is_there_with_tokens_of_its_own(kitchen: Kitchen, tmp_path: Path) -> None:
+    settings = (f"student={{directory: {kitchen.alien}}}", "training.masked=false")
+    stages = "  - {name: a, losses: [mixed-hidden, hidden-mse], steps: 5}\n"
+    result = kitchen.distil(stages, tmp_path / "run", *settings)
+    falls(tmp_path / "run" / "stages" / "1-a", "mixed-hidden", "hidden-mse")
+    assert (result.final / "tokenizer.json").read_bytes() == (kitchen.alien / "tokenizer.json").read_bytes()
+    long = kitchen.distil(
+        stages,
+        tmp_path / "long",
+        *settings,
+        "training.max_length=64",
+        "training.batch_tokens=100",
+        dry_run=True,
+    )
+    assert long is not None
+
+
 def test_the_first_teacher_s_own_space_is_that_of_its_student(kitchen: Kitchen, tmp_path: Path) -> None:
     """A student of all layers, mixed with a teacher that is its teacher again: nothing to learn."""
     again = tmp_path / "again"
@@ -183,7 +222,23 @@ def test_a_killed_run_ends_as_a_whole_one(kitchen: Kitchen, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("stage", "message"),
     [
-        ("teacher: [teacher, @ALIEN], losses: [mixed-hidden], steps: 1", "but on text both are shown the same tokens"),
+        ("teacher: [teacher, @ALIEN], losses: [mixed-hidden], steps: 1", "masked: tokens are masked one by one"),
+        (
+            "teacher: @ALIEN, losses: [attention-mse, mi-alpha, hidden-mse], steps: 1, masked: false",
+            "losses: attention-mse, mi-alpha compares tokens. Word by word, or text by text, there are hidden-mse",
+        ),
+        (
+            "teacher: @ALIEN, losses: [divergence], steps: 1, masked: false",
+            "such as OFA adds, has no answers of it to compare",
+        ),
+        (
+            "teacher: [teacher, @ALIEN], losses: [mixed-hidden, mixed-classes], steps: 1, masked: false",
+            "losses: mixed-classes compares tokens",
+        ),
+        (
+            "teacher: @ALIEN, losses: [hidden-mse], steps: 1, masked: false, keep: true",
+            "alien has a tokenizer of its own: what it says is kept by the student's tokens",
+        ),
         ("teacher: [teacher, @TWIN], losses: [hidden-mse], steps: 1", "hidden-mse asks the first one alone"),
         ("teacher: [teacher, teacher], losses: [mixed-hidden], steps: 1", "teacher names 'teacher' twice"),
         ("teacher: [teacher, none], losses: [mixed-hidden], steps: 1", "'none' stands in a list"),

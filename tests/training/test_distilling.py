@@ -13,6 +13,7 @@ from polycompress.distill.objectives.divergences import Divergence
 from polycompress.distill.objectives.dkd import DKD
 from polycompress.distill.objectives.hidden import HiddenMSE
 from polycompress.distill.objectives.multi_teacher import MixedClasses, MixedHidden
+from polycompress.distill.objectives.sentence import SentenceVectors
 from polycompress.distill.outputs import Given, Needs, Outputs
 from polycompress.training.distilling import Distillation, Weighted
 from polycompress.training.teachers import Further
@@ -124,6 +125,44 @@ def test_each_of_several_teachers_says_its_own() -> None:
     target = 0.75 * said[1][2] + 0.25 * states
     plain = (said[0][2] - target).square().mean(dim=-1)[mask].mean()
     torch.testing.assert_close(loss, plain, atol=1e-6, rtol=1e-5)
+
+
+def test_a_first_teacher_with_tokens_of_its_own() -> None:
+    """It sees each token twice: hidden states are compared by the student's words, vectors over its own tokens."""
+    student, teacher = model_of(0), model_of(1)
+    mask = inputs()["attention_mask"].bool()
+    twice = {name: tensor.repeat_interleave(2, dim=1) for name, tensor in inputs().items()}
+    each = torch.eye(6)[None] * mask[:, None]
+    pairs = each.repeat_interleave(2, dim=2) / 2
+    losses = [
+        Weighted(name="hidden", objective=HiddenMSE([(2, 2)])),
+        Weighted(name="vectors", objective=SentenceVectors(2, 2)),
+    ]
+    found = Distillation(student, teacher, losses)(inputs(), 1.0, own_inputs=[twice], words=[each, pairs])
+    own = student(**inputs(), output_hidden_states=True).hidden_states[2]
+    states = teacher(**twice, output_hidden_states=True).hidden_states[2].reshape(4, 6, 2, 16).mean(dim=2)
+    hidden = (own - states).square().mean(dim=-1)[mask].mean()
+    means = [(one * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True) for one in (own, states)]
+    vectors = (means[0] - means[1]).square().mean(dim=-1).mean()
+    torch.testing.assert_close(found, hidden + vectors, atol=1e-6, rtol=1e-5)
+
+
+def test_a_further_teacher_without_a_head_is_not_asked_at_places() -> None:
+    student, first, second = masked_model_of(0), masked_model_of(1), model_of(2)
+    mixed = MixedHidden(2, (2, 2), [torch.eye(16), torch.eye(16)], student_width=16)
+    losses = [
+        Weighted(name="answers", objective=Divergence()),
+        Weighted(name="mixed", objective=mixed),
+    ]
+    found = Distillation(student, first, losses, others=[Further(model=second)], at_places=True)
+    valid = torch.zeros(4, 6, dtype=torch.bool)
+    valid[1, 2] = True
+    whole = found(inputs(), 1.0, valid=valid)
+    alone = [
+        Distillation(student, first, losses[:1], at_places=True)(inputs(), 1.0, valid=valid),
+        Distillation(student, first, losses[1:], others=[Further(model=second)])(inputs(), 1.0),
+    ]
+    torch.testing.assert_close(whole, alone[0] + alone[1], atol=1e-5, rtol=1e-4)
 
 
 def test_answers_of_several_teachers_are_asked_at_places() -> None:

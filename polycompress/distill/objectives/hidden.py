@@ -1,4 +1,8 @@
-"""Hidden states: the student's are drawn to the teacher's, by squared error, absolute or relative, or by cosine."""
+"""Hidden states: the student's are drawn to the teacher's, by squared error, absolute or relative, or by cosine.
+
+Of a teacher that is shown tokens of its own, both models' states are averaged to words first; then words take the place
+of tokens in all that follows.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from torch.nn import functional
 
 from polycompress.distill.objective import Objective, masked_mean
 from polycompress.distill.objectives.inputs import check_pairs, wide
+from polycompress.distill.objectives.multi_teacher import to_words, units_mask
 from polycompress.distill.outputs import Given, Needs, Outputs
 from polycompress.errors import InputError
 
@@ -141,13 +146,20 @@ class _Hidden(Objective):
     def forward(self, student: Outputs, teacher: Outputs, given: Given) -> Tensor:
         """The mean distance over all pairs."""
         losses = []
+        by_words = teacher.mask is not None
+        mask = units_mask(student, (teacher,), Given(mask=given.mask)) if by_words else given.mask
         for number, (own, other) in enumerate(self.pairs):
             state, target = student.hidden[own], teacher.hidden[other].detach()
+            if by_words:
+                state, target = (
+                    self._words(state, student, "student"),
+                    self._words(target, teacher, "teacher"),
+                )
             if self.trained is not None:
                 matrix = self.trained[min(number, len(self.trained) - 1)]
                 self._check("student", own, state, matrix.shape[1])
                 # The matrix's gradient is a product with the states, padding and all.
-                real = state.masked_fill(~given.mask[..., None], 0.0)
+                real = state.masked_fill(~mask[..., None], 0.0)
                 state = functional.linear(real.to(matrix.dtype), matrix)
             elif self._is_fixed:
                 basis = getattr(self, f"basis_{other}")
@@ -158,7 +170,7 @@ class _Hidden(Objective):
                     f"{self.name}: the student's hidden state {own} is {state.shape[-1]} wide and the teacher's "
                     f"{other} {target.shape[-1]}; give projections that make them equal."
                 )
-            losses.append(self.distance(state, target, given.mask))
+            losses.append(self.distance(state, target, mask))
         return torch.stack(losses).mean()
 
     def distance(self, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
@@ -184,6 +196,16 @@ class _Hidden(Objective):
                 self.register_buffer(f"basis_{other}", wide(matrix.detach().clone()))
         if faults:
             raise InputError(f"{self.name}: {'; '.join(faults)}.")
+
+    def _words(self, state: Tensor, said: Outputs, who: str) -> Tensor:
+        """(B, W, d) averages over the tokens of each word."""
+        if said.words is None:
+            raise InputError(
+                f"{self.name}: the models cut the texts differently, and the {who}'s tokens are not aligned to words "
+                "(polycompress.distill.alignment): align both."
+            )
+        with torch.autocast(state.device.type, enabled=False):
+            return to_words(state, said.words)
 
     def _check(self, who: str, number: int, state: Tensor, width: int) -> None:
         if state.shape[-1] != width:

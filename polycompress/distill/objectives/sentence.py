@@ -87,7 +87,7 @@ class SentenceVectors(Objective):
 
         Args:
             student_layer: Number of the student's hidden state that is averaged.
-            teacher_layer: Number of the teacher's, which sees the same tokens; None: ``Outputs.vectors`` are taken.
+            teacher_layer: Number of the teacher's, which sees the same text; None: ``Outputs.vectors`` are taken.
             distance: See ``sentence_loss``.
             normalise: See ``sentence_loss``.
             widths: Units of the student's and the teacher's vectors where they differ: the student's are then projected
@@ -140,12 +140,14 @@ class SentenceVectors(Objective):
         """(B', d) vectors of the teacher's texts."""
         if self.teacher_layer is not None:
             hidden = teacher.hidden[self.teacher_layer].detach()
-            if hidden.shape[:2] != given.mask.shape:
+            mask = given.mask if teacher.mask is None else teacher.mask
+            if hidden.shape[:2] != mask.shape:
                 raise InputError(
                     f"sentence: the teacher has {tuple(hidden.shape[:2])} tokens, the student {tuple(given.mask.shape)}"
-                    ". Where they cut texts differently, give the teacher's vectors ready (teacher_layer None)."
+                    ". Where they cut texts differently, say which of the teacher's are real (Outputs.mask), or give "
+                    "its vectors ready (teacher_layer None)."
                 )
-            return mean_pool(hidden, given.mask)
+            return mean_pool(hidden, mask)
         if teacher.vectors is None:
             raise InputError(
                 "sentence: no vectors of the teacher's came with the batch. Compute them first, or name a "

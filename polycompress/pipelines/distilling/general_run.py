@@ -57,9 +57,10 @@ def run_general(
         make_models(inputs, config, out, record, tell)
     devices.wait()
     teacher = out / TEACHER if config.trim else inputs.model.path
+    given = inputs.student
     return run_text(
         run,
-        find_source_model(out / START, out / "final"),
+        given if given is not None else find_source_model(out / START, out / "final"),
         teacher,
         out,
         devices,
@@ -69,7 +70,7 @@ def run_general(
         facts={
             "source": inputs.model.record(),
             "sizes": {"before": size_of(inputs.model.path)},
-            **kept_of(teacher),
+            **kept_of(teacher if given is None else given.path),
         },
         progress=progress,
         tell=tell,
@@ -93,7 +94,7 @@ def make_models(
         _trim(inputs.model.path, inputs, config, teacher, record, tell)
     for code, file in inputs.language_sfts.items():
         _adapt(code, file, inputs, config, out, record, tell)
-    if (out / START).is_dir():
+    if inputs.student is not None or (out / START).is_dir():
         return
     source = teacher if config.trim else inputs.model.path
     made_by = {"command": list(record["command"])}

@@ -56,6 +56,8 @@ class Entry:
     """What it can be learnt from."""
     of_words: bool = False
     """Whether it asks several teachers, which may cut texts into other tokens than the student does."""
+    by_words: bool = False
+    """Whether on text it needs no common tokens: it compares models word by word, or text by text."""
     of_maps: bool = False
     """Whether it looks at attention maps, which must be what queries and keys alone make."""
 
@@ -90,12 +92,16 @@ def _vectors(pair: Pair, options: VectorOptions) -> Objective:
 
 OBJECTIVES: Final[Mapping[str, Entry]] = {
     "hidden-mse": Entry(
-        make=_hidden(HiddenMSE), paper="Jiao et al., TinyBERT (2020); Ansell et al., BiStil (2023)"
+        make=_hidden(HiddenMSE),
+        by_words=True,
+        paper="Jiao et al., TinyBERT (2020); Ansell et al., BiStil (2023)",
     ),
     "hidden-relative": Entry(
-        make=_hidden(HiddenRelative), paper="none: hidden-mse, each layer measured by its own spread"
+        make=_hidden(HiddenRelative),
+        by_words=True,
+        paper="none: hidden-mse, each layer measured by its own spread",
     ),
-    "hidden-cosine": Entry(make=_hidden(HiddenCosine), paper="Sanh et al., DistilBERT (2019)"),
+    "hidden-cosine": Entry(make=_hidden(HiddenCosine), by_words=True, paper="Sanh et al., DistilBERT (2019)"),
     "attention-mse": Entry(
         make=lambda pair, options: AttentionMSE(pair.layer_map.attention, options.normalised),
         options=AttentionOptions,
@@ -116,7 +122,9 @@ OBJECTIVES: Final[Mapping[str, Entry]] = {
         options=InformationOptions,
         paper="He et al., Distiller (2021); Poole et al. (2019)",
     ),
-    "sentence-vectors": Entry(make=_vectors, options=VectorOptions, paper="Reimers and Gurevych (2020)"),
+    "sentence-vectors": Entry(
+        make=_vectors, options=VectorOptions, by_words=True, paper="Reimers and Gurevych (2020)"
+    ),
     "divergence": Entry(
         make=lambda pair, options: Divergence(**asdict(options)),
         options=DivergenceOptions,
@@ -146,6 +154,7 @@ OBJECTIVES: Final[Mapping[str, Entry]] = {
         make=mixed_hidden,
         options=MixedHiddenOptions,
         of_words=True,
+        by_words=True,
         paper="none: several teachers' states, turned into one space by Procrustes' problem (Schönemann, 1966)",
     ),
     "mixed-classes": Entry(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from polycompress.distill.capture import check_needs
-from polycompress.distill.layer_map import LayerMap, every_nth, make_layer_map
+from polycompress.distill.layer_map import LayerMap, make_layer_map
 from polycompress.distill.layers import count_layers
 from polycompress.distill.objectives.unequal import VocabularyMap
 from polycompress.errors import InputError
-from polycompress.modeldir.manifest import read_manifest
 from polycompress.modeldir.paths import user_path
 from polycompress.pipelines.distilling.config import TextConfig
+from polycompress.pipelines.distilling.given_student import layers_of_given, relation_faults
 from polycompress.pipelines.distilling.losses import make_losses
 from polycompress.pipelines.distilling.pair import Pair
 from polycompress.pipelines.distilling.recipe import Findings, Recipe
@@ -113,23 +113,10 @@ def layers_between(recipe: Recipe, teacher: SourceModel, student: SourceModel | 
     Raises:
         InputError: They do not fit.
     """
-    asked, total = recipe.student, count_layers(teacher.config)
+    asked = recipe.student
     if student is None:
-        return make_layer_map(total, asked.layers, asked.strategy, asked.layer_map)
-    own = count_layers(student.config)
-    manifest: Mapping[str, Any] = read_manifest(student.path) or {}
-    known = asked.layer_map or manifest.get("layers") or (manifest.get("student") or {}).get("layers")
-    if asked.layer_map and len(asked.layer_map) != own:
-        raise InputError(
-            f"layer_map names {len(asked.layer_map)} layers for a student of {own}: let both agree."
-        )
-    if (
-        isinstance(known, list | tuple)
-        and len(known) == own
-        and all(isinstance(layer, int) for layer in known)
-    ):
-        return LayerMap(tuple(known), total)
-    return every_nth(total, own)
+        return make_layer_map(count_layers(teacher.config), asked.layers, asked.strategy, asked.layer_map)
+    return layers_of_given(teacher, student, asked.layer_map)
 
 
 def _check_heads(recipe: Recipe, models: Models) -> None:
@@ -212,11 +199,5 @@ def _check_objectives(stage: Stage, models: Models, student: Any, outlines: Mapp
             fault(f"losses: {trouble}")
     for spec in stage.losses:
         if spec.name == "minilmv2":
-            _check_relations(int(spec.options.get("relation_heads", 12)), student, first, fault)
-
-
-def _check_relations(heads: int, student: Any, teacher: Any, fault: Callable[[str], None]) -> None:
-    models = {"student": student, "teacher": teacher}
-    widths = {who: int(model.config.hidden_size) for who, model in models.items()}
-    if unfit := [f"the {who} is {width} wide" for who, width in widths.items() if width % heads]:
-        fault(f"losses: {heads} relation heads do not divide all widths: {', '.join(unfit)}")
+            for trouble in relation_faults(int(spec.options.get("relation_heads", 12)), student, first):
+                fault(f"losses: {trouble}")

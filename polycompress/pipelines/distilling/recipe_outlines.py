@@ -28,14 +28,20 @@ def make_outlines(recipe: Recipe, models: Models) -> tuple[Any, dict[str, Any]]:
     else:
         tensors = open_checkpoint(models.teacher.path).tensors
         student = dict(plan_layers(teacher, tensors, models.layer_map).config)
-    first = _outline(teacher)
+    first = outline(teacher)
     found = {TEACHER: first} | {name: first for stage in recipe.stages for name in stage.teachers}
-    return _outline(student), found | {
-        name: _outline(each.config) for name, each in models.directories.items()
-    }
+    return outline(student), found | {name: outline(each.config) for name, each in models.directories.items()}
 
 
-def _outline(config: Mapping[str, Any]) -> Any:
+def outline(config: Mapping[str, Any]) -> Any:
+    """A model without weights.
+
+    Args:
+        config: Its ``config.json``.
+
+    Raises:
+        InputError: transformers cannot build it.
+    """
     import transformers  # takes a second, which faults of the file alone need not
 
     from polycompress.embeddings.registering import register_for

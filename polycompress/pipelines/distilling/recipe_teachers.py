@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,8 @@ from polycompress.distill.layers import count_layers
 from polycompress.errors import InputError
 from polycompress.evaluation.model_settings import text_length
 from polycompress.evaluation.models import DEFAULT_LENGTHS
+from polycompress.pipelines.distilling.config import TextConfig
+from polycompress.pipelines.distilling.loss_specs import LossSpec
 from polycompress.pipelines.distilling.losses import OBJECTIVES, is_untaught
 from polycompress.pipelines.distilling.recipe_stages import Stage
 from polycompress.pipelines.distilling.task_parts import token_rows
@@ -91,20 +93,22 @@ def check_tokenizers(stage: Stage, models: Models, *, trim: bool) -> None:
         found, why = relation(student, models.source_of(name))
         if found == "same" and trim and name in models.directories:
             found = "trimmed"
-        trouble = None
+        trouble: list[str] = []
         if found == "other":
             trouble = (
-                _on_text(stage, name, why) if stage.data == "text" else _on_task(stage, place, name, why)
+                _on_text(stage, place, name, why)
+                if stage.data == "text"
+                else _on_task(stage, place, name, why)
             )
         elif found == "trimmed" and stage.data == "text":
             trouble = _on_fewer_pieces(stage, place, name)
-        if found == "other" and stage.keep and trouble is None:
-            trouble = (
+        if found == "other" and stage.keep and not trouble:
+            trouble = [
                 f"keep is given, but {name} has a tokenizer of its own: what it says is kept by the student's tokens. "
                 "Leave it out"
-            )
-        if trouble is not None:
-            stage.table.fault(trouble)
+            ]
+        for each in trouble:
+            stage.table.fault(each)
 
 
 def check_lengths(stage: Stage, models: Models, student: Any, outlines: Mapping[str, Any]) -> None:
@@ -122,10 +126,10 @@ def check_lengths(stage: Stage, models: Models, student: Any, outlines: Mapping[
         if limit is None or (own is not None and own <= limit):
             continue  # what is too long for it is too long for the student
         length = asked
-        if (
-            length is None
-            and relation(models.student or models.teacher, models.source_of(name))[0] != "other"
-        ):
+        is_other = relation(models.student or models.teacher, models.source_of(name))[0] == "other"
+        if stage.data == "text" and is_other:
+            continue  # what is too long for it is cut off, and not compared
+        if length is None and not is_other:
             assert stage.task is not None
             source = models.student or models.teacher
             length = text_length(student, None, DEFAULT_LENGTHS[stage.task.kind], source.tokenizer_config)
@@ -136,28 +140,50 @@ def check_lengths(stage: Stage, models: Models, student: Any, outlines: Mapping[
             )
 
 
-def _on_fewer_pieces(stage: Stage, place: int, name: str) -> str | None:
+def words_faults(specs: Sequence[LossSpec], place: int, *, masked: bool) -> list[str]:
+    """What cannot be learnt on text of a teacher that cuts it otherwise than the student.
+
+    Args:
+        specs: The objectives.
+        place: Of the teacher, from 0: all objectives ask the first, few ask others.
+        masked: Whether tokens are masked.
+    """
+    asking = [each.name for each in specs if place == 0 or OBJECTIVES[each.name].of_words]
+    faults = []
+    if wrong := [name for name in asking if not OBJECTIVES[name].by_words]:
+        able = [name for name, entry in OBJECTIVES.items() if entry.by_words]
+        faults.append(
+            f"losses: {', '.join(wrong)} compares tokens. Word by word, or text by text, there are {', '.join(able)}"
+        )
+    if masked:
+        faults.append("masked: tokens are masked one by one, but the other model has others: let it be false")
+    return faults
+
+
+def _on_fewer_pieces(stage: Stage, place: int, name: str) -> list[str]:
     names = [each.name for each in stage.losses if _is_over_vocabulary(each.name, place)]
     if not names:
-        return None
-    return (
+        return []
+    return [
         f"losses: {', '.join(names)} compares answers over one vocabulary, but the student's is not that of {name}: "
         f"{'take unequal' if place == 0 else 'leave it out'}"
-    )
+    ]
 
 
-def _on_text(stage: Stage, name: str, why: str) -> str:
+def _on_text(stage: Stage, place: int, name: str, why: str) -> list[str]:
+    """Of a teacher that is shown the text in its own tokens."""
+    assert isinstance(stage.settings, TextConfig)
     more = (
         ". A text cut into pieces that the teacher lacks, such as OFA adds, has no answers of it to compare: distil "
         "before they are added, or let them be learnt in a stage of the kind mlm"
     )
-    return (
-        f"teacher: the student's tokenizer is not that of {name}, but on text both are shown the same tokens: {why}"
-        f"{more if stage.answers_text else ''}. Words are compared on tasks alone (mixed-hidden, mixed-classes)"
-    )
+    return [
+        f"{fault}. The student's tokenizer is not that of {name}: {why}{more if stage.answers_text else ''}"
+        for fault in words_faults(stage.losses, place, masked=stage.settings.masked)
+    ]
 
 
-def _on_task(stage: Stage, place: int, name: str, why: str) -> str | None:
+def _on_task(stage: Stage, place: int, name: str, why: str) -> list[str]:
     """Of a teacher that is shown a task's examples in its own tokens."""
     assert stage.task is not None
     of_texts = stage.task.kind in ("text-classification", "pair-classification")
@@ -169,11 +195,11 @@ def _on_task(stage: Stage, place: int, name: str, why: str) -> str | None:
         if not (is_untaught(each) or by_words or (entry.needs_logits and of_texts)):
             wrong.append(each.name)
     if not wrong:
-        return None
-    return (
+        return []
+    return [
         f"teacher: the student's tokenizer is not that of {name}, but {', '.join(wrong)} compares tokens: {why}. "
         "Classes of texts, mixed-hidden and mixed-classes need no common tokens"
-    )
+    ]
 
 
 def _is_over_vocabulary(name: str, place: int) -> bool:

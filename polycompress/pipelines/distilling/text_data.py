@@ -132,6 +132,7 @@ def make_evaluation(
     examples: Examples,
     devices: Devices,
     kind: Kind | None,
+    inputs: Inputs,
 ) -> Evaluate:
     """What measures the mean loss over held-out text; masks are the same every time.
 
@@ -141,9 +142,11 @@ def make_evaluation(
         examples: The text.
         devices: The processes.
         kind: Of language models whose answers are compared; None: none are.
+        inputs: What batches of this text become.
     """
 
-    def evaluate(task: DistillationTask, optimiser: SplitAdamW) -> dict[str, float]:
+    def evaluate(training: DistillationTask, optimiser: SplitAdamW) -> dict[str, float]:
+        task = training.with_inputs(inputs)
         loader = BatchLoader(
             examples,
             LanguageMixer(examples, max_epochs=1),

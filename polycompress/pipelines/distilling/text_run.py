@@ -9,9 +9,16 @@ from typing import Any
 
 import torch
 
+from polycompress.corpora import CorpusSpec
 from polycompress.errors import InputError
 from polycompress.modeldir.directory import file_sha256
 from polycompress.pipelines.distilling.losses import make_losses
+from polycompress.pipelines.distilling.own_texts import (
+    coverage_of,
+    find_aliens,
+    make_apart,
+    read_own_texts,
+)
 from polycompress.pipelines.distilling.pair import Pair
 from polycompress.pipelines.distilling.task_parts import token_rows
 from polycompress.pipelines.distilling.text_answers import (
@@ -33,6 +40,7 @@ from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.training.devices import Devices
 from polycompress.training.distilling import Distillation
 from polycompress.training.distilling_inputs import AnswerInputs, Inputs, TextInputs
+from polycompress.training.examples import Examples
 from polycompress.training.metrics import Record
 from polycompress.training.model import load_encoder
 from polycompress.training.snapshots import Snapshot
@@ -61,13 +69,14 @@ def run_text(
     Args:
         run: What is asked for.
         student: As it begins.
-        teacher: Its model directory; its tokenizer, or one that the student's was trimmed out of.
+        teacher: Its model directory. Where it cuts texts otherwise than the student it is shown its own tokens, and
+            both are compared word by word.
         out: The run's directory.
         devices: The processes.
         snapshot: To go on from.
         facts: For the manifest.
         adapted: By language, the model directory that teaches on its text instead.
-        others: Second and later teachers of all text, with tokenizers as the teacher's may be.
+        others: Second and later teachers of all text, likewise.
         basis: (d_T, d_S) that a narrower student's states are in.
         progress: Told each record of the log.
         tell: Told what is being prepared.
@@ -77,25 +86,39 @@ def run_text(
         PolycompressError: The run ended before its time; see ``polycompress.training.loop.train``.
     """
     config = run.config
+    aliens = find_aliens(run, student, (teacher, *others), out)
     if tell is not None:
         tell("loading teacher and student", 0, None)
-    taught, loaded = (load_for_text(path, answers=run.answers) for path in (teacher, student.path))
-    apart = {code: load_encoder(path) for code, path in (adapted or {}).items()}
+    taught = load_for_text(teacher, answers=run.answers and aliens[0] is None)
+    loaded = load_for_text(student.path, answers=run.answers)
+    adapting = {code: load_encoder(path) for code, path in (adapted or {}).items()}
     for path in (adapted or {}).values():
-        _check_tokenizer(student, path)
-    shared = vocabularies(student, teacher, run.corpora)
-    further = [further_teacher(run, student, loaded, path) for path in others]
+        _check_tokenizer(teacher, path)
+    shared = vocabularies(student, teacher, run.corpora) if aliens[0] is None else None
+    further = [
+        further_teacher(run, student, loaded, path, own_tokens=alien is not None)
+        for path, alien in zip(others, aliens[1:], strict=True)
+    ]
     check_lengths(loaded, config)
     set_dropout(loaded.model, config.dropout)
-    training = read_examples(run, student, run.corpora, "training", loaded, out, devices, tell)
+    apart = make_apart(aliens, [taught.model, *(each.model for each in further)], config.max_length)
     kind = loaded.kind if run.answers else None
-    shown: Inputs = (
-        TextInputs(list(apart)) if kind is None else AnswerInputs(kind, answers_alone=run.answers_alone)
+    plain: Inputs = (
+        TextInputs(list(adapting)) if kind is None else AnswerInputs(kind, answers_alone=run.answers_alone)
     )
+
+    def read(corpora: tuple[CorpusSpec, ...], name: str) -> tuple[Examples, Inputs, dict[str, Any]]:
+        examples = read_examples(run, student, corpora, name, loaded, out, devices, tell)
+        if apart is None:
+            return examples, plain, {}
+        own = read_own_texts(run, student, apart, corpora, examples, name, out, devices, tell)
+        return examples, apart.inputs(plain, own), {"words": coverage_of(own, aliens)}
+
+    training, shown, told = read(run.corpora, "training")
     distillation = _distillation(
         run,
         loaded.model,
-        [taught.model, *(each.model for each in apart.values())],
+        [taught.model, *(each.model for each in adapting.values())],
         devices,
         basis,
         shared,
@@ -110,16 +133,14 @@ def run_text(
             devices,
         ),
     )
-    held_out = (
-        read_examples(run, student, run.held_out, "held-out", loaded, out, devices, tell)
-        if run.held_out
-        else None
-    )
+    held_out, held_shown, _ = read(run.held_out, "held-out") if run.held_out else (None, plain, {})
     if run.keep is not None:
-        shown = keep_text(
+        shown = held_shown = keep_text(
             run, run.keep, student, teacher, distillation, shown, (training, held_out), devices, tell
         )
-    evaluate = make_evaluation(run, student, held_out, devices, kind) if held_out is not None else None
+    evaluate = (
+        make_evaluation(run, student, held_out, devices, kind, held_shown) if held_out is not None else None
+    )
     return train_student(
         run,
         student,
@@ -130,7 +151,7 @@ def run_text(
         out,
         devices,
         snapshot,
-        facts=facts,
+        facts={**facts, **told},
         evaluate=evaluate,
         progress=progress,
     )
@@ -142,7 +163,7 @@ def _distillation(
     teachers: Sequence[Any],
     devices: Devices,
     basis: torch.Tensor | None,
-    shared: tuple[dict[str, int], dict[str, int]],
+    shared: tuple[dict[str, int], dict[str, int]] | None,
     others: Sequence[Further],
     samples: Callable[[Sequence[Further], Sequence[int]], list[torch.Tensor]],
 ) -> Distillation:
@@ -150,7 +171,11 @@ def _distillation(
         if run.config.training.precision == "bf16":
             round_linear_(teacher)
         teacher.to(devices.device)
-    rows = token_rows(*shared, int(student.get_input_embeddings().num_embeddings))
+    rows = (
+        token_rows(*shared, int(student.get_input_embeddings().num_embeddings))
+        if shared is not None
+        else None
+    )
     every = [Further(model=teachers[0], rows=rows), *others]
     pair = Pair(
         student=student.config,
@@ -159,7 +184,7 @@ def _distillation(
         steps=run.config.training.steps,
         basis=basis,
         vocabularies=map_vocabularies(*shared, (head_classes(student), head_classes(teachers[0])))
-        if run.answers
+        if run.answers and shared is not None
         else None,
         others=tuple(each.model.config for each in others),
         samples=functools.partial(samples, every),
@@ -176,11 +201,9 @@ def _distillation(
     )
 
 
-def _check_tokenizer(student: SourceModel, teacher: Path) -> None:
-    """Rows of both tables stand for the same tokens, in the same order."""
-    theirs = file_sha256(teacher, "tokenizer.json")
-    if theirs not in student.hashes.values():
+def _check_tokenizer(teacher: Path, adapted: Path) -> None:
+    """Both are shown the same tokens."""
+    if file_sha256(adapted, "tokenizer.json") != file_sha256(teacher, "tokenizer.json"):
         raise InputError(
-            f"{teacher}: its tokenizer is not that of the student, {student.path}. Trim both alike, or make the "
-            "student out of this teacher."
+            f"{adapted}: its tokenizer is not that of the teacher, {teacher}. Trim both alike, or adapt this teacher."
         )

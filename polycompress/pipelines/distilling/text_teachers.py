@@ -22,18 +22,23 @@ from polycompress.training.model import LoadedModel
 from polycompress.training.teachers import Further
 
 
-def further_teacher(run: TextRun, student: SourceModel, loaded: LoadedModel, path: Path) -> Further:
-    """Load a teacher that is shown the student's tokens.
+def further_teacher(
+    run: TextRun, student: SourceModel, loaded: LoadedModel, path: Path, *, own_tokens: bool = False
+) -> Further:
+    """Load a second or later teacher.
 
     Args:
         run: What is asked for.
         student: Found.
         loaded: The same, loaded.
         path: The teacher's directory.
+        own_tokens: Whether it is shown tokens of its own instead of the student's.
 
     Raises:
         InputError: It cannot be loaded, lacks a head that is asked for or tokens, or cuts texts otherwise.
     """
+    if own_tokens:
+        return Further(model=load_for_text(path, answers=False).model)
     shared = vocabularies(student, path, run.corpora)
     rows = token_rows(*shared, int(loaded.model.get_input_embeddings().num_embeddings))
     return Further(model=load_for_text(path, answers=run.answers).model, rows=rows)

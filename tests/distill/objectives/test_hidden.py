@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -238,3 +239,30 @@ def test_widths_that_do_not_fit() -> None:
         InputError, match=r"the student's hidden state 0 is 6 wide, but its projection was made for 8"
     ):
         HiddenMSE([(0, 0)], "trained", widths=(8, 12))(student, teacher, given_of())
+
+
+def test_teachers_with_tokens_of_their_own_are_compared_word_by_word() -> None:
+    """Two words of the student's three tokens and of the teacher's four; what is in no word, or padding, is nothing."""
+    own = torch.tensor([[[1.0], [3.0], [7.0], [99.0]]], requires_grad=True)
+    other = torch.tensor([[[50.0], [4.0], [5.0], [9.0], [torch.nan]]])
+    student = Outputs(hidden={0: own}, words=torch.tensor([[[0.5, 0.5, 0, 0], [0, 0, 1, 0]]]))
+    teacher = Outputs(
+        hidden={0: other},
+        words=torch.tensor([[[0, 1.0, 0, 0, 0], [0, 0, 0.5, 0.5, 0]]]),
+        mask=torch.tensor([[True, True, True, True, False]]),
+    )
+    given = Given(mask=torch.tensor([[True, True, True, False]]))
+    loss = HiddenMSE([(0, 0)])(student, teacher, given)
+    assert loss.item() == pytest.approx(((2 - 4) ** 2 + (7 - 7) ** 2) / 2)
+    loss.backward()
+    assert own.grad is not None
+    assert own.grad.flatten().tolist() == [-1.0, -1.0, 0.0, 0.0]
+    # Of the same tokens, one word each, it is what it is without words.
+    plain = draw_outputs(seed=1), draw_outputs(seed=2)
+    mask = given_of().mask
+    each = torch.eye(mask.shape[1])[None] * mask[:, None]
+    apart = [replace(said, words=each, mask=mask) for said in plain]
+    for kind in (HiddenMSE, HiddenRelative, HiddenCosine):
+        torch.testing.assert_close(kind(PAIRS)(*apart, given_of()), kind(PAIRS)(*plain, given_of()))
+    with pytest.raises(InputError, match="the student's tokens are not aligned to words"):
+        HiddenMSE(PAIRS)(plain[0], apart[1], given_of())

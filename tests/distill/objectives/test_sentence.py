@@ -131,3 +131,16 @@ def test_what_is_wrong_is_said() -> None:
         SentenceVectors(0, None)(student, Outputs(), Given(mask=MASK))
     with pytest.raises(InputError, match=r"the teacher has \(2, 5\) tokens, the student \(2, 3\)"):
         SentenceVectors(0, 0)(student, Outputs(hidden={0: random(2, 5, 4)}), Given(mask=MASK))
+    own = Outputs(hidden={0: random(2, 5, 4)}, mask=torch.ones(2, 4, dtype=torch.bool))
+    with pytest.raises(InputError, match=r"say which of the teacher's are real \(Outputs\.mask\)"):
+        SentenceVectors(0, 0)(student, own, Given(mask=MASK))
+
+
+def test_a_teacher_with_tokens_of_its_own_is_averaged_over_them() -> None:
+    student, hidden = Outputs(hidden={0: random(2, 3, 4)}), random(2, 5, 4, seed=1)
+    mask = torch.tensor([[True, True, True, True, False], [True, False, False, False, False]])
+    hidden[~mask] = torch.nan
+    vectors = torch.stack([hidden[0, :4].mean(dim=0), hidden[1, 0]])
+    expected = SentenceVectors(0, None)(student, Outputs(vectors=vectors), Given(mask=MASK))
+    found = SentenceVectors(0, 0)(student, Outputs(hidden={0: hidden}, mask=mask), Given(mask=MASK))
+    torch.testing.assert_close(found, expected)

@@ -1,0 +1,54 @@
+"""The student that ``bistil general`` is given, checked against its teacher and the settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from polycompress.corpora import CorpusSpec
+from polycompress.pipelines.bistil_general import LEFT_OUT, MIN_SHARE, GeneralConfig, by_words
+from polycompress.pipelines.distilling.given_student import Given, check_given, find_given
+from polycompress.pipelines.tuning.source_model import SourceModel
+from polycompress.training.errors import ConfigError
+
+_UNASKED: Final[dict[str, Any]] = {"layers": None, "strategy": "every-nth", "hidden_size": None}
+"""Of a shape, what says nothing of a student."""
+
+
+def find_general_student(
+    student: str | os.PathLike[str],
+    teacher: SourceModel,
+    config: GeneralConfig,
+    corpora: Sequence[CorpusSpec],
+    out: Path,
+) -> Given:
+    """The student that ``bistil general`` begins with; no weight is loaded.
+
+    Args:
+        student: A directory, the word ``demo``, or ``owner/name[@revision]`` on the Hugging Face hub.
+        teacher: Found.
+        config: As it was asked for.
+        corpora: That both are to see.
+        out: The run's directory.
+
+    Raises:
+        ConfigError: It does not fit, or the settings do not; every fault is named.
+    """
+    faults: list[str] = []
+    alien = [f"shape.{name}" for name, usual in _UNASKED.items() if getattr(config.shape, name) != usual]
+    alien += ["min_share"] if config.min_share != MIN_SHARE else []
+    faults += [
+        f"{name} is for a student that is made, but there is one already: leave it out" for name in alien
+    ]
+    given = find_given(student, teacher, config.shape.layer_map, corpora, out, faults)
+    if given is not None:
+        if not given.shares_tokens and not (config.hidden_weight or config.vector_weight):
+            faults.append(f"hidden_weight and vector_weight are 0, but {LEFT_OUT}: raise one of the two")
+        else:
+            settled = config if given.shares_tokens else by_words(config)
+            check_given(given, teacher, settled.losses(), settled.text, faults)
+    if faults or given is None:
+        raise ConfigError(faults, f"A student that begins as {os.fspath(student)}")
+    return given
