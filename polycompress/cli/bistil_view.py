@@ -56,9 +56,9 @@ def _words(words: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         (
             f"compared in {code}",
-            ", ".join(f"{each['share']:.1%} of {each['model']}'s tokens" for each in models),
+            ", ".join(f"{share:.1%} of the {model}'s tokens" for model, share in shares.items()),
         )
-        for code, models in words.items()
+        for code, shares in words.items()
     ]
 
 

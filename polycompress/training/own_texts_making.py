@@ -91,6 +91,12 @@ def prepare_own_texts(
     """
     assert cutting.end_id is None
     how = reading or Reading()
+
+    @functools.cache
+    def tools() -> tuple[Tokenizer, list[_Side], int]:
+        student = open_cutting(tokenizer_json, cutting)
+        return student, [_Side(each) for each in models], least_tokens(student, cutting)
+
     parts = []
     for code in examples.languages:
         shards = tuple(
@@ -107,10 +113,7 @@ def prepare_own_texts(
         path = work / f"{code}-own-{settings_key(settings, shards)}"
         if (found := _kept(path, len(models))) is None:
             report = (lambda amount, code=code: progress(code, amount)) if progress is not None else None
-            student = open_cutting(tokenizer_json, cutting)
-            sides = [_Side(each) for each in models]
-            made = functools.partial(_Writer, student, sides, least_tokens(student, cutting))
-            _write(path, settings, made, len(models), shards, how, report)
+            _write(path, settings, functools.partial(_Writer, *tools()), len(models), shards, how, report)
             found = OwnLanguage(path, len(models))
         parts.append(found)
     check_all(parts, examples)

@@ -71,7 +71,9 @@ def test_a_student_that_is_there(table: Path, capsys: pytest.CaptureFixture[str]
     assert done.code == 0, done.err
     assert re.search(r"began as +alien\s", done.out)
     assert re.search(r"left out +attention, masking: its tokenizer is not the teacher's", done.out)
-    assert re.search(r"compared in swh-Latn +\d+\.\d% of student's tokens, \d+\.\d% of teacher's", done.out)
+    assert re.search(
+        r"compared in swh-Latn +\d+\.\d% of the student's tokens, \d+\.\d% of the teacher's", done.out
+    )
     assert "hidden states are compared word by word" in " ".join(done.err.split())
     wrong = refused(capsys, table, *given, "--out", str(table / "wrong"))
     assert "shape.layers is for a student that is made, but there is one already: leave it out" in wrong

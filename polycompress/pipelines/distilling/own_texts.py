@@ -167,13 +167,13 @@ def read_own_texts(
     return found
 
 
-def coverage_of(parts: Sequence[OwnLanguage], aliens: Sequence[SourceModel | None]) -> dict[str, Any]:
+def coverage_of(parts: Sequence[OwnLanguage], apart: Apart) -> dict[str, Any]:
     """For the manifest: by language, the share of each model's tokens that stand in words which all have."""
-    names = ["student", *(str(each.source.name) for each in aliens if each is not None)]
+    teachers = [place for place, each in enumerate(apart.models) if each is not None]
+    names = ["student", *(f"teacher {place + 1}" if place else "teacher" for place in teachers)]
     return {
-        str(part.meta["language"]): [
-            {"model": name, "share": round(share, 6)}
-            for name, share in zip(names, part.coverage, strict=True)
-        ]
+        str(part.meta["language"]): {
+            name: round(share, 6) for name, share in zip(names, part.coverage, strict=True)
+        }
         for part in parts
     }

@@ -112,7 +112,7 @@ def run_text(
         if apart is None:
             return examples, plain, {}
         own = read_own_texts(run, student, apart, corpora, examples, name, out, devices, tell)
-        return examples, apart.inputs(plain, own), {"words": coverage_of(own, aliens)}
+        return examples, apart.inputs(plain, own), {"words": coverage_of(own, apart)}
 
     training, shown, told = read(run.corpora, "training")
     distillation = _distillation(
