@@ -23,7 +23,7 @@ def distil(
             "--config",
             metavar="FILE",
             help="A recipe in YAML, or one that comes with the program: `bilingual-student`, `ernie-tiny`, "
-            "`parallel-sentences`, `well-read-students`.",
+            "`new-subwords`, `parallel-sentences`, `well-read-students`.",
         ),
     ],
     out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="The run's directory.")] = None,

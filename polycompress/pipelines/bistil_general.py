@@ -332,7 +332,7 @@ def layer_map_of(model: SourceModel, shape: Shape) -> LayerMap:
 
 def layers_asked(shape: Shape) -> int:
     """Of a student that is made."""
-    return shape.layers or len(shape.layer_map) or LAYERS
+    return shape.layers if shape.layers is not None else len(shape.layer_map) or LAYERS
 
 
 def by_words(config: GeneralConfig) -> GeneralConfig:

@@ -82,4 +82,4 @@ def test_what_is_wrong_is_said_all_at_once(
     assert "name one with --out" in refused(capsys, tmp_path, "distil", "--config", recipe)
     message = refused(capsys, tmp_path, "distil", "--config", "ernie-tny", "--dry-run")
     assert "ernie-tny: cannot be read" in message
-    assert "ernie-tiny, parallel-sentences, well-read-students" in message
+    assert "ernie-tiny, new-subwords, parallel-sentences, well-read-students" in message

@@ -156,7 +156,7 @@ def words_faults(specs: Sequence[LossSpec], place: int, *, masked: bool) -> list
             f"losses: {', '.join(wrong)} compares tokens. Word by word, or text by text, there are {', '.join(able)}"
         )
     if masked:
-        faults.append("masked: tokens are masked one by one, but the other model has others: let it be false")
+        faults.append("masked: tokens are masked one by one, but the teacher has others: write masked: false")
     return faults
 
 
@@ -172,14 +172,14 @@ def _on_fewer_pieces(stage: Stage, place: int, name: str) -> list[str]:
 
 def _on_text(stage: Stage, place: int, name: str, why: str) -> list[str]:
     """Of a teacher that is shown the text in its own tokens."""
-    assert isinstance(stage.settings, TextConfig)
+    masked = isinstance(stage.settings, TextConfig) and stage.settings.masked
     more = (
         ". A text cut into pieces that the teacher lacks, such as OFA adds, has no answers of it to compare: distil "
         "before they are added, or let them be learnt in a stage of the kind mlm"
     )
     return [
         f"{fault}. The student's tokenizer is not that of {name}: {why}{more if stage.answers_text else ''}"
-        for fault in words_faults(stage.losses, place, masked=stage.settings.masked)
+        for fault in words_faults(stage.losses, place, masked=masked)
     ]
 
 
