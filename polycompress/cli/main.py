@@ -15,10 +15,21 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 import polycompress
-from polycompress.cli import bistil, bistil_general, bistil_task, console, ofa_export, sft, tokenizer, vectors
+from polycompress.cli import (
+    bistil,
+    bistil_general,
+    bistil_task,
+    console,
+    ofa,
+    ofa_export,
+    sft,
+    tokenizer,
+    vectors,
+)
 from polycompress.cli.bench import bench
 from polycompress.cli.convert_tokenizer import convert_tokenizer
 from polycompress.cli.count import count
+from polycompress.cli.default_command import DEFAULT, GroupWithDefault
 from polycompress.cli.demo_model import demo_model
 from polycompress.cli.distil import distil
 from polycompress.cli.eval import evaluate
@@ -95,7 +106,7 @@ for _name, _command in (
 _Parts = tuple[tuple[str, Callable[..., None]], ...]
 _GROUPS: Final[tuple[tuple[str, str, _Parts], ...]] = (
     ("bistil", bistil.HELP, (("general", bistil_general.general), ("task", bistil_task.task))),
-    ("ofa", ofa_export.HELP, (("export", ofa_export.export),)),
+    ("ofa", ofa.HELP, ((DEFAULT, ofa.ofa), ("export", ofa_export.export))),
     ("sft", sft.HELP, (("apply", sft.apply), ("diff", sft.diff), ("show", sft.show))),
     (
         "tokenizer",
@@ -109,7 +120,9 @@ _GROUPS: Final[tuple[tuple[str, str, _Parts], ...]] = (
     ),
 )
 for _name, _about, _parts in _GROUPS:
-    _group = typer.Typer(help=_about.replace("Examples:\n", "Examples:\n\n"), no_args_is_help=True)
+    _group = typer.Typer(
+        cls=GroupWithDefault, help=_about.replace("Examples:\n", "Examples:\n\n"), no_args_is_help=True
+    )
     for _part_name, _part in _parts:
         _group.command(_part_name, help=_help(_part))(_part)
     app.add_typer(_group, name=_name)

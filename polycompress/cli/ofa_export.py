@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from polycompress.cli import console
 from polycompress.cli.options import Json, Out, Overwrite
 from polycompress.errors import InputError
-
-HELP: Final = """Models whose table of tokens is factorised.
-
-Examples:
-    polycompress ofa export demo-128 --dense --out plain
-
-    polycompress ofa export demo-128 --dense --out plain --overwrite
-"""
-"""Of the group."""
 
 
 def export(

@@ -51,7 +51,7 @@ def render_factorised_card(manifest: Mapping[str, Any]) -> str:
         "share. Every other weight, the vocabulary and the tokenizer are the source's, bit for bit; nothing was "
         "trained."
     )
-    loader = _loader(manifest)
+    loader = loader_of(manifest)
     example = [
         "import polycompress.auto  # lets the Auto classes know factorised models",
         f"from transformers import {', '.join(sorted([loader, 'AutoTokenizer']))}",
@@ -107,7 +107,7 @@ def render_dense_card(manifest: Mapping[str, Any]) -> str:
     sections = [
         summary,
         _sizes(manifest),
-        how_to_load(_loader(manifest)),
+        how_to_load(loader_of(manifest)),
         how_it_was_made(manifest, {"Table": code(facts.get("table") or UNKNOWN)}),
         _limits(lines),
     ]
@@ -154,6 +154,7 @@ def _limits(lines: list[str]) -> str:
     return "## Limits and notes\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
-def _loader(manifest: Mapping[str, Any]) -> str:
+def loader_of(manifest: Mapping[str, Any]) -> str:
+    """Class of transformers that loads a model, by the architectures that its manifest names."""
     names = [str(each) for each in items_of(manifest, "architectures")]
     return next((auto for end, auto in _LOADERS if any(each.endswith(end) for each in names)), "AutoModel")

@@ -9,6 +9,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from polycompress.embeddings.initialising.rows import Rows
+
 Sampling = Literal["diagonal", "covariance", "zero"]
 """How rows are drawn: every value by itself, values together, or not at all (zeros, for a head's bias)."""
 
@@ -26,12 +28,12 @@ class Moments:
     """(m,) standard deviations, or (m, m) a square root of the covariance."""
 
 
-def moments(table: NDArray[np.floating], rows: NDArray[np.bool_], sampling: Sampling) -> Moments:
+def moments(table: Rows, rows: NDArray[np.bool_], sampling: Sampling) -> Moments:
     """Mean and spread of some rows of a table.
 
     Args:
         table: (V, m); read in blocks, so it may lie in a file.
-        rows: (V,) the rows that count; at least one.
+        rows: (V,) the rows that count, at least one; the table may have more behind them, which do not.
         sampling: "diagonal" for standard deviations (of the population), "covariance" for all of it; "zero" for none.
 
     Raises:
@@ -84,6 +86,6 @@ def draws(found: Moments, count: int, seed: int) -> Iterator[NDArray[np.float64]
         yield found.mean + (normal * found.spread if found.spread.ndim == 1 else normal @ found.spread.T)
 
 
-def _blocks(table: NDArray[np.floating], rows: NDArray[np.int64]) -> Iterator[NDArray[np.float64]]:
+def _blocks(table: Rows, rows: NDArray[np.int64]) -> Iterator[NDArray[np.float64]]:
     for start in range(0, len(rows), BLOCK):
         yield table[rows[start : start + BLOCK]].astype(np.float64)

@@ -1,0 +1,1 @@
+"""Parts of giving a model new tokens: the tokenizer, word vectors, the plan, what is written."""
