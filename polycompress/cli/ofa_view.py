@@ -47,7 +47,9 @@ def _show_sizes(result: OfaResult) -> None:
         )
     ]
     made = "" if result.factorised is None else f", rank {result.factorised.factors.rank}"
-    title = f"{result.source} with the tokenizer {result.target.name}: {result.plan.way.name}{made}"
+    names = ", ".join(language.name for language in result.target.languages)
+    what = f"extended for {names}" if result.target.extended else f"with the tokenizer {result.target.name}"
+    title = f"{result.source} {what}: {result.plan.way.name}{made}"
     console.print_facts(rows, title, ("", "before", "after", ""))
 
 

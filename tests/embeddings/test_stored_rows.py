@@ -34,7 +34,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(rows=st.lists(st.integers(0, 22), max_size=40), name=st.sampled_from(sorted(TYPES)))
 def test_rows_come_in_the_order_asked(checkpoint: Path, rows: list[int], name: str) -> None:
     opened = open_checkpoint(checkpoint)
-    raw = (checkpoint / "model.safetensors").read_bytes()[opened.tensors[name].begin : opened.tensors[name].end]
+    raw = (checkpoint / "model.safetensors").read_bytes()[
+        opened.tensors[name].begin : opened.tensors[name].end
+    ]
     whole = torch.frombuffer(bytearray(raw), dtype=TYPES[name]).reshape(23, 5)
     with stored_rows(opened, name, 23) as source:
         found = source[np.array(rows, dtype=np.int64)]
@@ -55,5 +57,8 @@ def test_a_bias_is_a_table_of_one_column(checkpoint: Path, name: str) -> None:
 
 
 def test_whole_numbers_are_not_averaged(checkpoint: Path) -> None:
-    with pytest.raises(InputError, match="'whole' is of type I8"), stored_rows(open_checkpoint(checkpoint), "whole", 23):
+    with (
+        pytest.raises(InputError, match="'whole' is of type I8"),
+        stored_rows(open_checkpoint(checkpoint), "whole", 23),
+    ):
         pass

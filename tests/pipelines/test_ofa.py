@@ -41,7 +41,12 @@ def corpora(world: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def extended(world: Path, corpora: list[str]) -> Path:
+def check(world: Path) -> list[str]:
+    return [f"en={world / 'eng-Latn.txt'}"]
+
+
+@pytest.fixture(scope="module")
+def extended(world: Path, corpora: list[str], check: list[str]) -> Path:
     """The model with new pieces, by the paper's way."""
     ofa(
         world / "model",
@@ -49,7 +54,7 @@ def extended(world: Path, corpora: list[str]) -> Path:
         corpus=corpora,
         pieces=60,
         vectors=world / "vectors",
-        check=["en"],
+        check=check,
         out=world / "extended",
     )
     return world / "extended"
@@ -72,7 +77,9 @@ def test_the_same_tokenizer_at_full_width_changes_no_bit(world: Path, dtype: str
     """Invariant 3, and that of a table padded past its tokenizer."""
     source = make_tiny("xlm-roberta", "mlm", tmp_path / "model", dtype=dtype, padding_rows=7)
     result = ofa(source, tokenizer=source, vectors=world / "vectors", rank=16, out=tmp_path / "out")
-    assert (source / "model.safetensors").read_bytes() == (tmp_path / "out" / "model.safetensors").read_bytes()
+    assert (source / "model.safetensors").read_bytes() == (
+        tmp_path / "out" / "model.safetensors"
+    ).read_bytes()
     assert result.factorised is None
     assert result.plan.counts["kept"] == result.sizes["before"]["vocab"] == result.sizes["after"]["vocab"]
     assert any("table's width" in note for note in result.notes)
@@ -98,7 +105,10 @@ def test_identity_of_other_families(family: str, head: str, options: dict[str, A
 
 
 def test_an_extension_keeps_all_old_rows_and_averages_new_ones(world: Path, extended: Path) -> None:
-    before, after = load_file(world / "model" / "model.safetensors"), load_file(extended / "model.safetensors")
+    before, after = (
+        load_file(world / "model" / "model.safetensors"),
+        load_file(extended / "model.safetensors"),
+    )
     manifest = json.loads((extended / "polycompress.json").read_text())
     rules = manifest["ofa"]["rules"]
     old = manifest["sizes"]["before"]["vocab"]
@@ -158,14 +168,16 @@ def test_plain_transformers_loads_an_extended_model(world: Path, extended: Path)
 
 
 @pytest.mark.parametrize("init", sorted(INITIALISERS))
-def test_every_way_makes_every_row(world: Path, corpora: list[str], init: str, tmp_path: Path) -> None:
+def test_every_way_makes_every_row(
+    world: Path, corpora: list[str], check: list[str], init: str, tmp_path: Path
+) -> None:
     result = ofa(
         world / "model",
         extend="yo,ig",
         corpus=corpora,
         pieces=60,
         vectors=world / "vectors",
-        check=["en"],
+        check=check,
         init=init,
         out=tmp_path / "out",
     )
@@ -193,13 +205,21 @@ def test_a_new_tokenizer_takes_over_what_it_shares(world: Path, corpora: list[st
     from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
     result = ofa(
-        world / "model", tokenizer=world / "tok", corpus=corpora, vectors=world / "vectors", out=tmp_path / "out"
+        world / "model",
+        tokenizer=world / "tok",
+        corpus=corpora,
+        vectors=world / "vectors",
+        out=tmp_path / "out",
     )
     old = json.loads((world / "model" / "tokenizer.json").read_text())["model"]["vocab"]
     new = json.loads((world / "tok" / "tokenizer.json").read_text())["model"]["vocab"]
     before, after = rows_of(world / "model"), rows_of(tmp_path / "out")
     places = {piece: number for number, (piece, _) in enumerate(old)}
-    shared = [(number, places[piece]) for number, (piece, _) in enumerate(new) if piece in places and piece[0] != "<"]
+    shared = [
+        (number, places[piece])
+        for number, (piece, _) in enumerate(new)
+        if piece in places and piece[0] != "<"
+    ]
     assert len(shared) > 5
     for number, source in shared:
         assert after[number].tobytes() == before[source].tobytes()
@@ -218,7 +238,7 @@ def test_special_tokens_of_another_kind_of_tokenizer_go_by_their_roles(
     world: Path, corpora: list[str], tmp_path: Path
 ) -> None:
     source = make_tiny("bert", "mlm", tmp_path / "model")
-    ofa(source, tokenizer=world / "tok", init="pieces", out=tmp_path / "out")
+    ofa(source, tokenizer=world / "tok", init="random", out=tmp_path / "out")
     names = {"<s>": "[CLS]", "<pad>": "[PAD]", "</s>": "[SEP]", "<unk>": "[UNK]", "<mask>": "[MASK]"}
     old = Tokenizer.from_file(str(source / "tokenizer.json"))
     new = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
@@ -275,10 +295,18 @@ def test_a_factorised_model_is_the_dense_one_of_lower_rank(
     assert torch.allclose(one, other, atol=1e-5 * float(one.abs().max()))
 
 
-def test_a_factorised_model_can_be_extended_as_it_is(world: Path, corpora: list[str], tmp_path: Path) -> None:
+def test_a_factorised_model_can_be_extended_as_it_is(
+    world: Path, corpora: list[str], check: list[str], tmp_path: Path
+) -> None:
     ofa(world / "model", tokenizer=world / "model", init="pieces", rank=6, out=tmp_path / "small")
     result = ofa(
-        tmp_path / "small", extend="yo", corpus=corpora[0], pieces=20, init="pieces", check=["en"], out=tmp_path / "out"
+        tmp_path / "small",
+        extend="yo",
+        corpus=corpora[0],
+        pieces=20,
+        init="pieces",
+        check=check,
+        out=tmp_path / "out",
     )
     stem = TABLE.removesuffix("weight")
     before, after = (load_file(tmp_path / each / "model.safetensors") for each in ("small", "out"))
@@ -291,10 +319,12 @@ def test_a_factorised_model_can_be_extended_as_it_is(world: Path, corpora: list[
         ofa(tmp_path / "small", tokenizer=world / "tok", init="pieces", rank=4, dry_run=True)
 
 
-def test_new_tokens_take_the_rows_of_padding(world: Path, corpora: list[str], tmp_path: Path) -> None:
+def test_new_tokens_take_the_rows_of_padding(
+    world: Path, corpora: list[str], check: list[str], tmp_path: Path
+) -> None:
     source = make_tiny("xlm-roberta", "mlm", tmp_path / "model", padding_rows=40)
     result = ofa(
-        source, extend="yo", corpus=corpora[0], pieces=10, init="pieces", check=["en"], out=tmp_path / "out"
+        source, extend="yo", corpus=corpora[0], pieces=10, init="pieces", check=check, out=tmp_path / "out"
     )
     before, after = rows_of(source), rows_of(tmp_path / "out")
     old, new = result.sizes["before"]["vocab"], result.sizes["after"]["vocab"]
@@ -304,7 +334,9 @@ def test_new_tokens_take_the_rows_of_padding(world: Path, corpora: list[str], tm
     assert (after[old:new] != before[old:new]).any(axis=1).all()
 
 
-def test_a_trimmed_model_is_extended(world: Path, corpora: list[str], tmp_path: Path) -> None:
+def test_a_trimmed_model_is_extended(
+    world: Path, corpora: list[str], check: list[str], tmp_path: Path
+) -> None:
     trim(world / "model", langs="en,de", coverage=0.99, pad_to_multiple_of=8, out=tmp_path / "small")
     result = ofa(
         tmp_path / "small",
@@ -312,27 +344,34 @@ def test_a_trimmed_model_is_extended(world: Path, corpora: list[str], tmp_path: 
         corpus=corpora,
         pieces=60,
         vectors=world / "vectors",
-        check=["en"],
+        check=check,
         out=tmp_path / "out",
     )
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
     manifest = json.loads((tmp_path / "out" / "polycompress.json").read_text())
-    assert [each["code"] for each in manifest["languages"]] == ["eng-Latn", "deu-Latn", "yor-Latn", "ibo-Latn"]
+    assert [each["code"] for each in manifest["languages"]] == [
+        "eng-Latn",
+        "deu-Latn",
+        "yor-Latn",
+        "ibo-Latn",
+    ]
     assert "kept_ids" not in manifest
     assert result.plan.counts["averaged"] > 5
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     AutoModelForMaskedLM.from_pretrained(tmp_path / "out")(**tokenizer("ilénla", return_tensors="pt"))
 
 
-def test_a_dry_run_writes_nothing_and_says_all(world: Path, corpora: list[str], tmp_path: Path) -> None:
+def test_a_dry_run_writes_nothing_and_says_all(
+    world: Path, corpora: list[str], check: list[str], tmp_path: Path
+) -> None:
     result = ofa(
         world / "model",
         extend="yo",
         corpus=corpora[0],
         pieces=20,
         vectors=world / "vectors",
-        check=["en"],
+        check=check,
         rank=4,
         out=tmp_path / "out",
         dry_run=True,
@@ -344,12 +383,16 @@ def test_a_dry_run_writes_nothing_and_says_all(world: Path, corpora: list[str], 
     assert found["sizes"]["after"]["parameters"] > 0
 
 
-def test_a_language_without_vectors_is_counted_and_refused(world: Path, corpora: list[str], tmp_path: Path) -> None:
+def test_a_language_without_vectors_is_counted_and_refused(
+    world: Path, corpora: list[str], check: list[str], tmp_path: Path
+) -> None:
     write_vectors(tmp_path / "vectors", make_vectors(languages=("yor-Latn", "eng-Latn")))
     request: dict[str, Any] = {
-        "extend": "yo,ig", "corpus": corpora, "pieces": 200, "vectors": tmp_path / "vectors", "check": ["en"],
+        "extend": "yo,ig", "corpus": corpora, "pieces": 200, "vectors": tmp_path / "vectors", "check": check,
     }  # fmt: skip
-    with pytest.raises(InputError, match=r"ibo-Latn: \d+ of its \d+ new tokens fall back .*no vectors of ibo-Latn"):
+    with pytest.raises(
+        InputError, match=r"ibo-Latn: \d+ of its \d+ new tokens fall back .*no vectors of ibo-Latn"
+    ):
         ofa(world / "model", **request, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
     result = ofa(world / "model", **request, force=True, out=tmp_path / "out")
@@ -399,7 +442,9 @@ def test_a_rank_above_the_width_is_refused(world: Path) -> None:
         ofa(world / "model", tokenizer=world / "tok", init="pieces", rank=17, dry_run=True)
 
 
-def test_a_tokenizer_that_cannot_be_extended_says_what_to_do(world: Path, corpora: list[str], tmp_path: Path) -> None:
+def test_a_tokenizer_that_cannot_be_extended_says_what_to_do(
+    world: Path, corpora: list[str], tmp_path: Path
+) -> None:
     shutil.copytree(world / "model", tmp_path / "model")
     document = json.loads((tmp_path / "model" / "tokenizer.json").read_text())
     document["model"] = {"type": "WordLevel", "vocab": {"<unk>": 0}, "unk_token": "<unk>"}

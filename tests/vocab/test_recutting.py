@@ -13,7 +13,13 @@ from polycompress.vocab.forms import named_tokens, token_forms
 from polycompress.vocab.recutting import cut_forms, longest_first
 from tests.tiny_models import TEXTS, train_tokenizer
 
-KINDS = [("unigram", "fairseq"), ("bytebpe", "gpt2"), ("bpe", "llama"), ("wordpiece", "bert"), ("qwenbpe", "gpt2")]
+KINDS = [
+    ("unigram", "fairseq"),
+    ("bytebpe", "gpt2"),
+    ("bpe", "llama"),
+    ("wordpiece", "bert"),
+    ("qwenbpe", "gpt2"),
+]
 
 
 @pytest.mark.parametrize(("kind", "layout"), KINDS)

@@ -20,6 +20,14 @@ from polycompress.vocab.document import pieces
 MOST_FALLEN: Final = 0.5
 """Share of a language's new tokens, and of all, that may be drawn at random."""
 _SHOWN: Final = 8
+_ADVICE: Final = {
+    "source": "Give vectors of these languages in one space (polycompress vectors train, then vectors align), or take "
+    "--init pieces, which needs none",
+    "source_pieces": "The model's tokenizer has no pieces for these tokens: their characters are unknown to it. Give "
+    "--vectors and take --init ofa",
+    "auxiliary": "Too few of them are in the text, or too few tokens that both tokenizers have: give more --corpus",
+}
+"""What to do, by what a way needs first."""
 
 
 def check_plan(
@@ -62,11 +70,7 @@ def check_plan(
             why = f": there are no vectors of {code}" if lacking else ""
             told.append(f"{code}: {own:,} of its {of:,} new tokens fall back to random rows{why}")
     if told and not force:
-        raise InputError(
-            "\n".join(told)
-            + "\nGive vectors of these languages in one space (polycompress vectors train, then vectors "
-            "align), or take --init pieces, which needs none; --force goes on as it is"
-        )
+        raise InputError("\n".join(told) + f"\n{_ADVICE[plan.way.needs[0]]}; --force goes on as it is")
     return told
 
 

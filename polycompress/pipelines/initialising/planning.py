@@ -147,8 +147,8 @@ def plan_tokens(
         used = {**spaces[1].held(given.vectors), **used}
         uses = spaces[0].uses(given.vectors)
         covered = {
-            name: int(each.space.covered.sum())
-            for name, each in zip(("source", "target"), spaces, strict=True)
+            "source": _said(spaces[0], source),
+            "target": _said(spaces[1], wanted),
         }
     tokens = wanted.tokens
     return (
@@ -168,6 +168,12 @@ def plan_tokens(
         ),
         used,
     )
+
+
+def _said(space: TokenSpace, tokens: Vocabulary) -> int:
+    """Tokens with a vector; a space alone, which stands before words of any kind, says nothing."""
+    blank = np.array([form is not None and not form.strip() for form in tokens.forms], dtype=np.bool_)
+    return int((space.space.covered & ~blank).sum())
 
 
 def _sampling(way: Initialiser, factorised: bool) -> Sampling:

@@ -45,6 +45,8 @@ class Target:
     """What to call it."""
     languages: tuple[Language, ...]
     """Those that have text, in the order asked for."""
+    extended: bool
+    """Whether it is the model's own with new pieces."""
     used: Mapping[str, NDArray[np.bool_]]
     """By language code, (V_t,) tokens that its text holds."""
     costs: tuple[LanguageCost, ...] = ()
@@ -82,7 +84,9 @@ def new_target(source: ModelSource, asked: NewTokens, progress: Progress | None 
         )
         for language in languages
     }
-    return Target(opened=opened, root=found.path, name=found.name, languages=languages, used=used)
+    return Target(
+        opened=opened, root=found.path, name=found.name, languages=languages, extended=False, used=used
+    )
 
 
 def vocabulary(document: Mapping[str, Any], root: Path, rows: int) -> Vocabulary:
@@ -137,6 +141,7 @@ def _extended(source: ModelSource, asked: NewTokens, progress: Progress | None) 
         root=source.path,
         name=source.name,
         languages=languages,
+        extended=True,
         used={
             text.language.code: _held(
                 after.tokenizer, (*text.training, *text.choosing, *text.held_out), after.size

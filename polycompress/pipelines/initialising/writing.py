@@ -121,7 +121,7 @@ def facts(
         "rows": plan.size,
         "tokenizer": {
             "name": target.name,
-            "extended": target.root == opened.source.path,
+            "extended": target.extended,
             "type": target.opened.kind,
             "sha256": target.opened.sha256,
         },

@@ -10,7 +10,9 @@ from polycompress.pipelines.initialising.request import NewTokens, OfaSettings, 
 
 def test_a_whole_request_passes() -> None:
     check_request(NewTokens(tokenizer="tok"), OfaSettings(), ["aligned"], out="out", dry_run=False)
-    check_request(NewTokens(extend=("yo",), corpus=("yo=x",)), OfaSettings(init="pieces"), [], out=None, dry_run=True)
+    check_request(
+        NewTokens(extend=("yo",), corpus=("yo=x",)), OfaSettings(init="pieces"), [], out=None, dry_run=True
+    )
 
 
 def test_all_faults_are_told_at_once() -> None:

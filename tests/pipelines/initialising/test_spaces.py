@@ -35,7 +35,9 @@ def test_a_token_is_the_mean_of_the_words_that_hold_it_once_a_variant() -> None:
 
 
 def test_uses_go_by_the_counts_of_words() -> None:
-    vectors = of_one_language("eng-Latn", ["ab", "c"], np.eye(2, dtype=np.float32), np.array([10, 3], np.int64))
+    vectors = of_one_language(
+        "eng-Latn", ["ab", "c"], np.eye(2, dtype=np.float32), np.array([10, 3], np.int64)
+    )
     made = token_space(small_tokenizer(), vectors, np.ones(5, dtype=np.bool_))
     assert made.uses(vectors)["eng-Latn"].tolist() == [3, 20, 30, 6, 10]
 
@@ -49,7 +51,11 @@ def test_directories_say_whether_they_are_of_one_space(tmp_path: Path) -> None:
     assert one is not None
     assert one.unaligned == ()
     assert one.vectors.languages == ("yor-Latn",)
-    assert {Path(each).name for each in one.files} == {"vectors.json", "yor-Latn.words", "yor-Latn.safetensors"}
+    assert {Path(each).name for each in one.files} == {
+        "vectors.json",
+        "yor-Latn.words",
+        "yor-Latn.safetensors",
+    }
 
 
 def test_only_the_most_frequent_words_are_used(tmp_path: Path) -> None:

@@ -8,8 +8,12 @@ import numpy as np
 
 from polycompress.embeddings.vectors_directory import LanguageFiles, save_directory
 from polycompress.embeddings.word_vectors import WordVectors
+from tests.tiny_models import TEXTS
 
-STEMS = {"yor-Latn": ("ilé", "ọmọ", "omi", "ọjà", "ìwé"), "ibo-Latn": ("ụlọ", "nwa", "mmiri", "ahịa", "akwụkwọ")}
+STEMS = {
+    "yor-Latn": ("ilé", "ọmọ", "omi", "ọjà", "ìwé"),
+    "ibo-Latn": ("ụlọ", "nwa", "mmiri", "ahịa", "akwụkwọ"),
+}
 ENGLISH = ("house", "child", "water", "market", "book")
 ENDINGS = ("", "wa", "yin", "ko", "nla", "re")
 DISTINCT = ("quick", "brown", "river", "lazy", "shore", "shells", "jumps", "near")
@@ -21,19 +25,22 @@ def words_of(code: str) -> list[str]:
 
 
 def write_corpora(directory: Path, texts: int = 600) -> list[str]:
-    """Write texts of both languages; ``LANG=PATH`` of each."""
+    """Write texts of both languages, and two English ones; ``LANG=PATH`` of the former."""
     specs = []
     for code in STEMS:
         draw = np.random.default_rng(len(code) + ord(code[0]))
         words = words_of(code)
-        lines = [" ".join(draw.choice(words, 6)) + f" {number}" for number in range(texts)]
+        lines = [" ".join(draw.choice(words, 6)) for _ in range(texts)]
         path = directory / f"{code}.txt"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        specs.append(f"{code[:2] if code[:2] == 'yo' else 'ig'}={path}")
+        specs.append(f"{code}={path}")
+    (directory / "eng-Latn.txt").write_text("\n".join(TEXTS[2:4]) + "\n", encoding="utf-8")
     return specs
 
 
-def make_vectors(*, width: int = 8, languages: tuple[str, ...] = ("yor-Latn", "ibo-Latn", "eng-Latn")) -> WordVectors:
+def make_vectors(
+    *, width: int = 8, languages: tuple[str, ...] = ("yor-Latn", "ibo-Latn", "eng-Latn")
+) -> WordVectors:
     """Vectors in which words of one stem are near to each other and to the English word."""
     draw = np.random.default_rng(7)
     meanings = draw.standard_normal((len(ENGLISH) + len(DISTINCT), width))
