@@ -10,7 +10,8 @@ import polycompress
 
 ROOT = Path(__file__).parent.parent
 TRAINED = (
-    *("kernels.", "training."),
+    *("auto", "kernels.", "training."),
+    *(f"embeddings.{name}" for name in ("models", "module", "registering")),
     *(
         f"pipelines.{name}"
         for name in ("bench", "bistil_", "distil", "evaluate", "finetune", "mlm", "students")

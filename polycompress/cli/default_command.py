@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from typer.core import TyperGroup
-
-if TYPE_CHECKING:
-    from typer import Context
 
 DEFAULT: Final = "MODEL"
 """What the command is called that needs no name, after its first argument."""
@@ -20,7 +17,7 @@ class GroupWithDefault(TyperGroup):
     A directory that is called like a command is written ``./export``.
     """
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the command's name in front of arguments that begin with none."""
         if DEFAULT in self.commands and args and args[0] not in (*self.commands, *_HELP):
             args = [DEFAULT, *args]

@@ -47,6 +47,8 @@ from polycompress.cli.verify import verify
 from polycompress.errors import PolycompressError
 
 INTERRUPTED: Final = 128 + signal.SIGINT
+_MULTIPLYING: Final = frozenset({"factorise", "ofa", "vectors"})
+"""Commands that multiply large matrices with numpy."""
 
 app = typer.Typer(
     name="polycompress",
@@ -172,9 +174,8 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Entry point of the console script."""
     signal.signal(signal.SIGTERM, _terminate)
-    os.environ.setdefault(
-        "OPENBLAS_NUM_THREADS", "1"
-    )  # nothing here multiplies matrices; starting threads takes time
+    if not _MULTIPLYING.intersection(sys.argv[1:3]):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # starting threads takes time
     console.prepare_streams()
     gc.set_threshold(100_000, 50, 50)  # a vocabulary in JSON is a million containers, none of them garbage
     code = run(sys.argv[1:])

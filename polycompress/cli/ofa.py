@@ -24,9 +24,9 @@ Examples:
 
     polycompress ofa export demo-ofa100 --dense --out plain
 
-Fewer languages at the same time: trim first, then extend what is left.
+With fewer other languages: trim first, to the new ones too so that what the model knows of them stays, then extend.
 
-    polycompress trim demo --langs en,de --out small
+    polycompress trim demo --langs en,yo,ig --corpus yo=yo.txt.gz --corpus ig=ig.txt.gz --out small
 
     polycompress ofa small --extend yo,ig --corpus yo=yo.txt.gz --corpus ig=ig.txt.gz --vectors aligned/ --out plus
 """
@@ -145,7 +145,7 @@ def ofa(
             words=words,
             init=init,
             rank=rank,
-            split=split,  # type: ignore[arg-type]  the pipeline checks it
+            split=split,  # type: ignore[arg-type]  # the pipeline checks it
             weights=weights,
             neighbours=neighbours,
             temperature=temperature,

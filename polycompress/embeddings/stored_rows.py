@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from polycompress.modeldir.paths import safe_file
 from polycompress.modeldir.rawio import read_into, reading
 from polycompress.modeldir.tensors import Checkpoint
 
-_RAW: Final = {
+_RAW: Final[Mapping[str, np.dtype[Any]]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
@@ -63,10 +63,8 @@ class StoredRows:
             if raw[start:stop].size:
                 offset = self.info.begin + int(wanted[start]) * width * kind.itemsize
                 read_into(self.descriptor, raw[start:stop].reshape(-1).view(np.uint8).data, offset, self.path)
-        found = (
-            raw.astype(np.float64, copy=False) if kind.itemsize == 8 else decode_rows(raw, self.info.dtype)
-        )
-        return found[places.reshape(-1)]
+        found: NDArray[Any] = raw if kind.itemsize == 8 else decode_rows(raw, self.info.dtype)
+        return np.take(found, places.reshape(-1), axis=0)
 
 
 def check_rows(checkpoint: Checkpoint, name: str) -> None:

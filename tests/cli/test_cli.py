@@ -42,7 +42,9 @@ COMMANDS = (
     "sft",
     "students",
     "tasks",
+    "tokenizer",
     "trim",
+    "vectors",
     "verify",
 )
 

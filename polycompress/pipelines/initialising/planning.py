@@ -64,7 +64,8 @@ class TokensPlan:
     @property
     def fallen(self) -> NDArray[np.bool_]:
         """(V_t,) tokens of which nothing is known, so that their rows are drawn."""
-        return self.textual & (self.rows.rule == Rule.SAMPLED)
+        found: NDArray[np.bool_] = self.textual & (self.rows.rule == Rule.SAMPLED)
+        return found
 
     def fallen_by_language(self, used: Mapping[str, NDArray[np.bool_]]) -> dict[str, tuple[int, int]]:
         """Of each language's new tokens how many fall back, and how many there are.

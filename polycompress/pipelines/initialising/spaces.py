@@ -93,7 +93,9 @@ def read_vectors(specs: Sequence[str], words: int | None = None) -> GivenVectors
     Raises:
         InputError: One cannot be read, holds what is no vector, or they do not fit each other.
     """
-    parts, files, unaligned = [], {}, []
+    parts: list[WordVectors] = []
+    files: dict[str, str] = {}
+    unaligned: list[str] = []
     for spec in specs:
         language, path = parse_vectors(spec)
         if path.is_dir():
