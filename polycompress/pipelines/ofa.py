@@ -22,7 +22,7 @@ from polycompress.modeldir.atomic import check_apart, check_output
 from polycompress.modeldir.axes_table import is_factorised
 from polycompress.modeldir.sources import resolve_model
 from polycompress.pipelines.factorising.writing import model_size
-from polycompress.pipelines.initialising.checking import check_plan, special_notes
+from polycompress.pipelines.initialising.checking import check_plan, check_vectors, special_notes
 from polycompress.pipelines.initialising.configs import new_configs
 from polycompress.pipelines.initialising.planning import TokensPlan, plan_tokens
 from polycompress.pipelines.initialising.request import PIECES, NewTokens, OfaSettings, check_request
@@ -35,6 +35,7 @@ from polycompress.pipelines.initialising.tables import (
 )
 from polycompress.pipelines.initialising.target import Target, new_target
 from polycompress.pipelines.initialising.writing import facts, write_model
+from polycompress.pipelines.tokenizers.opening import open_tokenizer
 from polycompress.pipelines.trimming.gathering import Progress, counts_from_files
 from polycompress.pipelines.trimming.loading import OpenModel, naming, open_model
 from polycompress.vocab.counts import load_counts
@@ -167,16 +168,18 @@ def ofa(
     if place is not None:
         check_output(place, overwrite=overwrite)
     source = resolve_model(model)
-    token_vectors = specs if init == "focus" and not asked.corpus else []
-    given = read_vectors([] if token_vectors else specs, words)
-    target = new_target(source, asked, progress)
+    own = open_tokenizer(source)
     opened = open_model(model)
-    if place is not None:
-        check_apart(place, opened.source.path)
-        check_apart(place, target.root)
-    with naming(opened.source.path):
+    with naming(source.path):
         plain = check_tables(opened, rank)
         counted = _counts(weighing, opened)
+    token_vectors = specs if init == "focus" and not asked.corpus else []
+    given = read_vectors([] if token_vectors else specs, words)
+    vector_notes = check_vectors(given, settings)
+    target = new_target(source, own, asked, progress)
+    for root in (source.path, target.root):
+        if place is not None:
+            check_apart(place, root)
     factorised = plain is not None or is_factorised(str(opened.config["model_type"]))
     plan, used = plan_tokens(
         opened,
@@ -190,6 +193,7 @@ def ofa(
     )
     configs = new_configs(opened, target, plan)
     notes = [
+        *vector_notes,
         *target.notes,
         *check_plan(plan, target, given, used, force=force),
         *special_notes(plan, target),

@@ -33,7 +33,8 @@ def test_a_model_is_extended_and_the_plan_printed(world: Path, capsys: Capture, 
     assert done.code == 0
     for told in (
         "extended for Yoruba, Igbo: ofa", "kept: the source's own token", "weighted average of similar source tokens",
-        "tokens by language", "tokens per word", "cut otherwise than before", "written to", "word vectors say something of",
+        "tokens by language", "tokens per word", "cut otherwise than before", "written to",
+        "word vectors say something of",
     ):  # fmt: skip
         assert told in done.out, told
     manifest = json.loads((tmp_path / "out" / "polycompress.json").read_text())
@@ -52,7 +53,18 @@ def test_json_is_one_object_and_a_dry_run_writes_nothing(
     assert found["factorisation"]["rank"] == 6
     assert found["out"] is None
     assert not (tmp_path / "out").exists()
-    done = invoke(capsys, "ofa", world / "model", "--tokenizer", world / "tok", "--vectors", world / "vectors", "--rank", "6", "--dry-run")  # fmt: skip
+    done = invoke(
+        capsys,
+        "ofa",
+        world / "model",
+        "--tokenizer",
+        world / "tok",
+        "--vectors",
+        world / "vectors",
+        "--rank",
+        "6",
+        "--dry-run",
+    )
     assert "relative error" in done.out
     assert "nothing was written (--dry-run)" in done.out
 

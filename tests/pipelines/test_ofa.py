@@ -464,3 +464,54 @@ def test_outputs_over_their_sources_are_refused(world: Path) -> None:
         with pytest.raises(InputError):
             ofa(world / "model", tokenizer=world / "tok", init="pieces", out=world / place, overwrite=True)
     assert (world / "tok" / "tokenizer.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("family", "head"),
+    [("gpt2", "clm"), ("bert", "mlm"), ("llama", "clm"), ("qwen2", "clm"), ("roberta", "mlm")],
+)
+def test_tokenizers_of_every_type_are_extended(
+    family: str, head: str, corpora: list[str], check: list[str], tmp_path: Path
+) -> None:
+    source = make_tiny(family, head, tmp_path / "model", padding_rows=0)
+    result = ofa(
+        source, extend="yo,ig", corpus=corpora, pieces=40, init="pieces", check=check, out=tmp_path / "out"
+    )
+    before, after = load_file(source / "model.safetensors"), load_file(tmp_path / "out" / "model.safetensors")
+    old = result.sizes["before"]["vocab"]
+    assert result.plan.counts["kept"] == old
+    assert result.plan.counts["pieces"] > 5
+    grown = [name for name in before if before[name].shape != after[name].shape]
+    assert grown
+    for name in before:
+        mine = after[name][:old] if name in grown else after[name]
+        assert mine.tobytes() == before[name].tobytes(), name
+    cut = [
+        len(Tokenizer.from_file(str(each / "tokenizer.json")).encode("ilénla ọmọko").ids)
+        for each in (source, tmp_path / "out")
+    ]
+    assert cut[1] < cut[0] or family == "bert"  # WordPiece read what it did not know as one unknown token
+
+
+def test_frequent_rows_lose_less_where_counts_say_so(world: Path, corpora: list[str], tmp_path: Path) -> None:
+    from polycompress.pipelines.count import count_files
+
+    count_files(world / "model", "yo", [corpora[0]], tmp_path / "yo.npz")
+    errors = {}
+    for name, weights in (("plain", ()), ("weighted", (tmp_path / "yo.npz",))):
+        result = ofa(
+            world / "model", tokenizer=world / "model", init="random", rank=4, weights=weights, dry_run=True
+        )
+        assert result.factorised is not None
+        errors[name] = result.factorised
+    assert set(errors["weighted"].languages) == {"yor-Latn"}
+    assert errors["weighted"].overall.relative > errors["plain"].overall.relative
+
+
+def test_words_of_frequency_alone(world: Path) -> None:
+    request: dict[str, Any] = {"tokenizer": world / "tok", "vectors": world / "vectors", "dry_run": True}
+    every, few = ofa(world / "model", **request), ofa(world / "model", **request, words=2, force=True)
+    assert every.plan.covered is not None
+    assert few.plan.covered is not None
+    assert few.plan.covered["target"] < every.plan.covered["target"]
+    assert few.plan.counts["sampled"] > every.plan.counts["sampled"]

@@ -12,6 +12,7 @@ from polycompress.embeddings.initialising.plans import Rule
 from polycompress.errors import InputError
 from polycompress.modeldir.axes_table import FAMILIES
 from polycompress.pipelines.initialising.planning import TokensPlan
+from polycompress.pipelines.initialising.request import OfaSettings
 from polycompress.pipelines.initialising.spaces import GivenVectors
 from polycompress.pipelines.initialising.target import Target
 from polycompress.pipelines.trimming.loading import OpenModel
@@ -56,7 +57,7 @@ def check_plan(
     """
     if not plan.way.needs:  # drawn on purpose
         return []
-    told = _unaligned(given)
+    told: list[str] = []
     if given is not None and "source" in plan.way.needs and plan.covered is not None:
         _check_overlap(plan.covered, given)
     missing = _without_vectors(plan, target, given)
@@ -71,6 +72,31 @@ def check_plan(
             told.append(f"{code}: {own:,} of its {of:,} new tokens fall back to random rows{why}")
     if told and not force:
         raise InputError("\n".join(told) + f"\n{_ADVICE[plan.way.needs[0]]}; --force goes on as it is")
+    return told
+
+
+def check_vectors(given: GivenVectors | None, settings: OfaSettings) -> list[str]:
+    """Refuse vectors of several languages that nobody brought to one space.
+
+    Returns:
+        Notes on them, where it goes on all the same.
+
+    Raises:
+        InputError: There are such, similarities in them are asked for, and it was not forced.
+    """
+    if given is None or "source" not in settings.way.needs:
+        return []
+    told = [
+        f"{path}: the vectors of its languages were not brought to one space, so what is near in them means nothing "
+        "across languages"
+        for path in given.unaligned
+    ]
+    if told and not settings.force:
+        raise InputError(
+            "\n".join(told)
+            + f". Run polycompress vectors align {given.unaligned[0]} --to en --out ALIGNED, with "
+            "--pairs or --lexicon; --force takes them as they are"
+        )
     return told
 
 
@@ -104,19 +130,9 @@ def check_positions(opened: OpenModel, mapping: Mapping[int, int]) -> None:
         has = "has no padding token" if now is None else f"has it at {now}"
         raise InputError(
             f"{opened.source.path}: models of type {opened.config['model_type']!r} count positions from the id of "
-            f"their padding token, {pad}; the new tokenizer {has}. Give one with its padding token at {pad}, as polycompress "
-            "tokenizer train makes them of the types unigram, bpe and byte-bpe"
+            f"their padding token, {pad}; the new tokenizer {has}. Give one with its padding token at {pad}, as "
+            "polycompress tokenizer train makes them of the types unigram, bpe and byte-bpe"
         )
-
-
-def _unaligned(given: GivenVectors | None) -> list[str]:
-    if given is None:
-        return []
-    return [
-        f"{path}: the vectors of its languages were not brought to one space, so what is near in them means nothing "
-        f"across languages (polycompress vectors align {path} --to en ...)"
-        for path in given.unaligned
-    ]
 
 
 def _check_overlap(covered: Mapping[str, int], given: GivenVectors) -> None:
@@ -127,8 +143,9 @@ def _check_overlap(covered: Mapping[str, int], given: GivenVectors) -> None:
         )
         words: Sequence[str] = given.vectors.words[:3]
         raise InputError(
-            f"the vectors have nothing in common with the tokens of {whose}: none of their {len(given.vectors):,} words "
-            f"is made of them (they begin {', '.join(map(repr, words))}). Give vectors of words as they stand in text"
+            f"the vectors have nothing in common with the tokens of {whose}: none of their {len(given.vectors):,} "
+            f"words is made of them (they begin {', '.join(map(repr, words))}). Give vectors of words as they stand "
+            "in text"
         )
 
 

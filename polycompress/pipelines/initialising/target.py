@@ -66,14 +66,22 @@ class Target:
         return self.opened.size
 
 
-def new_target(source: ModelSource, asked: NewTokens, progress: Progress | None = None) -> Target:
+def new_target(
+    source: ModelSource, own: OpenTokenizer, asked: NewTokens, progress: Progress | None = None
+) -> Target:
     """Open the tokenizer asked for, or extend the model's own.
 
+    Args:
+        source: The model.
+        own: Its tokenizer; opening it refuses what cannot be extended, and says what to do.
+        asked: Where the new tokens come from.
+        progress: Told of the work.
+
     Raises:
-        InputError: There is none, it or the text is damaged, or the model's is of a type that cannot be extended.
+        InputError: There is no such tokenizer, or it or the text is damaged.
     """
     if asked.tokenizer is None:
-        return _extended(source, asked, progress)
+        return _extended(source, own, asked, progress)
     found = resolve_model(asked.tokenizer)
     opened = open_tokenizer(found)
     languages = corpus_languages(asked.corpus) if asked.corpus else ()
@@ -116,8 +124,9 @@ def keeps_ids(source: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
     return new[: len(own)] == own
 
 
-def _extended(source: ModelSource, asked: NewTokens, progress: Progress | None) -> Target:
-    opened = open_tokenizer(source)  # refuses what cannot be extended, and says what to do
+def _extended(
+    source: ModelSource, opened: OpenTokenizer, asked: NewTokens, progress: Progress | None
+) -> Target:
     languages = find_languages(",".join(asked.extend))
     corpora = parse_corpora(
         asked.corpus, languages, asked_with="--extend", reading=Reading(field=asked.field)

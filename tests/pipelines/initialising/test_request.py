@@ -25,8 +25,8 @@ def test_all_faults_are_told_at_once() -> None:
             dry_run=False,
         )
     for told in (
-        "no output directory", "two sources", "needs text", "--pieces 0", "--rank 0", "--neighbours 0", "--temperature 0",
-        "--words 0", "--seed -1", "--split 'odd'", "needs word vectors",
+        "no output directory", "two sources", "needs text", "--pieces 0", "--rank 0", "--neighbours 0",
+        "--temperature 0", "--words 0", "--seed -1", "--split 'odd'", "needs word vectors",
     ):  # fmt: skip
         assert told in str(caught.value)
     assert len(str(caught.value).splitlines()) == 11

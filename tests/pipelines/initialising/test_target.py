@@ -11,9 +11,15 @@ import pytest
 from polycompress.errors import InputError
 from polycompress.modeldir.sources import resolve_model
 from polycompress.pipelines.initialising.request import NewTokens
-from polycompress.pipelines.initialising.target import keeps_ids, new_target, vocabulary
+from polycompress.pipelines.initialising.target import Target, keeps_ids, new_target, vocabulary
+from polycompress.pipelines.tokenizers.opening import open_tokenizer
 from tests.pipelines.initialising.worlds import write_corpora
 from tests.tiny_models import make_tiny, train_tokenizer
+
+
+def opened(model: Path, asked: NewTokens) -> Target:
+    source = resolve_model(model)
+    return new_target(source, open_tokenizer(source), asked)
 
 
 def test_ids_are_kept_by_extensions_alone() -> None:
@@ -42,12 +48,12 @@ def test_rows_behind_the_last_token_have_none(tmp_path: Path) -> None:
 def test_tokens_are_counted_by_the_languages_of_the_text(tmp_path: Path) -> None:
     model = make_tiny("xlm-roberta", "mlm", tmp_path / "model")
     specs = write_corpora(tmp_path)
-    target = new_target(resolve_model(model), NewTokens(tokenizer=str(model), corpus=tuple(specs)))
+    target = opened(model, NewTokens(tokenizer=str(model), corpus=tuple(specs)))
     assert [each.code for each in target.languages] == ["yor-Latn", "ibo-Latn"]
     assert not target.extended
     assert 3 < target.used["yor-Latn"].sum() < target.size
     assert (target.used["yor-Latn"] != target.used["ibo-Latn"]).any()
-    bare = new_target(resolve_model(model), NewTokens(tokenizer=str(model)))
+    bare = opened(model, NewTokens(tokenizer=str(model)))
     assert bare.used == {}
 
 
@@ -55,8 +61,8 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     model = make_tiny("xlm-roberta", "mlm", tmp_path / "model")
     specs = write_corpora(tmp_path)
     with pytest.raises(InputError, match="no such directory"):
-        new_target(resolve_model(model), NewTokens(tokenizer=str(tmp_path / "nothing")))
-    with pytest.raises(InputError, match="there is no text of 1 languages. Zulu"):
-        new_target(resolve_model(model), NewTokens(extend=("yo", "zu"), corpus=(specs[0],)))
+        opened(model, NewTokens(tokenizer=str(tmp_path / "nothing")))
+    with pytest.raises(InputError, match=r"there is no text of 1 languages\. Zulu"):
+        opened(model, NewTokens(extend=("yo", "zu"), corpus=(specs[0],)))
     with pytest.raises(InputError, match="not asked for: add it to --extend"):
-        new_target(resolve_model(model), NewTokens(extend=("zu",), corpus=(specs[0],)))
+        opened(model, NewTokens(extend=("zu",), corpus=(specs[0],)))
