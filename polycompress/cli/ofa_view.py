@@ -62,6 +62,8 @@ def _show_rules(result: OfaResult) -> None:
         if count
     ]
     console.print_facts(rows, header=("row", "tokens", ""))
+    if (examples := result.fallen_examples()) and result.plan.way.needs:
+        console.print_line(f"drawn at random, among others: {', '.join(map(repr, examples))}")
     if result.plan.covered is not None:
         covered = result.plan.covered
         console.print_line(

@@ -64,7 +64,8 @@ class StoredRows:
                 offset = self.info.begin + int(wanted[start]) * width * kind.itemsize
                 read_into(self.descriptor, raw[start:stop].reshape(-1).view(np.uint8).data, offset, self.path)
         found: NDArray[Any] = raw if kind.itemsize == 8 else decode_rows(raw, self.info.dtype)
-        return np.take(found, places.reshape(-1), axis=0)
+        chosen: NDArray[Any] = found[places.reshape(-1)]
+        return chosen
 
 
 def check_rows(checkpoint: Checkpoint, name: str) -> None:

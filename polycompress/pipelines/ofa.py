@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from polycompress.embeddings.factorising import Split
@@ -39,6 +40,7 @@ from polycompress.pipelines.tokenizers.opening import open_tokenizer
 from polycompress.pipelines.trimming.gathering import Progress, counts_from_files
 from polycompress.pipelines.trimming.loading import OpenModel, naming, open_model
 from polycompress.vocab.counts import load_counts
+from polycompress.vocab.document import pieces as pieces_of
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -60,6 +62,11 @@ class OfaResult:
     manifest: Mapping[str, Any] | None
     """Of what was written; None after a dry run."""
 
+    def fallen_examples(self, most: int = 8) -> list[str]:
+        """The first tokens of which nothing is known, as their vocabulary writes them."""
+        names = pieces_of(self.target.document)
+        return [str(names[number]) for number in np.flatnonzero(self.plan.fallen)[:most].tolist()]
+
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
         return {
@@ -67,6 +74,7 @@ class OfaResult:
             "source": self.source,
             "tokenizer": self.target.name,
             **self.plan.as_dict(),
+            "fallen_examples": self.fallen_examples(),
             "factorisation": None if self.factorised is None else self.factorised.as_dict(),
             "sizes": {when: dict(size) for when, size in self.sizes.items()},
             "costs": [each.as_dict() for each in self.target.costs],
@@ -102,6 +110,9 @@ def ofa(
     command: Sequence[str] = (),
 ) -> OfaResult:
     """Write a model with new tokens; torch is not needed.
+
+    Memory is needed for both vocabularies, the word vectors and the plan, and with a rank for the coordinates; plain
+    tables are read and written in blocks.
 
     Args:
         model: A directory, the word ``demo``, or ``owner/name[@revision]`` on the Hugging Face hub.

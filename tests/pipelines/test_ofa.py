@@ -379,6 +379,12 @@ def test_a_dry_run_writes_nothing_and_says_all(
     assert not list(tmp_path.iterdir())
     found = json.loads(json.dumps(result.as_dict()))
     assert found["out"] is None
+    names = json.loads((world / "tok" / "tokenizer.json").read_text())["model"]["vocab"]
+    drawn = ofa(world / "model", tokenizer=world / "tok", init="random", dry_run=True)
+    examples = drawn.fallen_examples(3)
+    assert len(examples) == 3
+    assert set(examples) <= {piece for piece, _ in names}
+    assert not any(example.startswith("<") for example in examples)
     assert found["factorisation"]["rank"] == 4
     assert found["sizes"]["after"]["parameters"] > 0
 
