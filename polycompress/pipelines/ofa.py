@@ -8,12 +8,10 @@ that it is compared with.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from polycompress.embeddings.factorising import Split
@@ -25,62 +23,23 @@ from polycompress.modeldir.sources import resolve_model
 from polycompress.pipelines.factorising.writing import model_size
 from polycompress.pipelines.initialising.checking import check_plan, check_vectors, special_notes
 from polycompress.pipelines.initialising.configs import new_configs
-from polycompress.pipelines.initialising.planning import TokensPlan, plan_tokens
+from polycompress.pipelines.initialising.planning import plan_tokens
 from polycompress.pipelines.initialising.request import PIECES, NewTokens, OfaSettings, check_request
+from polycompress.pipelines.initialising.result import OfaResult
 from polycompress.pipelines.initialising.spaces import read_vectors
 from polycompress.pipelines.initialising.tables import (
-    Factorised,
     check_tables,
     factorise_source,
     new_sizes,
 )
-from polycompress.pipelines.initialising.target import Target, new_target
+from polycompress.pipelines.initialising.target import new_target
 from polycompress.pipelines.initialising.writing import facts, write_model
 from polycompress.pipelines.tokenizers.opening import open_tokenizer
 from polycompress.pipelines.trimming.gathering import Progress, counts_from_files
 from polycompress.pipelines.trimming.loading import OpenModel, naming, open_model
 from polycompress.vocab.counts import load_counts
-from polycompress.vocab.document import pieces as pieces_of
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OfaResult:
-    """A model with new tokens, or a dry run's plan."""
-
-    out: Path | None
-    """The directory written; None after a dry run."""
-    source: str
-    plan: TokensPlan
-    target: Target
-    factorised: Factorised | None
-    """The factors of the source's table, where the result's is factorised."""
-    sizes: Mapping[str, Mapping[str, int]]
-    """``before`` and ``after``: tokens, parameters, those of them in the table, bytes."""
-    notes: tuple[str, ...]
-    manifest: Mapping[str, Any] | None
-    """Of what was written; None after a dry run."""
-
-    def fallen_examples(self, most: int = 8) -> list[str]:
-        """The first tokens of which nothing is known, as their vocabulary writes them."""
-        names = pieces_of(self.target.document)
-        return [str(names[number]) for number in np.flatnonzero(self.plan.fallen)[:most].tolist()]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return {
-            "out": None if self.out is None else str(self.out),
-            "source": self.source,
-            "tokenizer": self.target.name,
-            **self.plan.as_dict(),
-            "fallen_examples": self.fallen_examples(),
-            "factorisation": None if self.factorised is None else self.factorised.as_dict(),
-            "sizes": {when: dict(size) for when, size in self.sizes.items()},
-            "costs": [each.as_dict() for each in self.target.costs],
-            "changes": [each.as_dict() for each in self.target.changes],
-            "notes": list(self.notes),
-        }
 
 
 def ofa(

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from polycompress.embeddings.initialising.plans import Rule
 from polycompress.errors import InputError
 from polycompress.modeldir.axes_table import FAMILIES
-from polycompress.pipelines.initialising.planning import TokensPlan
 from polycompress.pipelines.initialising.request import OfaSettings
 from polycompress.pipelines.initialising.spaces import GivenVectors
 from polycompress.pipelines.initialising.target import Target
+from polycompress.pipelines.initialising.tokens_plan import TokensPlan
 from polycompress.pipelines.trimming.loading import OpenModel
 from polycompress.vocab.document import pieces
 

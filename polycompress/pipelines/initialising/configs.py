@@ -12,8 +12,8 @@ from polycompress.embeddings.initialising.plans import RowsPlan, Rule
 from polycompress.modeldir.directory import read_json
 from polycompress.modeldir.ids import remap_config, remap_generation_config, remap_tokenizer_config
 from polycompress.pipelines.initialising.checking import check_positions
-from polycompress.pipelines.initialising.planning import TokensPlan
 from polycompress.pipelines.initialising.target import Target
+from polycompress.pipelines.initialising.tokens_plan import TokensPlan
 from polycompress.pipelines.trimming.loading import OpenModel, naming
 
 _OF_THE_MODEL: Final = (

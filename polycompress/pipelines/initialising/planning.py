@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,83 +11,18 @@ from numpy.typing import NDArray
 from polycompress.embeddings.initialising.drawing import Sampling
 from polycompress.embeddings.initialising.matching import Vocabulary, match_tokens
 from polycompress.embeddings.initialising.material import Initialiser, Material
-from polycompress.embeddings.initialising.plans import COPIED, RowsPlan, Rule
+from polycompress.embeddings.initialising.plans import RowsPlan, Rule
 from polycompress.embeddings.initialising.registry import plan_rows
 from polycompress.embeddings.initialising.word_subwords import counts_by_language
 from polycompress.pipelines.initialising.request import NewTokens, OfaSettings
 from polycompress.pipelines.initialising.spaces import GivenVectors, TokenSpace, token_space
 from polycompress.pipelines.initialising.target import Target, keeps_ids, vocabulary
 from polycompress.pipelines.initialising.token_vectors import given_token_vectors, trained_token_vectors
+from polycompress.pipelines.initialising.tokens_plan import RULES, TokensPlan
 from polycompress.pipelines.trimming.gathering import Progress
 from polycompress.pipelines.trimming.loading import OpenModel
 from polycompress.vocab.document import pieces
 from polycompress.vocab.recutting import cut_forms
-
-RULES = tuple(rule.name.lower() for rule in Rule)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class TokensPlan:
-    """What every token of the new tokenizer is made of."""
-
-    rows: RowsPlan
-    """Of the new tables, rows behind the last token among them."""
-    way: Initialiser
-    sampling: Sampling
-    """How rows without any source are drawn."""
-    tokens: NDArray[np.bool_]
-    """(V_t,) ids that have a token."""
-    textual: NDArray[np.bool_]
-    """(V_t,) tokens that stand for text."""
-    keeps_ids: bool
-    """Whether all tokens of the source stay at their ids."""
-    counts: Mapping[str, int]
-    """Rule -> tokens; together all tokens."""
-    languages: Mapping[str, Mapping[str, int]]
-    """Language -> rule -> tokens that its text (or, without text, its words) holds; a token may count for several."""
-    covered: Mapping[str, int] | None
-    """Of ``source`` and ``target``, tokens that word vectors say something of; None without word vectors."""
-    uses: Mapping[str, NDArray[np.float64]]
-    """Language -> how often its words hold each source token."""
-
-    @property
-    def size(self) -> int:
-        """Rows of the new tables."""
-        return len(self.rows)
-
-    @property
-    def new(self) -> NDArray[np.bool_]:
-        """(V_t,) tokens that are no copy of one of the source's."""
-        return self.tokens & ~np.isin(self.rows.rule, COPIED)
-
-    @property
-    def fallen(self) -> NDArray[np.bool_]:
-        """(V_t,) tokens of which nothing is known, so that their rows are drawn."""
-        found: NDArray[np.bool_] = self.textual & (self.rows.rule == Rule.SAMPLED)
-        return found
-
-    def fallen_by_language(self, used: Mapping[str, NDArray[np.bool_]]) -> dict[str, tuple[int, int]]:
-        """Of each language's new tokens how many fall back, and how many there are.
-
-        Args:
-            used: By language code, (V_t,) tokens that it holds.
-        """
-        return {
-            code: (int((self.fallen & mask).sum()), int((self.new & self.textual & mask).sum()))
-            for code, mask in used.items()
-        }
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json`` and the manifest."""
-        return {
-            "init": self.way.name,
-            "sampling": self.sampling,
-            "tokens": int(self.tokens.sum()),
-            "keeps_ids": self.keeps_ids,
-            "rules": dict(self.counts),
-            "languages": {code: dict(own) for code, own in self.languages.items()},
-            "covered": None if self.covered is None else dict(self.covered),
-        }
 
 
 def plan_tokens(

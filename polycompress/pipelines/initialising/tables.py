@@ -27,8 +27,8 @@ from polycompress.modeldir.axes_table import coordinates_name, primitives_name
 from polycompress.modeldir.rewriting import Entry
 from polycompress.pipelines.factorising.tables import PlainTable, find_plain_table
 from polycompress.pipelines.factorising.writing import rows_told
-from polycompress.pipelines.initialising.planning import TokensPlan
 from polycompress.pipelines.initialising.request import OfaSettings
+from polycompress.pipelines.initialising.tokens_plan import TokensPlan
 from polycompress.pipelines.trimming.gathering import Progress
 from polycompress.pipelines.trimming.loading import OpenModel
 

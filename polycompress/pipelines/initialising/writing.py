@@ -17,10 +17,10 @@ from polycompress.modeldir.rawio import copy_file
 from polycompress.modeldir.rewriting import write_exchanged
 from polycompress.pipelines.factorising.writing import base_manifest, factorised_config
 from polycompress.pipelines.initialising.configs import Configs
-from polycompress.pipelines.initialising.planning import TokensPlan
 from polycompress.pipelines.initialising.spaces import GivenVectors
 from polycompress.pipelines.initialising.tables import Factorised, new_entries
 from polycompress.pipelines.initialising.target import Target
+from polycompress.pipelines.initialising.tokens_plan import TokensPlan
 from polycompress.pipelines.trimming.gathering import Progress
 from polycompress.pipelines.trimming.loading import OpenModel
 from polycompress.vocab.document import dump_document
