@@ -67,6 +67,15 @@ _BRACKETS: Final = {
     "mask_token": "[MASK]",
 }
 _METASPACE: Final = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+_APART: Final = {
+    "type": "Split",
+    "pattern": {
+        "Regex": r"▁?(?:[^\p{L}\p{M}\p{N}▁'’ʼ]|(?<![\p{L}\p{M}])['’ʼ]|['’ʼ](?![\p{L}\p{M}]))+",
+    },
+    "behavior": "Isolated",
+    "invert": False,
+}
+"""Signs are no part of words, as where SentencePiece splits by script; apostrophes within a word are."""
 _SENTENCEPIECE: Final = {
     "normalizer": {
         "type": "Sequence",
@@ -75,7 +84,7 @@ _SENTENCEPIECE: Final = {
             {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "},
         ],
     },
-    "pre_tokenizer": _METASPACE,
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [_METASPACE, _APART]},
     "decoder": _METASPACE,
 }
 _BYTES: Final = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}

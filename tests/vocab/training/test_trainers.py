@@ -76,3 +76,19 @@ def test_more_characters_than_pieces_is_an_error() -> None:
 def test_no_text_is_an_error(kind: Any) -> None:
     with pytest.raises(InputError, match="Give more"):
         train_model(kind, [], 100)
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_signs_are_no_part_of_words(kind: Any) -> None:
+    texts = ["ng'ombe, ya. (ya) \"ilé\" náà, l'été ya!", "ng'ombe ya, ilé. 'náà' (ilé), ya..."] * 40
+    doc = train_model(kind, texts, 120)
+    signs = set(",.()\"!'")
+    mixed = [
+        piece
+        for piece in pieces(doc)[len(LAYOUTS[kind].special) :]
+        if piece is not None and any(map(str.isalpha, piece)) and (set(piece) - {"'"}) & signs
+    ]
+    assert not mixed
+    tokens = load(doc).encode("ng'ombe, ya.", add_special_tokens=False).tokens
+    assert "".join(tokens) == "▁ng'ombe,▁ya."
+    assert [token for token in tokens if set(token) & set(",.")] == [",", "."]
