@@ -9,7 +9,7 @@ from polycompress.cli import console
 from polycompress.modeldir.ofa_card import RULES
 
 if TYPE_CHECKING:
-    from polycompress.pipelines.ofa import OfaResult
+    from polycompress.pipelines.initialising.result import OfaResult
     from polycompress.pipelines.tokenizers.figures import LanguageChange, LanguageCost
 
 
