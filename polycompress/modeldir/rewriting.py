@@ -62,7 +62,7 @@ def write_exchanged(
             if info.file != file:
                 continue
             changed |= info.name in exchanged
-            for name, entry in exchanged.get(info.name, {info.name: _as_it_is(ckpt, info)}).items():
+            for name, entry in exchanged.get(info.name, {info.name: as_it_is(ckpt, info)}).items():
                 if name in places:
                     raise ValueError(f"two tensors of the result are called '{name}'")
                 entries[name], places[name], sizes[name] = entry, file, entry[:2]
@@ -96,7 +96,8 @@ def copy_beside(root: Path, out: Path) -> list[str]:
     return names
 
 
-def _as_it_is(ckpt: Checkpoint, info: TensorInfo) -> Entry:
+def as_it_is(ckpt: Checkpoint, info: TensorInfo) -> Entry:
+    """A tensor of the source, read when it is asked for."""
     return info.dtype, info.shape, _blocks(ckpt, info)
 
 
