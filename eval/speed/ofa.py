@@ -6,7 +6,7 @@ matrices of vectors, computed tile by tile into one buffer. In turn in one proce
 memory is the kernel's own account of that process, which holds the vectors, the table and the rows as well.
 
 The vectors are of 2,000 topics with noise, so that neighbours are near as in real spaces; real cosines are not needed,
-as the work hardly depends on them.
+as the work hardly depends on them. Then, once and in a process of its own, a table of 250,000 x 768 is factorised.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from eval.speed import ofa_svd
 from eval.speed.harness import finish, median
 from polycompress.embeddings.initialising.applying import apply_plan
 from polycompress.embeddings.initialising.material import Material, Space
@@ -35,7 +36,8 @@ from polycompress.embeddings.initialising.registry import INITIALISERS, plan_row
 
 TARGETS, SOURCES, WIDTH, RANK = 100_000, 250_000, 200, 100
 TOPICS = 2000
-WANTED = {"wall": "<= 2.0", "processor": "<= 2.0", "peak memory in GB": "<= 2.0"}
+FACTORISATION = "seconds of a table's factorisation"
+WANTED = {"wall": "<= 2.0", "processor": "<= 2.0", "peak memory in GB": "<= 2.0", FACTORISATION: "<= 60"}
 
 Vectors = NDArray[np.float32]
 
@@ -49,7 +51,10 @@ def main() -> None:
     asked = parser.parse_args()
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         found = pool.submit(measure, asked.targets, asked.rounds).result()
-    finish("ofa-speed", found.pop("ratios"), WANTED, asked.out, **found)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        factorised = pool.submit(ofa_svd.measure).result()
+    ratios = {**found.pop("ratios"), FACTORISATION: factorised["svd_seconds"]}
+    finish("ofa-speed", ratios, WANTED, asked.out, **found, factorisation=factorised)
 
 
 def measure(targets: int, rounds: int) -> dict[str, Any]:
