@@ -77,8 +77,8 @@ def initialiser(name: str) -> Initialiser:
     if name in INITIALISERS:
         return INITIALISERS[name]
     near = difflib.get_close_matches(name, INITIALISERS, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise InputError(f"no initialisation is called {name!r:.60}{hint} There are {', '.join(INITIALISERS)}")
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise InputError(f"no initialisation is called {name!r:.60}. {hint}There are {', '.join(INITIALISERS)}")
 
 
 def plan_rows(way: Initialiser, material: Material) -> RowsPlan:

@@ -49,6 +49,6 @@ def test_ways_by_name() -> None:
     assert [initialiser(name).name for name in INITIALISERS] == list(INITIALISERS)
     assert initialiser("covariance").sampling == "covariance"
     with pytest.raises(
-        InputError, match=r"called 'foccus'; did you mean focus\? There are ofa, focus, wechsel"
+        InputError, match=r"called 'foccus'\. Did you mean focus\? There are ofa, focus, wechsel"
     ):
         initialiser("foccus")
