@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from eval.speed.harness import data_directory
-from eval.tables import TABLES
+from eval.tables import PICTURES, TABLES
 from eval.tables.common import RESULTS
 
 REGION = re.compile(r"(<!-- (run|run \(short\)|table): (.*?) -->\n).*?(<!-- end -->)", re.S)
@@ -105,6 +105,8 @@ def main() -> None:
     )
     asked = parser.parse_args()
     path = ROOT / "README.md"
+    for draw in PICTURES:
+        draw()
     if asked.tables:
 
         def tabulate(match: re.Match[str]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from eval.tables import students, training, trimming
+from eval.tables import new_subwords, students, training, trimming
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "german": trimming.german,
@@ -19,4 +19,10 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "scores": training.scores,
     "bilingual students": students.bilingual,
     "bilingual students, others": students.others,
+    "initialisations": new_subwords.initialisations,
+    "ranks": new_subwords.ranks,
+    "decoder": new_subwords.decoder,
 }
+
+PICTURES: Sequence[Callable[[], None]] = (new_subwords.draw_curves,)
+"""Draw what README shows besides what its commands draw."""
