@@ -154,6 +154,7 @@ def adapted(room: Room, way: str) -> Path:
             "name": "words",
             "data": "text",
             "losses": ["mixed-hidden"],
+            "masked": False,
             "steps": TEXT_STEPS,
             "batch_tokens": 1024,
             "learning_rate": 5e-5,
