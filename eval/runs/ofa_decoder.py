@@ -39,7 +39,7 @@ from polycompress.pipelines.vectors import train_vectors
 PLAIN = "no new pieces"
 PIECES = 5_000
 WIDTH = 400
-STEPS, BATCH_TOKENS, MAX_LENGTH = 200, 512, 128
+STEPS, BATCH_TOKENS, MAX_LENGTH = 200, 256, 128
 HELD_OUT = 20
 """Every so many lines one is kept to judge by."""
 JUDGED = 300
