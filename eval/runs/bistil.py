@@ -10,10 +10,11 @@ layers distilled. For the other languages: teacher, trimmed, copied and distille
 English labels; "taught on text" means of the tuned teacher's answers to unlabelled text of both languages, then to the
 task's English texts; "taught sparsely" of the tuned teacher on the task's English texts, a tenth of the weights.
 
-Every run and every judgement is kept in RUNS; what is there is not done again, so several processes may make different
-targets, and the last one collects. The result is written anew after each judgement: scores with intervals, loyalty to
-the teacher, parameters, bytes, and for each kind of student the share of the teacher's score above chance that it
-keeps, pooled over languages and tasks, by a paired bootstrap over examples.
+Every run is kept in RUNS, every judgement beside the result, in ``bistil/``; what is there is not done again, so
+several processes may make different targets, and the last one collects; what was judged needs its run no more. The
+result is written anew after each judgement: scores with intervals, loyalty to the teacher, parameters, bytes, and for
+each kind of student the share of the teacher's score above chance that it keeps, pooled over languages and tasks, by a
+paired bootstrap over examples.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from eval.runs.bistil_rows import FULL, SEEDS, TUNING_STEPS, Model, Room, models, slug, teacher_of, tuned
-from eval.runs.bistil_table import Results, facts_of, kept, summary
+from eval.runs.bistil_table import Results, facts_of, get, kept, put, shortened, summary
 from eval.speed.harness import data_directory, machine, versions
 from polycompress.modeldir.sources import resolve_model
 from polycompress.pipelines.bench import bench
@@ -54,19 +54,33 @@ TRIED = {
 """Against falling short; each counts where it has a row."""
 
 
-def judged(room: Room, target: str, model: Model, task: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Results of every seed, on English and the target language."""
+def judged(room: Room, store: Path, target: str, model: Model, task: str) -> list[tuple[str, dict[str, Any]]]:
+    """Results of every seed, on English and the target language; none where they are missing and nothing is made."""
     judges = JUDGED_ON.get(task, {}).get(target, (task,))
-    for seed, path in enumerate(tuned(room, target, model, task) if judges else []):
-        for on in judges:
-            place = room.runs / target / "judged" / f"{slug(model.name)}-{on}-{seed}.json"
-            if not place.is_file():
-                langs = target if on == "ner-masakhaner" else f"en,{target}"
-                teacher = None if model.name == "teacher" else teacher_of(room, task, seed) / "final"
-                result = evaluate(path, task=on, langs=langs, data=room.data, teacher=teacher)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_text(json.dumps(result, ensure_ascii=False), encoding="utf-8")
-            yield on, json.loads(place.read_text("utf-8"))
+    places = {
+        (on, seed): store / target / f"{slug(model.name)}-{on}-{seed}.json.gz"
+        for seed in range(SEEDS.get(task, 1))
+        for on in judges
+    }
+    missing = [key for key, place in places.items() if not place.is_file()]
+    if missing and room.collects:
+        return []
+    if missing:
+        paths = tuned(room, target, model, task)
+    for on, seed in missing:
+        langs = target if on == "ner-masakhaner" else f"en,{target}"
+        teacher = None if model.name == "teacher" else teacher_of(room, task, seed) / "final"
+        result = evaluate(paths[seed], task=on, langs=langs, data=room.data, teacher=teacher)
+        put(places[on, seed], shortened(result))
+    return [(on, get(place)) for (on, _), place in places.items()]
+
+
+def told_of(room: Room, store: Path, target: str, model: Model) -> dict[str, Any]:
+    """Facts of a model that was judged."""
+    place = store / target / f"{slug(model.name)}.json.gz"
+    if not place.is_file() and not room.collects:
+        put(place, facts_of(resolve_model(str(model.make())).path))
+    return get(place) if place.is_file() else {}
 
 
 def write(
@@ -113,7 +127,7 @@ def write(
 def measure(room: Room, out: Path) -> None:
     """Size, load time, memory, latency and throughput of the Swahili models in turns."""
     chosen = [model for model in models(room, FULL) if model.name in BENCHED]
-    result = bench([model.path for model in chosen], rounds=4)
+    result = bench([model.make() for model in chosen], rounds=4)
     found = result.as_dict()
     for row, model in zip(found["models"], chosen, strict=True):
         row["path"] = model.name
@@ -159,17 +173,18 @@ def main() -> None:
     if asked.bench:
         measure(room, asked.out)
         return
+    store = asked.out / "bistil"
     results: Results = {}
     facts: dict[str, dict[str, Any]] = {}
     for task in asked.tasks.split(","):
         for target in asked.targets.split(","):
             for model in models(room, target):
-                found = list(judged(room, target, model, task))
+                found = judged(room, store, target, model, task)
                 if not found:
                     continue
                 for on, result in found:
                     results.setdefault((target, model.name, on), []).append(result)
-                facts.setdefault(target, {})[model.name] = facts_of(resolve_model(str(model.path)).path)
+                facts.setdefault(target, {})[model.name] = told_of(room, store, target, model)
                 write(room, asked.out, results, facts, load, asked.note)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -35,7 +36,8 @@ class Model:
     """A row of the table, before a task is learnt."""
 
     name: str
-    path: Path
+    make: Callable[[], Path]
+    """Its directory, made where it is missing."""
     learning: Learning = "labels"
     """How it learns tasks: by fine-tuning on labels; sparsely, of the tuned teacher, on the task's texts; or of the
     tuned teacher's answers to unlabelled text of both languages, then to the task's texts, and of its labels."""
@@ -82,7 +84,7 @@ class Room:
         if not self.collects and not (out / "final").is_dir():
             start = self.runs / target / "random-6"
             if not start.is_dir():
-                write_random(like / "start", start)
+                write_random(like, start)
             training = text_settings(self.steps)
             mlm(
                 start,
@@ -123,18 +125,22 @@ def write_random(like: Path, out: Path) -> None:
 
 
 def models(room: Room, target: str) -> Iterator[Model]:
-    """The rows of a target language, made where they are missing."""
-    six = room.student(target, "distilled-6", shape={"layers": 6})
-    yield Model("teacher", Path(room.model))
-    yield Model("trimmed", six / "teacher")
-    yield Model("copied-6", six / "start")
-    yield Model("distilled-6", six / "final")
-    yield Model("distilled-6, taught on text", six / "final", "text")
+    """The rows of a target language; none is made before it is asked for."""
+
+    def distilled(name: str, part: str, **settings: Any) -> Callable[[], Path]:
+        return lambda: room.student(target, name, **settings) / part
+
+    six = functools.partial(distilled, "distilled-6", shape={"layers": 6})
+    yield Model("teacher", lambda: Path(room.model))
+    yield Model("trimmed", six("teacher"))
+    yield Model("copied-6", six("start"))
+    yield Model("distilled-6", six("final"))
+    yield Model("distilled-6, taught on text", six("final"), "text")
     if target != FULL:
         return
-    yield Model("distilled-6, taught sparsely", six / "final", "sparse")
+    yield Model("distilled-6, taught sparsely", six("final"), "sparse")
     for layers in (4, 3):
-        student = room.student(target, f"distilled-{layers}", shape={"layers": layers}) / "final"
+        student = distilled(f"distilled-{layers}", "final", shape={"layers": layers})
         yield Model(f"distilled-{layers}", student)
         yield Model(f"distilled-{layers}, taught on text", student, "text")
     relations = {
@@ -144,10 +150,12 @@ def models(room: Room, target: str) -> Iterator[Model]:
         "attention": "relations",
         "relation_heads": 12,
     }
-    yield Model("minilmv2-6", room.student(target, "minilmv2-6", shape={"layers": 6}, **relations) / "final")
-    yield Model("scratch-6", room.scratch(target, six))
-    multilingual = room.student("all", "multilingual-6", shape={"layers": 6}, trim=False)
-    yield Model("multilingual-6", multilingual / "final")
+    yield Model("minilmv2-6", distilled("minilmv2-6", "final", shape={"layers": 6}, **relations))
+    yield Model("scratch-6", lambda: room.scratch(target, six("start")()))
+    yield Model(
+        "multilingual-6",
+        lambda: room.student("all", "multilingual-6", shape={"layers": 6}, trim=False) / "final",
+    )
 
 
 def tuned(room: Room, target: str, model: Model, task: str) -> list[Path]:
@@ -175,7 +183,7 @@ def learn(room: Room, target: str, model: Model, task: str, seed: int, out: Path
     known = teacher_of(room, task, seed) / "final"
     if model.learning == "sparse":
         bistil_task(
-            model.path,
+            model.make(),
             task_teacher=known,
             task=task,
             train_langs="en",
@@ -190,7 +198,7 @@ def learn(room: Room, target: str, model: Model, task: str, seed: int, out: Path
         distil(recipe, out=out, data=room.data, resume=out.exists())
     else:
         finetune(
-            room.model if model.name == "teacher" else model.path,
+            model.make(),
             task=task,
             train_langs="en",
             out=out,
@@ -207,7 +215,7 @@ def recipe_of(room: Room, target: str, model: Model, teacher: Path, task: str, s
         {
             "name": "taught-on-text",
             "teacher": str(teacher),
-            "student": {"directory": str(model.path)},
+            "student": {"directory": str(model.make())},
             "languages": {"source": "en", "target": target},
             "corpora": room.text("en", target),
             "training": {"seed": seed},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +14,29 @@ from polycompress.evaluation.scoring import find_metric, mean_over_models, side_
 from polycompress.evaluation.tasks import find_task
 from polycompress.modeldir.manifest import read_manifest
 
+KEPT = ("task", "split", "metric", "scores", "settings", "machine", "versions", "date")
+"""What of a judgement is kept."""
+
 Results = dict[tuple[str, str, str], list[dict[str, Any]]]
 """By target language, model and task: a result of each seed."""
+
+
+def shortened(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a judgement is kept: what each example got, and on which machine; no paths."""
+    loyalty = result["loyalty"] and {name: result["loyalty"][name] for name in ("scores", "mean")}
+    return {**{name: result[name] for name in KEPT}, "loyalty": loyalty}
+
+
+def put(place: Path, found: Mapping[str, Any]) -> None:
+    """Keep one; the same bytes for the same content."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found, ensure_ascii=False)
+    place.write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def get(place: Path) -> Any:
+    """One that was kept."""
+    return json.loads(gzip.decompress(place.read_bytes()))
 
 
 def summary(
@@ -89,6 +111,8 @@ def facts_of(model: Path) -> dict[str, Any]:
     return {
         "weight_bytes": weights,
         "layers": config.get("num_hidden_layers"),
+        "hidden": config.get("hidden_size"),
+        "feed_forward": config.get("intermediate_size"),
         "vocabulary": config.get("vocab_size"),
         **{name: value for name, value in told.items() if value is not None},
     }

@@ -5,14 +5,15 @@
 Four shapes with one vocabulary (what text of English and Swahili uses): 6, 4 and 3 layers of 384 units, and 6 layers of
 192. ``polycompress students`` ranks them by DisWOT's two scores, on text of both languages. Then each is distilled for
 as many steps as any other, by hidden states and attention (the same settings), tuned on SIB-200's English labels with
-three seeds, and judged in English and Swahili. RUNS may be that of ``bistil.py``, whose students are not made again.
-The result says whichever it is: Kendall's tau of the scores, of DisWOT's parts, and of the number of parameters, with
-the scores after distillation.
+three seeds, and judged in English and Swahili. RUNS may be that of ``bistil.py``, whose students are not made again;
+judgements are kept where it keeps them. The result says whichever it is: Kendall's tau of the scores, of DisWOT's
+parts, and of the number of parameters, with the scores after distillation.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from scipy.stats import kendalltau
 
-from eval.runs.bistil import judged
+from eval.runs.bistil import judged, told_of
 from eval.runs.bistil_rows import FULL, Model, Room
 from eval.speed.harness import data_directory, machine, versions
 from polycompress.pipelines.distilling.search_request import SearchSettings
@@ -54,6 +55,11 @@ def untrained(room: Room, tokens: int) -> dict[tuple[int, int], dict[str, Any]]:
     return {(each["layers"], each["hidden"]): each for each in told}
 
 
+def student(room: Room, name: str, shape: dict[str, Any]) -> Path:
+    """A distilled one, made where it is missing."""
+    return room.student(FULL, name, shape=shape) / "final"
+
+
 def main() -> None:
     """Distil, judge, rank, write."""
     parser = argparse.ArgumentParser(
@@ -68,19 +74,18 @@ def main() -> None:
     asked = parser.parse_args()
     room = Room(runs=asked.runs, data=data_directory(asked.data), model="demo", steps=asked.steps)
     load = os.getloadavg()[0]
+    store = asked.out / "bistil"
     trained: dict[str, dict[str, Any]] = {}
     for name, shape in SHAPES.items():
-        model = Model(name, room.student(FULL, name, shape=shape) / "final")
+        model = Model(name, functools.partial(student, room, name, shape))
         scores: dict[str, list[float]] = {}
-        for _, result in judged(room, FULL, model, TASK):
+        for _, result in judged(room, store, FULL, model, TASK):
             for row in result["scores"]:
                 scores.setdefault(row["language"], []).append(row["score"])
-        config = json.loads((model.path / "config.json").read_text("utf-8"))
+        facts = told_of(room, store, FULL, model)
         trained[name] = {
-            "layers": config["num_hidden_layers"],
-            "hidden": config["hidden_size"],
-            "feed_forward": config["intermediate_size"],
-            "tokens": config["vocab_size"],
+            **{what: facts[what] for what in ("layers", "hidden", "feed_forward")},
+            "tokens": facts["vocabulary"],
             "scores": scores,
             "mean": sum(map(sum, scores.values())) / sum(map(len, scores.values())),
         }
