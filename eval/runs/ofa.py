@@ -144,9 +144,9 @@ def adapted(room: Room, way: str) -> Path:
                 "name": f"sentences-{number}",
                 "data": "parallel",
                 "pairs": room.pairs(),
-                "losses": [{"name": "sentence-vectors", "options": {"distance": "mse", "normalise": True}}],
+                "losses": [{"name": "sentence-vectors", "options": {"distance": "cosine"}}],
                 "steps": STEPS,
-                "learning_rate": 1e-4,
+                "learning_rate": 2e-4,
             }
             for number in range(PARTS)
         ]
