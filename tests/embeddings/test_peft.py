@@ -29,7 +29,9 @@ def factorised(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("saved", [None, ["classifier"], ["word_embeddings"]], ids=str)
-def test_adapters_train_save_load_and_merge(factorised: Path, tmp_path: Path, saved: list[str] | None) -> None:
+def test_adapters_train_save_load_and_merge(
+    factorised: Path, tmp_path: Path, saved: list[str] | None
+) -> None:
     adapted = get_peft_model(
         load(factorised),
         LoraConfig(

@@ -38,17 +38,15 @@ def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
     return total / mask.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def sentence_loss(
-    student: Tensor, teacher: Tensor, counts: Tensor, distance: Distance = "mse", *, normalise: bool = False
-) -> Tensor:
+def sentence_loss(student: Tensor, teacher: Tensor, counts: Tensor, distance: Distance = "mse") -> Tensor:
     """The mean over texts of the distance of two vectors.
 
     Args:
         student: (B, d)
         teacher: (B, d) no gradient goes there.
         counts: (B,) bool, which texts count.
-        distance: ``mse``, the mean over the d squared differences, or ``cosine``, one minus the cosine.
-        normalise: Whether both vectors are divided by their length first; the cosine is the same either way.
+        distance: ``mse``, the mean over the d squared differences, or ``cosine``, one minus the cosine: d/2 times the
+            former of vectors of unit length, whose gradients would be too small for Adam's usual epsilon.
 
     Returns:
         A scalar in fp32 or wider, at least 0; 0 where the vectors are the same. Over pairs it is half of the paper's
@@ -61,8 +59,6 @@ def sentence_loss(
     student, teacher = wide(student), wide(teacher.detach())
     if distance == "cosine":
         return masked_mean(1.0 - functional.cosine_similarity(student, teacher, dim=-1), counts)
-    if normalise:
-        student, teacher = functional.normalize(student, dim=-1), functional.normalize(teacher, dim=-1)
     return masked_mean((student - teacher).square().mean(dim=-1), counts)
 
 
@@ -79,7 +75,6 @@ class SentenceVectors(Objective):
         teacher_layer: int | None,
         *,
         distance: Distance = "mse",
-        normalise: bool = False,
         widths: tuple[int, int] | None = None,
         seed: int = 0,
     ) -> None:
@@ -89,7 +84,6 @@ class SentenceVectors(Objective):
             student_layer: Number of the student's hidden state that is averaged.
             teacher_layer: Number of the teacher's, which sees the same text; None: ``Outputs.vectors`` are taken.
             distance: See ``sentence_loss``.
-            normalise: See ``sentence_loss``.
             widths: Units of the student's and the teacher's vectors where they differ: the student's are then projected
                 by a matrix that is trained along. None: they are equal.
             seed: Of that matrix.
@@ -106,7 +100,7 @@ class SentenceVectors(Objective):
         if faults:
             raise InputError(f"sentence: {'; '.join(faults)}.")
         self.student_layer, self.teacher_layer = student_layer, teacher_layer
-        self.distance, self.normalise = distance, normalise
+        self.distance = distance
         self.student_needs = Needs(hidden=frozenset({student_layer}))
         self.teacher_needs = Needs(
             hidden=frozenset() if teacher_layer is None else frozenset({teacher_layer})
@@ -132,9 +126,7 @@ class SentenceVectors(Objective):
                     f"sentence: the student's vectors have the shape {tuple(vectors.shape)}, the teacher's "
                     f"{tuple(targets.shape)}. Give widths where the units differ, and Given.source where the texts do."
                 )
-            return sentence_loss(
-                vectors, targets, given.mask.any(dim=1), self.distance, normalise=self.normalise
-            )
+            return sentence_loss(vectors, targets, given.mask.any(dim=1), self.distance)
 
     def _targets(self, teacher: Outputs, given: Given) -> Tensor:
         """(B', d) vectors of the teacher's texts."""

@@ -83,7 +83,6 @@ class VectorOptions:
     """Of ``sentence-vectors``; see there."""
 
     distance: Distance = "mse"
-    normalise: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

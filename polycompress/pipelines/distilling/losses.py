@@ -85,7 +85,6 @@ def _vectors(pair: Pair, options: VectorOptions) -> Objective:
         pair.last[0] + 1,
         pair.last[1] + 1 if pair.vector_width is None else None,
         distance=options.distance,
-        normalise=options.normalise,
         widths=None if own == other else (own, other),
     )
 

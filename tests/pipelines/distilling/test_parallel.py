@@ -134,7 +134,7 @@ def test_each_sentence_comes_with_the_vector_of_its_source(kitchen: Kitchen, tmp
 
 def test_any_encoder_teaches_through_a_projection(kitchen: Kitchen, tmp_path: Path) -> None:
     """Of another family, width, vocabulary and pooling."""
-    objectives = "losses: [{name: sentence-vectors, options: {normalise: true}}]"
+    objectives = "losses: [{name: sentence-vectors, options: {distance: cosine}}]"
     stage = STAGE.replace("name: pairs,", "name: pairs, data: parallel, teacher: @OTHER, limit: 12,")
     stage = stage.replace("steps: 6", f"{objectives}, steps: 6")
     result = kitchen.distil(tmp_path / "run", stage)
