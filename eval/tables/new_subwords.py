@@ -44,10 +44,12 @@ def initialisations() -> str:
 def ranks() -> str:
     """The demo model with its table factorised, by rank."""
     rows = [["rank", "weights", "retrieval", "SIB-200", "German", "English", "WikiANN, German", "MasakhaNER"]]
-    for rank, found in load("ofa-ranks")["ranks"].items():
+    every = load("ofa-ranks")["ranks"]
+    for rank in sorted(map(int, every), reverse=True):
+        found = every[str(rank)]
         rows.append(
             [
-                rank,
+                str(rank),
                 f"{found['sizes']['after']['bytes'] / 1e6:.0f} MB",
                 _mean(found["retrieval"], NEW),
                 _mean(found["sib200"], NEW),
