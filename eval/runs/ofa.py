@@ -6,9 +6,9 @@
 The demo model is trimmed to English, German and the four languages; its tokenizer gets new pieces of the four, the same
 for every way. Word vectors are trained on the pack's text and brought to one space by parallel sentences of SIB-200's
 train split. Each model is judged before any training and after an adaptation of equally many steps: distillation to the
-original model's sentence vectors on SIB-200's parallel train sentences (English, and each language), then to its hidden
-states, word by word, on text of all. Judged: retrieval of English among SIB-200's dev and test sentences (303, never
-adapted on), and SIB-200 zero-shot from English labels. The adaptation is cut into equal parts, and retrieval on the dev
+original model's hidden states, word by word, on text of all, then to its sentence vectors on SIB-200's parallel train
+sentences (English, and each language). Judged: retrieval of English among SIB-200's dev and test sentences (303, never
+adapted on), and SIB-200 zero-shot from English labels. The adaptation is cut into parts, and retrieval on the dev
 sentences alone after each part is the curve. The trimmed model without new pieces is adapted and judged beside them.
 
 With ``--ranks``: the demo model's whole table factorised, by rank: size, retrieval, SIB-200 and NER.
@@ -147,6 +147,7 @@ def adapted(room: Room, way: str) -> Path:
                 "losses": [{"name": "sentence-vectors", "options": {"distance": "cosine"}}],
                 "steps": STEPS,
                 "learning_rate": 2e-4,
+                "seed": number,
             }
             for number in range(PARTS)
         ]
@@ -166,7 +167,7 @@ def adapted(room: Room, way: str) -> Path:
             "languages": {"source": "en", "target": list(NEW)},
             "corpora": room.text("en", *NEW),
             "training": {"seed": 0},
-            "stages": [*parts, words],
+            "stages": [words, *parts],
         }
         path = room.runs / slug(way) / "adaptation.yaml"
         path.parent.mkdir(exist_ok=True)
@@ -216,7 +217,8 @@ def curve(room: Room, way: str) -> list[Any]:
     """Retrieval on the dev sentences, before and after each part of the adaptation."""
     here, dev = room.runs / slug(way), held_out(room, ("dev",))
     run = adapted(room, way)
-    models = [made(room, way), *(run / "stages" / f"{n + 1}-sentences-{n}" / "final" for n in range(PARTS))]
+    names = ["1-words", *(f"{number + 2}-sentences-{number}" for number in range(PARTS))]
+    models = [made(room, way), *(run / "stages" / name / "final" for name in names)]
     return [
         scores(room, here / f"curve-{number}.json", model, "retrieval-sib200", list(NEW), dev)
         for number, model in enumerate(models)
@@ -232,7 +234,7 @@ def ways(room: Room, asked: Sequence[str], out: Path) -> None:
         after = judged(room, way, "after", adapted(room, way) / "final")
         plan = json.loads((made(room, way) / "polycompress.json").read_text("utf-8")).get("ofa")
         found[way] = {"before": before, "after": after, "curve": points, "plan": plan}
-        write(room, out, "ofa", {"pieces": PIECES, "steps": [PARTS * STEPS, TEXT_STEPS], "ways": found})
+        write(room, out, "ofa", {"pieces": PIECES, "steps": [TEXT_STEPS, *[STEPS] * PARTS], "ways": found})
 
 
 def ranks(room: Room, asked: Sequence[int], out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -88,8 +89,7 @@ def draw_curves() -> None:
     from polycompress.report.drawing import drawing, save_picture
 
     found = load("ofa")
-    parts = len(next(iter(found["ways"].values()))["curve"]) - 1
-    steps = [found["steps"][0] * part // parts for part in range(parts + 1)]
+    steps = [0, *itertools.accumulate(found["steps"])]
     with drawing():
         figure = Figure(figsize=(10, 4), layout="constrained")
         for axes, code in zip(figure.subplots(1, len(NEW), sharey=True), NEW, strict=True):
