@@ -232,8 +232,9 @@ def ways(room: Room, asked: Sequence[str], out: Path) -> None:
         before = judged(room, way, "before", made(room, way))
         points = curve(room, way)
         after = judged(room, way, "after", adapted(room, way) / "final")
-        plan = json.loads((made(room, way) / "polycompress.json").read_text("utf-8")).get("ofa")
-        found[way] = {"before": before, "after": after, "curve": points, "plan": plan}
+        plan = json.loads((made(room, way) / "polycompress.json").read_text("utf-8")).get("ofa") or {}
+        counts = {name: plan[name] for name in ("tokens", "rules", "languages", "covered") if name in plan}
+        found[way] = {"before": before, "after": after, "curve": points, "plan": counts}
         write(room, out, "ofa", {"pieces": PIECES, "steps": [TEXT_STEPS, *[STEPS] * PARTS], "ways": found})
 
 
