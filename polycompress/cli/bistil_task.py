@@ -24,6 +24,7 @@ from polycompress.cli.options import (
     Seed,
     Task,
     TaskLearningRate,
+    TaskSteps,
     TrainingLimit,
 )
 from polycompress.cli.training_view import training_progress
@@ -84,9 +85,7 @@ def task(
     epochs: Annotated[
         float | None, typer.Option("--epochs", help="How often the examples are read, in each training.")
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option("--steps", help="Of the optimiser in each training, instead of --epochs.")
-    ] = None,
+    steps: TaskSteps = None,
     learning_rate: TaskLearningRate = None,
     precision: Precision = "auto",
     seed: Seed = 0,

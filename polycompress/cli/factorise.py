@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import CountsFiles, Json, Model, Overwrite
+from polycompress.cli.options import CountsFiles, Json, Model, OutIfDone, Overwrite, SingularValues, Weights
 
 if TYPE_CHECKING:
     from polycompress.embeddings.factorising import Split
@@ -21,22 +20,9 @@ def factorise(
     rank: Annotated[
         int, typer.Option("--rank", metavar="R", help="Coordinates of a token, from 1 to the table's width.")
     ],
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The directory to write.")] = None,
-    split: Annotated[
-        str,
-        typer.Option(
-            "--split",
-            help="Where the singular values go: `balanced` (the same to both factors) or `paper` (all to the basis).",
-        ),
-    ] = "balanced",
-    weights: Annotated[
-        list[Path],
-        typer.Option(
-            "--weights",
-            metavar="FILE",
-            help="What `polycompress count` wrote: tokens that its languages use often lose less. May be repeated.",
-        ),
-    ] = [],  # noqa: B006  typer reads the default, nothing changes it
+    out: OutIfDone = None,
+    split: SingularValues = "balanced",
+    weights: Weights = [],  # noqa: B006  typer reads the default, nothing changes it
     counts: CountsFiles = [],  # noqa: B006
     overwrite: Overwrite = False,
     dry_run: Annotated[

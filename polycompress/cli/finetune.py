@@ -23,6 +23,7 @@ from polycompress.cli.options import (
     Task,
     TaskLearningRate,
     TaskLength,
+    TaskSteps,
     TrainingLimit,
 )
 from polycompress.cli.training_view import duration, training_progress
@@ -60,9 +61,7 @@ def finetune(
             "of fewer than 15,000, else 2]",
         ),
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option("--steps", help="Of the optimiser, instead of --epochs.")
-    ] = None,
+    steps: TaskSteps = None,
     learning_rate: TaskLearningRate = None,
     head_learning_rate: Annotated[
         float | None, typer.Option("--head-learning-rate", help="Of the head. [default: 5 times the other]")

@@ -9,7 +9,18 @@ from typing import Annotated, Final
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Corpus, Field, Json, Model, Overwrite, Seed
+from polycompress.cli.options import (
+    Corpus,
+    DryRun,
+    Field,
+    Json,
+    Model,
+    OutIfDone,
+    Overwrite,
+    Seed,
+    SingularValues,
+    Weights,
+)
 
 HELP: Final = """Give a model new tokens for languages that it splits to shreds, or make a factorised model plain.
 
@@ -74,22 +85,8 @@ def ofa(
     rank: Annotated[
         int | None, typer.Option("--rank", metavar="R", help="Factorise the table. [default: it stays plain]")
     ] = None,
-    split: Annotated[
-        str,
-        typer.Option(
-            "--split",
-            help="Where the singular values go: `balanced` (the same to both factors) or `paper` (all to the basis).",
-        ),
-    ] = "balanced",
-    weights: Annotated[
-        list[Path],
-        typer.Option(
-            "--weights",
-            metavar="FILE",
-            help="What `polycompress count` wrote: tokens that its languages use often lose less by --rank. May be "
-            "repeated.",
-        ),
-    ] = [],  # noqa: B006
+    split: SingularValues = "balanced",
+    weights: Weights = [],  # noqa: B006
     neighbours: Annotated[
         int, typer.Option("--neighbours", help="Similar tokens that an average takes, at most.")
     ] = 10,
@@ -114,9 +111,9 @@ def ofa(
         bool,
         typer.Option("--force", help="Go on although most of a language's new tokens are drawn at random."),
     ] = False,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The directory to write.")] = None,
+    out: OutIfDone = None,
     overwrite: Overwrite = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Give a model new tokens, their rows made of those that it has.

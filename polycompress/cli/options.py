@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -20,15 +20,13 @@ Langs = Annotated[
         "--langs", metavar="CODES", help="Languages, joined by commas: `de`, `deu`, `deu-Latn` or `German`."
     ),
 ]
-Corpus = Annotated[
-    list[str],
-    typer.Option(
-        "--corpus",
-        metavar="[LANG=]PATTERN",
-        help="Text files, one text a line, or .jsonl, .csv, .tsv, .parquet; plain or .gz .zst .bz2 .xz; quote the "
-        "pattern. May be repeated.",
-    ),
-]
+_CORPUS: Final = (
+    "Text files, one text a line, or .jsonl, .csv, .tsv, .parquet; plain or .gz .zst .bz2 .xz; quote the pattern. May "
+    "be repeated."
+)
+Corpus = Annotated[list[str], typer.Option("--corpus", metavar="[LANG=]PATTERN", help=_CORPUS)]
+NamedCorpus = Annotated[list[str], typer.Option("--corpus", metavar="LANG=PATTERN", help=_CORPUS)]
+"""Where it is the corpora that say which languages there are."""
 Field = Annotated[
     str | None,
     typer.Option(
@@ -54,6 +52,9 @@ Full = Annotated[
     bool, typer.Option("--full", help="Also compare hidden states and logits on real text (extra `train`).")
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The directory to write.")]
+OutIfDone = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The directory to write.")]
+"""Of what --dry-run can leave undone."""
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]
 Threads = Annotated[
     int | None, typer.Option("--threads", help="Of the processor. [default: as torch chooses]")
 ]
@@ -121,6 +122,26 @@ TaskLength = Annotated[
 TaskLearningRate = Annotated[
     float | None,
     typer.Option("--learning-rate", help="At its peak. [default: 1e-4 for 384 units, less for wider models]"),
+]
+TaskSteps = Annotated[int | None, typer.Option("--steps", help="Of the optimiser, instead of --epochs.")]
+
+# Of tables that are factorised.
+
+SingularValues = Annotated[
+    str,
+    typer.Option(
+        "--split",
+        help="Where the singular values go: `balanced` (the same to both factors) or `paper` (all to the basis).",
+    ),
+]
+Weights = Annotated[
+    list[Path],
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="What `polycompress count` wrote: tokens that its languages use often lose less by --rank. May be "
+        "repeated.",
+    ),
 ]
 
 # Of distillation.

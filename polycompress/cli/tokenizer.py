@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Corpus, Field, Json, Langs, Model, Out, Overwrite
+from polycompress.cli.options import Corpus, Field, Json, Langs, Model, NamedCorpus, Out, Overwrite
 
 if TYPE_CHECKING:
     from polycompress.pipelines.tokenizers.result import TokenizerResult
@@ -45,7 +45,7 @@ Checks = Annotated[
 
 
 def train(
-    corpus: Corpus,
+    corpus: NamedCorpus,
     size: Annotated[int, typer.Option("--size", help="Tokens in all.")],
     out: Out,
     kind: Annotated[

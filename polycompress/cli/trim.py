@@ -13,6 +13,7 @@ from polycompress.cli import console
 from polycompress.cli.options import (
     Corpus,
     CountsFiles,
+    DryRun,
     Field,
     Full,
     Json,
@@ -77,7 +78,7 @@ def trim(
     full: Full = False,
     link: Annotated[bool, typer.Option("--link", help="Hard-link files that do not change.")] = False,
     overwrite: Overwrite = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Cut a multilingual model to the languages you serve, exactly.

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Field, Json, Out, Overwrite
+from polycompress.cli.options import Field, Json, LearningRate, NamedCorpus, Out, Overwrite, Seed
 
 HELP: Final = """Train word vectors, bring those of several languages to one space, and show them.
 
@@ -35,15 +35,7 @@ Vectors = Annotated[
 
 
 def train(
-    corpus: Annotated[
-        list[str],
-        typer.Option(
-            "--corpus",
-            metavar="LANG=PATTERN",
-            help="Text files, one text a line, or .jsonl, .csv, .tsv, .parquet; plain or .gz .zst .bz2 .xz; quote the "
-            "pattern. May be repeated.",
-        ),
-    ],
+    corpus: NamedCorpus,
     out: Out,
     dim: Annotated[int, typer.Option("--dim", help="Values of a vector.")] = 200,
     epochs: Annotated[int, typer.Option("--epochs", help="Passes over the text.")] = 10,
@@ -52,13 +44,13 @@ def train(
         str, typer.Option("--subwords", metavar="MIN-MAX", help="Characters of n-grams; `none`: words only.")
     ] = "3-6",
     buckets: Annotated[int, typer.Option("--buckets", help="Of n-grams; more take more memory.")] = 100_000,
-    learning_rate: Annotated[float, typer.Option("--learning-rate")] = 0.05,
+    learning_rate: LearningRate = 0.05,
     keep_case: Annotated[bool, typer.Option("--keep-case", help="Do not lower-case words.")] = False,
     threads: Annotated[
         int,
         typer.Option("--threads", help="More than one are faster, but the result differs from run to run."),
     ] = 1,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
+    seed: Seed = 0,
     no_models: Annotated[
         bool, typer.Option("--no-models", help="Do not keep fastText's models, which know unseen words.")
     ] = False,
