@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from polycompress.modeldir.card_certificate import certificate_section
+from polycompress.modeldir.card_making import PARAMETERS, how_to_load, notes_of, sizes
 from polycompress.modeldir.card_metadata import card_metadata
 from polycompress.modeldir.figures import (
     UNKNOWN,
@@ -14,11 +15,8 @@ from polycompress.modeldir.figures import (
     items_of,
     join,
     language_entries,
-    parameters,
     part_of,
-    share,
     size,
-    size_exact,
 )
 from polycompress.modeldir.markdown import block, code, escape, front_matter, table
 
@@ -65,7 +63,7 @@ def _metadata(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _summary(manifest: Mapping[str, Any]) -> str:
-    before, after = _both_sizes(manifest)
+    before, after = (part_of(part_of(manifest, "sizes"), when) for when in ("before", "after"))
     name = escape(part_of(manifest, "source").get("name") or UNKNOWN)
     named = _language_names(manifest)
     return (
@@ -78,18 +76,7 @@ def _summary(manifest: Mapping[str, Any]) -> str:
 
 
 def _sizes(manifest: Mapping[str, Any]) -> str:
-    before, after = _both_sizes(manifest)
-    shown = (
-        ("Vocabulary entries", "vocab", count),
-        ("Parameters", "parameters", parameters),
-        ("of them embeddings", "embedding_parameters", parameters),
-        ("Weights", "bytes", size_exact),
-    )
-    rows = [
-        (label, show(before.get(key)), show(after.get(key)), share(after.get(key), before.get(key)))
-        for label, key, show in shown
-    ]
-    text = "## Sizes\n\n" + table(("", "before", "after", "left"), rows)
+    text = sizes(manifest, {"vocab": "Vocabulary entries", **PARAMETERS})
     padded = manifest.get("pad_rows")
     if isinstance(padded, int) and padded > 0:
         text += f"\n\nThe tables have {count(padded)} further rows, added as padding, which no token reaches."
@@ -97,17 +84,7 @@ def _sizes(manifest: Mapping[str, Any]) -> str:
 
 
 def _loading(manifest: Mapping[str, Any]) -> str:
-    loader = loader_of(manifest)[0]
-    example = [
-        f"from transformers import {', '.join(sorted([loader, 'AutoTokenizer']))}",
-        "",
-        'directory = "path/to/this/directory"',
-        "tokenizer = AutoTokenizer.from_pretrained(directory)",
-        f"model = {loader}.from_pretrained(directory)",
-    ]
-    text = "## How to load it\n\nAs any model, without polycompress:\n\n" + block(
-        "\n".join(example), "python"
-    )
+    text = how_to_load(loader_of(manifest)[0])
     if _has_modules(manifest):
         example = [
             "from sentence_transformers import SentenceTransformer",
@@ -168,18 +145,9 @@ def _limits(manifest: Mapping[str, Any]) -> str:
         f"Text in languages other than {_language_names(manifest)} is cut into more and shorter tokens than "
         "by the source, or into unknown ones; expect worse results there.",
         "Trimming changes neither what the source has learnt nor its biases: its own card applies as well.",
-        *(_sentence(escape(note)) for note in items_of(manifest, "notes")),
+        *notes_of(manifest),
     ]
     return "## Limits and notes\n\n" + "\n".join(f"- {line}" for line in lines)
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else text + "."
-
-
-def _both_sizes(manifest: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    sizes = part_of(manifest, "sizes")
-    return part_of(sizes, "before"), part_of(sizes, "after")
 
 
 def _language_names(manifest: Mapping[str, Any]) -> str:

@@ -1,13 +1,50 @@
-"""Parts that the cards of trained models share: how to load one, how it was made, what was noted."""
+"""Parts that several cards share: sizes, how to load a model, how it was made, what was noted."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from polycompress.modeldir.figures import UNKNOWN, items_of, parameters, part_of
-from polycompress.modeldir.markdown import block, code, escape
+from polycompress.modeldir.figures import (
+    UNKNOWN,
+    count,
+    items_of,
+    parameters,
+    part_of,
+    share,
+    size_exact,
+)
+from polycompress.modeldir.markdown import block, code, escape, table
+
+PARAMETERS: Final[Mapping[str, str]] = {
+    "parameters": "Parameters",
+    "embedding_parameters": "of them embeddings",
+    "bytes": "Weights",
+}
+"""Sizes that most cards show, and what they are called there."""
+_SHOWN: Final = {"parameters": parameters, "embedding_parameters": parameters, "bytes": size_exact}
+
+
+def sizes(manifest: Mapping[str, Any], shown: Mapping[str, str], left: str = "left") -> str:
+    """The section that compares a model's sizes with its source's.
+
+    Args:
+        manifest: The facts.
+        shown: Keys of its sizes, and what they are called.
+        left: Over the column that says how much of it there is.
+    """
+    both = part_of(manifest, "sizes")
+    before, after = part_of(both, "before"), part_of(both, "after")
+    rows = [
+        (
+            label,
+            *(_SHOWN.get(key, count)(each.get(key)) for each in (before, after)),
+            share(after.get(key), before.get(key)),
+        )
+        for key, label in shown.items()
+    ]
+    return "## Sizes\n\n" + table(("", "before", "after", left), rows)
 
 
 def how_to_load(loader: str) -> str:
@@ -16,15 +53,20 @@ def how_to_load(loader: str) -> str:
     Args:
         loader: Class of transformers.
     """
-    example = [
-        f"from transformers import {', '.join(sorted([loader, 'AutoTokenizer']))}",
-        "",
-        'directory = "path/to/this/directory"',
-        "tokenizer = AutoTokenizer.from_pretrained(directory)",
-        f"model = {loader}.from_pretrained(directory)",
-    ]
-    return "## How to load it\n\nAs any model, without polycompress:\n\n" + block(
-        "\n".join(example), "python"
+    return "## How to load it\n\nAs any model, without polycompress:\n\n" + _loading(loader)
+
+
+def how_to_load_factorised(loader: str) -> str:
+    """The section that shows how, of a model with a factorised table.
+
+    Args:
+        loader: Class of transformers.
+    """
+    return (
+        "## How to load it\n\nWith polycompress (extra `train`) and transformers 5:\n\n"
+        + _loading(loader, "import polycompress.auto  # lets the Auto classes know factorised models")
+        + "\n\nFor plain transformers, write the table out:\n\n"
+        + block("polycompress ofa export path/to/this/directory --dense --out plain", "sh")
     )
 
 
@@ -64,6 +106,18 @@ def how_it_was_made(manifest: Mapping[str, Any], more: Mapping[str, str]) -> str
 def notes_of(manifest: Mapping[str, Any]) -> list[str]:
     """The manifest's notes as sentences."""
     return [_sentence(escape(note)) for note in items_of(manifest, "notes")]
+
+
+def _loading(loader: str, *first: str) -> str:
+    example = [
+        *first,
+        f"from transformers import {', '.join(sorted([loader, 'AutoTokenizer']))}",
+        "",
+        'directory = "path/to/this/directory"',
+        "tokenizer = AutoTokenizer.from_pretrained(directory)",
+        f"model = {loader}.from_pretrained(directory)",
+    ]
+    return block("\n".join(example), "python")
 
 
 def _sentence(text: str) -> str:

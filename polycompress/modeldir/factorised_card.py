@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from polycompress.modeldir.card_making import how_it_was_made, how_to_load, notes_of
-from polycompress.modeldir.card_metadata import card_metadata
-from polycompress.modeldir.figures import (
-    UNKNOWN,
-    count,
-    items_of,
-    number,
-    parameters,
-    part_of,
-    share,
-    size_exact,
+from polycompress.modeldir.card_making import (
+    PARAMETERS,
+    how_it_was_made,
+    how_to_load,
+    how_to_load_factorised,
+    notes_of,
+    sizes,
 )
-from polycompress.modeldir.markdown import block, code, escape, front_matter, table
+from polycompress.modeldir.card_metadata import card_metadata
+from polycompress.modeldir.figures import UNKNOWN, count, items_of, number, part_of
+from polycompress.modeldir.markdown import code, escape, front_matter, table
 
 _LOADERS: Final[tuple[tuple[str, str], ...]] = (
     ("ForSequenceClassification", "AutoModelForSequenceClassification"),
@@ -51,21 +49,6 @@ def render_factorised_card(manifest: Mapping[str, Any]) -> str:
         "share. Every other weight, the vocabulary and the tokenizer are the source's, bit for bit; nothing was "
         "trained."
     )
-    loader = loader_of(manifest)
-    example = [
-        "import polycompress.auto  # lets the Auto classes know factorised models",
-        f"from transformers import {', '.join(sorted([loader, 'AutoTokenizer']))}",
-        "",
-        'directory = "path/to/this/directory"',
-        "tokenizer = AutoTokenizer.from_pretrained(directory)",
-        f"model = {loader}.from_pretrained(directory)",
-    ]
-    loading = (
-        "## How to load it\n\nWith polycompress (extra `train`) and transformers 5:\n\n"
-        + block("\n".join(example), "python")
-        + "\n\nFor plain transformers, write the table out:\n\n"
-        + block("polycompress ofa export path/to/this/directory --dense --out plain", "sh")
-    )
     lines = [
         "What the factors miss of the table was not made up for by training. Measure before use, in every language "
         "that it is to serve.",
@@ -81,7 +64,14 @@ def render_factorised_card(manifest: Mapping[str, Any]) -> str:
     return _joined(
         manifest,
         ["ofa", "factorised-embeddings"],
-        [summary, _sizes(manifest), _errors(facts), loading, how_it_was_made(manifest, more), _limits(lines)],
+        [
+            summary,
+            sizes(manifest, PARAMETERS),
+            _errors(facts),
+            how_to_load_factorised(loader_of(manifest)),
+            how_it_was_made(manifest, more),
+            _limits(lines),
+        ],
     )
 
 
@@ -106,7 +96,7 @@ def render_dense_card(manifest: Mapping[str, Any]) -> str:
     ]
     sections = [
         summary,
-        _sizes(manifest),
+        sizes(manifest, PARAMETERS),
         how_to_load(loader_of(manifest)),
         how_it_was_made(manifest, {"Table": code(facts.get("table") or UNKNOWN)}),
         _limits(lines),
@@ -117,21 +107,6 @@ def render_dense_card(manifest: Mapping[str, Any]) -> str:
 def _joined(manifest: Mapping[str, Any], tags: list[str], sections: list[str]) -> str:
     metadata = card_metadata(manifest, library="transformers", tags=tags, task=None)
     return front_matter(metadata) + "\n\n" + "\n\n".join(sections) + "\n"
-
-
-def _sizes(manifest: Mapping[str, Any]) -> str:
-    sizes = part_of(manifest, "sizes")
-    before, after = part_of(sizes, "before"), part_of(sizes, "after")
-    shown = (
-        ("Parameters", "parameters", parameters),
-        ("of them embeddings", "embedding_parameters", parameters),
-        ("Weights", "bytes", size_exact),
-    )
-    rows = [
-        (label, show(before.get(key)), show(after.get(key)), share(after.get(key), before.get(key)))
-        for label, key, show in shown
-    ]
-    return "## Sizes\n\n" + table(("", "before", "after", "left"), rows)
 
 
 def _errors(facts: Mapping[str, Any]) -> str:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from polycompress.modeldir.card_making import how_it_was_made, how_to_load, notes_of
+from polycompress.modeldir.card_making import (
+    PARAMETERS,
+    how_it_was_made,
+    how_to_load,
+    how_to_load_factorised,
+    notes_of,
+    sizes,
+)
 from polycompress.modeldir.card_metadata import card_metadata
 from polycompress.modeldir.factorised_card import loader_of
 from polycompress.modeldir.figures import (
@@ -15,13 +22,11 @@ from polycompress.modeldir.figures import (
     join,
     language_entries,
     number,
-    parameters,
     part_of,
     ratio,
     share,
-    size_exact,
 )
-from polycompress.modeldir.markdown import block, code, escape, front_matter, table
+from polycompress.modeldir.markdown import code, escape, front_matter, table
 
 RULES: Final[Mapping[str, str]] = {
     "kept": "kept: the source's own token, at its id",
@@ -50,7 +55,7 @@ def render_ofa_card(manifest: Mapping[str, Any]) -> str:
     metadata = card_metadata(manifest, library="transformers", tags=tags, task=None)
     sections = [
         _summary(manifest, facts, factors),
-        _sizes(manifest),
+        sizes(manifest, {"vocab": "Tokens", **PARAMETERS}, "of it"),
         _rules(facts),
         *_segmentation(facts),
         *_errors(factors),
@@ -77,22 +82,6 @@ def _summary(manifest: Mapping[str, Any], facts: Mapping[str, Any], factors: Map
         "has are copied, rows of the others are made of the source's; nothing was trained. Every other weight is the "
         "source's, bit for bit."
     )
-
-
-def _sizes(manifest: Mapping[str, Any]) -> str:
-    sizes = part_of(manifest, "sizes")
-    before, after = part_of(sizes, "before"), part_of(sizes, "after")
-    shown = (
-        ("Tokens", "vocab", count),
-        ("Parameters", "parameters", parameters),
-        ("of them embeddings", "embedding_parameters", parameters),
-        ("Weights", "bytes", size_exact),
-    )
-    rows = [
-        (label, show(before.get(key)), show(after.get(key)), share(after.get(key), before.get(key)))
-        for label, key, show in shown
-    ]
-    return "## Sizes\n\n" + table(("", "before", "after", "of it"), rows)
 
 
 def _rules(facts: Mapping[str, Any]) -> str:
@@ -181,20 +170,7 @@ def _loading(manifest: Mapping[str, Any], factors: Mapping[str, Any]) -> str:
         and not factors
     ):
         return how_to_load(loader)
-    example = [
-        "import polycompress.auto  # lets the Auto classes know factorised models",
-        f"from transformers import {', '.join(sorted([loader, 'AutoTokenizer']))}",
-        "",
-        'directory = "path/to/this/directory"',
-        "tokenizer = AutoTokenizer.from_pretrained(directory)",
-        f"model = {loader}.from_pretrained(directory)",
-    ]
-    return (
-        "## How to load it\n\nWith polycompress (extra `train`) and transformers 5:\n\n"
-        + block("\n".join(example), "python")
-        + "\n\nFor plain transformers, write the table out:\n\n"
-        + block("polycompress ofa export path/to/this/directory --dense --out plain", "sh")
-    )
+    return how_to_load_factorised(loader)
 
 
 def _more(facts: Mapping[str, Any], factors: Mapping[str, Any]) -> dict[str, str]:

@@ -6,17 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from polycompress.modeldir.card import loader_of
-from polycompress.modeldir.card_making import how_it_was_made, how_to_load, notes_of
+from polycompress.modeldir.card_making import how_it_was_made, how_to_load, notes_of, sizes
 from polycompress.modeldir.card_metadata import card_metadata
-from polycompress.modeldir.figures import (
-    UNKNOWN,
-    count,
-    items_of,
-    parameters,
-    part_of,
-    share,
-    size_exact,
-)
+from polycompress.modeldir.figures import UNKNOWN, count, items_of, part_of
 from polycompress.modeldir.markdown import escape, front_matter, table
 
 
@@ -34,7 +26,7 @@ def render_student_card(manifest: Mapping[str, Any]) -> str:
     )
     sections = [
         _summary(manifest),
-        _sizes(manifest),
+        sizes(manifest, {"layers": "Layers", "parameters": "Parameters", "bytes": "Weights"}),
         _layers(manifest),
         how_to_load(loader_of(manifest)[0]),
         how_it_was_made(manifest, {}),
@@ -52,20 +44,6 @@ def _summary(manifest: Mapping[str, Any]) -> str:
         f"This is **{name}** with {own} of its {teacher} layers, as the start of a student to be distilled. "
         "Every weight is the source's, bit for bit, and nothing was trained: vocabulary and tokenizer are the source's."
     )
-
-
-def _sizes(manifest: Mapping[str, Any]) -> str:
-    before, after = (part_of(part_of(manifest, "sizes"), when) for when in ("before", "after"))
-    shown = (
-        ("Layers", "layers", count),
-        ("Parameters", "parameters", parameters),
-        ("Weights", "bytes", size_exact),
-    )
-    rows = [
-        (label, show(before.get(key)), show(after.get(key)), share(after.get(key), before.get(key)))
-        for label, key, show in shown
-    ]
-    return "## Sizes\n\n" + table(("", "before", "after", "left"), rows)
 
 
 def _layers(manifest: Mapping[str, Any]) -> str:
