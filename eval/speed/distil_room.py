@@ -13,7 +13,8 @@ from torch import nn
 from polycompress.corpora import parse_corpora
 from polycompress.distill.layer_map import LayerMap, every_nth
 from polycompress.languages import find_language
-from polycompress.pipelines.bistil_general import MIN_SHARE, START, TEACHER
+from polycompress.pipelines.distilling.general_config import MIN_SHARE
+from polycompress.pipelines.distilling.general_run import START, TEACHER
 from polycompress.pipelines.distilling.student_files import write_student
 from polycompress.pipelines.trim import trim
 from polycompress.training.examples import Examples, LanguageExamples

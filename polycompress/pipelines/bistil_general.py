@@ -6,143 +6,27 @@ Method: Ansell, Ponti, Korhonen and Vulic, "Distilling Efficient Language-Specif
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any
 
 import polycompress
-from polycompress.corpora import CorpusSpec, Reading
-from polycompress.distill.layer_map import LayerMap, make_layer_map
-from polycompress.errors import InputError, MissingExtraError
-from polycompress.languages import Language
+from polycompress.corpora import Reading
 from polycompress.modeldir.manifest import read_manifest
-from polycompress.pipelines.distilling.config import TextConfig
-from polycompress.pipelines.distilling.loss_specs import LossSpec
-from polycompress.pipelines.sft import check_diffs
-from polycompress.pipelines.trimming.loading import asked_languages
-from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
-from polycompress.pipelines.tuning.text import files_of, find_held_out, find_text
+from polycompress.pipelines.distilling.general_config import LEFT_OUT, GeneralConfig, by_words, layers_asked
+from polycompress.pipelines.distilling.general_inputs import GeneralInputs, find_inputs, identity_of
+from polycompress.pipelines.tuning.machine import check_packages, with_precision
 from polycompress.training.config import read_config
-from polycompress.training.errors import ConfigError
 from polycompress.training.run_files import FINAL, check_run
 
 if TYPE_CHECKING:
     from polycompress.training.metrics import Record
 
 logger = logging.getLogger(__name__)
-
-Attention = Literal["maps", "scores", "relations", "none"]
-HiddenLoss = Literal["mse", "relative", "cosine"]
-TEACHER: Final = "teacher"
-START: Final = "start"
-BASIS: Final = "basis.safetensors"
-MIN_SHARE: Final = 1e-6
-"""Relative frequency from which on a token is kept; BiStil's."""
-LAYERS: Final = 6
-"""Of a student that is made, where nothing else is asked for."""
-LEFT_OUT: Final = (
-    "its tokenizer is not the teacher's, so each model is shown its own tokens of the text, and hidden states are "
-    "compared word by word; attention, which is between tokens, is left out, and so is masking"
-)
-"""What a student with tokens of its own does not learn."""
-_ASKED_WITH: Final = "--source or --target"
-_WITHOUT_EFFECT: Final = ("log_every", "evaluate_every", "snapshots")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shape:
-    """The student's shape."""
-
-    layers: int | None = None
-    """None: as many as ``layer_map`` names, or six."""
-    layer_map: tuple[int, ...] = ()
-    """Layers of the teacher, named one by one, instead of ``strategy``."""
-    strategy: Literal["every-nth", "bottom"] = "every-nth"
-    hidden_size: int | None = None
-    """Of hidden states; None: the teacher's."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GeneralConfig:
-    """Everything that phase 1 can be told besides the model, the languages and their text."""
-
-    text: TextConfig
-    shape: Shape = field(default_factory=Shape)
-    hidden_weight: float = 1.0
-    hidden_loss: HiddenLoss = "mse"
-    """Squared errors (BiStil), each layer's as a share of its variance, or cosines."""
-    vector_weight: float = 0.0
-    """Of one less the cosine between both models' vectors of a text, means of their last hidden states."""
-    attention_weight: float = 1.0
-    attention: Attention = "maps"
-    """What of attention is matched: maps after the softmax (BiStil), scores before it (TinyBERT), relations between
-    queries, keys and values of the last layers (MiniLMv2), or nothing."""
-    relation_heads: int = 12
-    """Of relations."""
-    trim: bool = True
-    """Whether the vocabulary is cut to the two languages first; a model that is trimmed already needs no second cut."""
-    min_share: float = MIN_SHARE
-
-    def __post_init__(self) -> None:
-        """Check the values; raises ``ConfigError`` with all faults."""
-        faults = [
-            f"{name} is {getattr(self, name)}: give 0 or more"
-            for name in ("hidden_weight", "vector_weight", "attention_weight")
-            if not 0 <= getattr(self, name) < float("inf")
-        ]
-        if not self.losses():
-            faults.append(
-                "hidden_weight, vector_weight and attention_weight leave nothing to learn: raise one"
-            )
-        if not 0 < self.min_share < 1:
-            faults.append(f"min_share is {self.min_share}: give a share between 0 and 1, such as 1e-6")
-        if self.relation_heads < 1:
-            faults.append(f"relation_heads is {self.relation_heads}: give at least 1")
-        if faults:
-            raise ConfigError(faults, "GeneralConfig")
-
-    def losses(self) -> tuple[LossSpec, ...]:
-        """The objectives that the settings name."""
-        maps = {"normalised": self.attention == "maps"}
-        relations = {"relation_heads": self.relation_heads}
-        attention = {
-            "relations": LossSpec(name="minilmv2", weight=self.attention_weight, options=relations),
-            "none": LossSpec(name="attention-mse", weight=0.0),
-        }
-        asked = (
-            LossSpec(name=f"hidden-{self.hidden_loss}", weight=self.hidden_weight),
-            LossSpec(name="sentence-vectors", weight=self.vector_weight, options={"distance": "cosine"}),
-            attention.get(
-                self.attention, LossSpec(name="attention-mse", weight=self.attention_weight, options=maps)
-            ),
-        )
-        return tuple(spec for spec in asked if spec.weight)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GeneralInputs:
-    """Teacher and text, found and checked; nothing is loaded yet."""
-
-    model: SourceModel
-    languages: tuple[Language, ...]
-    """Source, then target."""
-    corpora: tuple[CorpusSpec, ...]
-    held_out: tuple[CorpusSpec, ...]
-    reading: Reading
-    layer_map: LayerMap
-    language_sfts: Mapping[str, Path]
-    """By code: files of sparse differences."""
-    student: SourceModel | None = None
-    """That is there already; None: it is made out of the teacher."""
-    shares_tokens: bool = True
-    """Whether the teacher can be shown its tokens."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -216,8 +100,8 @@ def bistil_general(
         PolycompressError: The run ended before its time; see ``polycompress.training.loop.train``.
     """
     config = read_config(GeneralConfig, settings, "The configuration of bistil general")
-    _check_extras()
-    config = _with_precision(config)
+    check_packages("distillation")
+    config = replace(config, text=with_precision(config.text))
     where = Path(out)
     check_run(where, resume=resume)
     inputs = find_inputs(
@@ -253,118 +137,6 @@ def bistil_general(
     return GeneralResult(out=where, manifest=manifest)
 
 
-def find_inputs(
-    model: str | os.PathLike[str],
-    langs: Sequence[str],
-    corpus: str | Sequence[str],
-    held_out: str | Sequence[str],
-    language_sft: str | Sequence[str],
-    reading: Reading,
-    config: GeneralConfig,
-    out: Path,
-    student: str | os.PathLike[str] | None = None,
-) -> GeneralInputs:
-    """Find the teacher, the text and perhaps the student; none is loaded.
-
-    Raises:
-        InputError: Something is missing or wrong.
-    """
-    languages = tuple(dict.fromkeys(language for name in langs for language in asked_languages(name)))
-    corpora = find_text(corpus, languages, reading, asked_with=_ASKED_WITH)
-    found = find_source_model(model, out)
-    language_sfts = _language_sfts(language_sft, languages)
-    if language_sfts:
-        check_diffs(list(language_sfts.values()), of=found.source)
-    measured = find_held_out(held_out, languages, reading, asked_with=_ASKED_WITH)
-    given = None
-    if student is not None:
-        from polycompress.pipelines.distilling.general_student import find_general_student
-
-        given = find_general_student(student, found, config, corpora, out)
-    return GeneralInputs(
-        model=found,
-        languages=languages,
-        corpora=corpora,
-        held_out=measured,
-        reading=reading,
-        layer_map=layer_map_of(found, config.shape) if given is None else given.layer_map,
-        language_sfts=language_sfts,
-        student=None if given is None else given.model,
-        shares_tokens=given is None or given.shares_tokens,
-    )
-
-
-def _language_sfts(given: str | Sequence[str], languages: Sequence[Language]) -> dict[str, Path]:
-    """``LANG=FILE`` by the language's code.
-
-    Raises:
-        InputError: It is written otherwise, there is no such file, or a language is not asked for or comes twice.
-    """
-    found: dict[str, Path] = {}
-    for each in [given] if isinstance(given, str) else given:
-        name, equals, file = each.partition("=")
-        if not equals or not file:
-            raise InputError(f"--language-sft {each!r}: write LANG=FILE, such as sw=swahili.diff")
-        (language,) = asked_languages(name)
-        if language not in languages or language.code in found:
-            why = "comes twice" if language.code in found else "is neither --source nor --target"
-            raise InputError(f"--language-sft {each!r}: {language.name} {why}.")
-        if not Path(file).is_file():
-            raise InputError(
-                f"--language-sft {each!r}: there is no such file. Check the name, or make one with: polycompress sft "
-                "diff A B --out FILE"
-            )
-        found[language.code] = Path(file)
-    return found
-
-
-def layer_map_of(model: SourceModel, shape: Shape) -> LayerMap:
-    """The layers of a teacher that a shape asks for.
-
-    Raises:
-        InputError: They do not fit; or nothing says how many layers the teacher has.
-    """
-    from polycompress.distill.layers import count_layers
-
-    layers = layers_asked(shape)
-    return make_layer_map(count_layers(model.config), layers, shape.strategy, shape.layer_map)
-
-
-def layers_asked(shape: Shape) -> int:
-    """Of a student that is made."""
-    return shape.layers if shape.layers is not None else len(shape.layer_map) or LAYERS
-
-
-def by_words(config: GeneralConfig) -> GeneralConfig:
-    """What is left of settings where both models are shown tokens of their own.
-
-    Raises:
-        ConfigError: Nothing to learn is.
-    """
-    return replace(config, text=replace(config.text, masked=False), attention="none")
-
-
-def identity_of(inputs: GeneralInputs, config: GeneralConfig) -> dict[str, Any]:
-    """What decides the weights that come out, for the snapshots: another value of any, another run."""
-    settings = asdict(config)
-    for name in _WITHOUT_EFFECT:
-        settings["text"]["training"].pop(name)
-    settings["text"].pop("device")
-    return {
-        "model": dict(inputs.model.hashes),
-        "languages": [language.code for language in inputs.languages],
-        "corpora": files_of(inputs.corpora),
-        "held_out": files_of(inputs.held_out),
-        "reading": inputs.reading.as_dict(),
-        "layers": list(inputs.layer_map.layers),
-        **({"student": dict(inputs.student.hashes)} if inputs.student is not None else {}),
-        "language_sfts": {
-            code: hashlib.sha256(path.read_bytes()).hexdigest() for code, path in inputs.language_sfts.items()
-        },
-        **json.loads(json.dumps(settings)),
-    }
-
-
 def _settled(config: GeneralConfig, inputs: GeneralInputs) -> GeneralConfig:
     """What the settings come to with these models."""
     if inputs.student is None:
@@ -381,21 +153,3 @@ def _start_of(inputs: GeneralInputs) -> dict[str, Any]:
         return {}
     told = {} if inputs.shares_tokens else {"left_out": LEFT_OUT}
     return {"start": {**inputs.student.short_record(), **told}}
-
-
-def _with_precision(config: GeneralConfig) -> GeneralConfig:
-    """What ``auto`` means on this machine, so that the run's record says it."""
-    from polycompress.evaluation.precision import choose_device, choose_precision
-
-    text = config.text
-    precision = choose_precision(text.training.precision, choose_device(text.device))
-    return replace(config, text=replace(text, training=replace(text.training, precision=precision)))
-
-
-def _check_extras() -> None:
-    """Refuse what cannot be done before anything is read."""
-    for package in ("torch", "transformers", "accelerate"):
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise MissingExtraError("distillation", "train") from error

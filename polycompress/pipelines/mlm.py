@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import polycompress
 from polycompress.corpora import CorpusSpec, Reading
-from polycompress.errors import MissingExtraError
 from polycompress.languages import Language
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.trimming.loading import asked_languages
+from polycompress.pipelines.tuning.machine import check_packages, with_precision
 from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
 from polycompress.pipelines.tuning.text import files_of, find_held_out, find_text
 from polycompress.training.batching import Batching
@@ -143,8 +142,8 @@ def mlm(
         PolycompressError: The run ended before its time; see ``polycompress.training.loop.train``.
     """
     config = read_config(MlmConfig, settings, "The configuration of mlm")
-    _check_extras(tensorboard)
-    config = _with_precision(config)
+    check_packages("training", tensorboard=tensorboard)
+    config = with_precision(config)
     where = Path(out)
     check_run(where, resume=resume)
     inputs = find_inputs(model, langs, corpus, held_out, reading or Reading(), where)
@@ -217,26 +216,3 @@ def identity_of(inputs: MlmInputs, config: MlmConfig) -> dict[str, Any]:
         "reading": inputs.reading.as_dict(),
         **json.loads(json.dumps(settings)),
     }
-
-
-def _with_precision(config: MlmConfig) -> MlmConfig:
-    """What ``auto`` means on this machine, so that the run's record says it."""
-    from polycompress.evaluation.precision import choose_device, choose_precision
-
-    precision = choose_precision(config.training.precision, choose_device(config.device))
-    return replace(config, training=replace(config.training, precision=precision))
-
-
-def _check_extras(tensorboard: bool) -> None:
-    """Refuse what cannot be done before anything is read."""
-    wanted = [
-        ("training", "torch", "train"),
-        ("training", "transformers", "train"),
-        ("training", "accelerate", "train"),
-    ]
-    wanted += [("--tensorboard", "torch.utils.tensorboard", "tensorboard")] if tensorboard else []
-    for feature, package, extra in wanted:
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise MissingExtraError(feature, extra) from error

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from polycompress.modeldir.figures import part_of
 from polycompress.modeldir.leftovers import remove
 from polycompress.modeldir.manifest import read_manifest
-from polycompress.pipelines.bistil_general import BASIS, START, TEACHER, GeneralConfig, GeneralInputs
+from polycompress.pipelines.distilling.general_config import GeneralConfig
+from polycompress.pipelines.distilling.general_inputs import GeneralInputs
 from polycompress.pipelines.distilling.narrow_start import read_basis, write_narrow_student
 from polycompress.pipelines.distilling.student_files import write_student
 from polycompress.pipelines.distilling.text_request import TextRun, begin_run
@@ -21,6 +22,10 @@ from polycompress.pipelines.trimming.loading import open_model
 from polycompress.pipelines.tuning.source_model import find_source_model
 from polycompress.training.devices import Devices
 from polycompress.training.metrics import Record
+
+TEACHER: Final = "teacher"
+START: Final = "start"
+BASIS: Final = "basis.safetensors"
 
 
 def run_general(

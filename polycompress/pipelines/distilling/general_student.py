@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from polycompress.corpora import CorpusSpec
-from polycompress.pipelines.bistil_general import LEFT_OUT, MIN_SHARE, GeneralConfig, by_words
+from polycompress.pipelines.distilling.general_config import LEFT_OUT, MIN_SHARE, GeneralConfig, by_words
 from polycompress.pipelines.distilling.given_student import Given, check_given, find_given
 from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.training.errors import ConfigError

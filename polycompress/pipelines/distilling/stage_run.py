@@ -12,12 +12,13 @@ from polycompress.pipelines.distilling.recipe_keep import root_of
 from polycompress.pipelines.distilling.recipe_stages import Stage
 from polycompress.pipelines.distilling.recipe_teachers import layers_for
 from polycompress.pipelines.distilling.stage_task import TaskStage, run_task_stage
-from polycompress.pipelines.distilling.stage_text import distil_on_pairs, distil_on_text, with_precision
+from polycompress.pipelines.distilling.stage_text import distil_on_pairs, distil_on_text
 from polycompress.pipelines.distilling.stages_asked import StagesRun
 from polycompress.pipelines.finetune import finetune
 from polycompress.pipelines.mlm import MlmConfig, mlm
 from polycompress.pipelines.tuning.config import FinetuneConfig
 from polycompress.pipelines.tuning.inputs import FinetuneRequest
+from polycompress.pipelines.tuning.machine import with_precision
 from polycompress.pipelines.tuning.source_model import find_source_model
 from polycompress.training.run_files import FINAL
 

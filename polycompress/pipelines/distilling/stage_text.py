@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from polycompress.evaluation.model_settings import read_prompt
-from polycompress.evaluation.precision import choose_device, choose_precision
 from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.parallel_run import run_parallel
 from polycompress.pipelines.distilling.recipe_keep import root_of
@@ -23,12 +22,6 @@ from polycompress.pipelines.tuning.source_model import SourceModel, find_source_
 from polycompress.pipelines.tuning.text import files_of, files_of_pairs
 from polycompress.training.devices import Devices
 from polycompress.training.run_files import FINAL
-
-
-def with_precision(config: TextConfig) -> TextConfig:
-    """The same with the precision that is meant by ``auto``."""
-    precision = choose_precision(config.training.precision, choose_device(config.device))
-    return replace(config, training=replace(config.training, precision=precision))
 
 
 def distil_on_text(

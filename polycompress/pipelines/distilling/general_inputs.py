@@ -1,0 +1,141 @@
+"""What ``bistil general`` works on: models and text, found and checked before anything is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from polycompress.corpora import CorpusSpec, Reading
+from polycompress.distill.layer_map import LayerMap, make_layer_map
+from polycompress.errors import InputError
+from polycompress.languages import Language
+from polycompress.pipelines.distilling.general_config import GeneralConfig, Shape, layers_asked
+from polycompress.pipelines.sft import check_diffs
+from polycompress.pipelines.trimming.loading import asked_languages
+from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
+from polycompress.pipelines.tuning.text import files_of, find_held_out, find_text
+
+_ASKED_WITH: Final = "--source or --target"
+_WITHOUT_EFFECT: Final = ("log_every", "evaluate_every", "snapshots")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GeneralInputs:
+    """Teacher and text, found and checked; nothing is loaded yet."""
+
+    model: SourceModel
+    languages: tuple[Language, ...]
+    """Source, then target."""
+    corpora: tuple[CorpusSpec, ...]
+    held_out: tuple[CorpusSpec, ...]
+    reading: Reading
+    layer_map: LayerMap
+    language_sfts: Mapping[str, Path]
+    """By code: files of sparse differences."""
+    student: SourceModel | None = None
+    """That is there already; None: it is made out of the teacher."""
+    shares_tokens: bool = True
+    """Whether the teacher can be shown its tokens."""
+
+
+def find_inputs(
+    model: str | os.PathLike[str],
+    langs: Sequence[str],
+    corpus: str | Sequence[str],
+    held_out: str | Sequence[str],
+    language_sft: str | Sequence[str],
+    reading: Reading,
+    config: GeneralConfig,
+    out: Path,
+    student: str | os.PathLike[str] | None = None,
+) -> GeneralInputs:
+    """Find the teacher, the text and perhaps the student; none is loaded.
+
+    Raises:
+        InputError: Something is missing or wrong.
+    """
+    languages = tuple(dict.fromkeys(language for name in langs for language in asked_languages(name)))
+    corpora = find_text(corpus, languages, reading, asked_with=_ASKED_WITH)
+    found = find_source_model(model, out)
+    language_sfts = _language_sfts(language_sft, languages)
+    if language_sfts:
+        check_diffs(list(language_sfts.values()), of=found.source)
+    measured = find_held_out(held_out, languages, reading, asked_with=_ASKED_WITH)
+    given = None
+    if student is not None:
+        from polycompress.pipelines.distilling.general_student import find_general_student
+
+        given = find_general_student(student, found, config, corpora, out)
+    return GeneralInputs(
+        model=found,
+        languages=languages,
+        corpora=corpora,
+        held_out=measured,
+        reading=reading,
+        layer_map=layer_map_of(found, config.shape) if given is None else given.layer_map,
+        language_sfts=language_sfts,
+        student=None if given is None else given.model,
+        shares_tokens=given is None or given.shares_tokens,
+    )
+
+
+def identity_of(inputs: GeneralInputs, config: GeneralConfig) -> dict[str, Any]:
+    """What decides the weights that come out, for the snapshots: another value of any, another run."""
+    settings = asdict(config)
+    for name in _WITHOUT_EFFECT:
+        settings["text"]["training"].pop(name)
+    settings["text"].pop("device")
+    return {
+        "model": dict(inputs.model.hashes),
+        "languages": [language.code for language in inputs.languages],
+        "corpora": files_of(inputs.corpora),
+        "held_out": files_of(inputs.held_out),
+        "reading": inputs.reading.as_dict(),
+        "layers": list(inputs.layer_map.layers),
+        **({"student": dict(inputs.student.hashes)} if inputs.student is not None else {}),
+        "language_sfts": {
+            code: hashlib.sha256(path.read_bytes()).hexdigest() for code, path in inputs.language_sfts.items()
+        },
+        **json.loads(json.dumps(settings)),
+    }
+
+
+def layer_map_of(model: SourceModel, shape: Shape) -> LayerMap:
+    """The layers of a teacher that a shape asks for.
+
+    Raises:
+        InputError: They do not fit; or nothing says how many layers the teacher has.
+    """
+    from polycompress.distill.layers import count_layers
+
+    layers = layers_asked(shape)
+    return make_layer_map(count_layers(model.config), layers, shape.strategy, shape.layer_map)
+
+
+def _language_sfts(given: str | Sequence[str], languages: Sequence[Language]) -> dict[str, Path]:
+    """``LANG=FILE`` by the language's code.
+
+    Raises:
+        InputError: It is written otherwise, there is no such file, or a language is not asked for or comes twice.
+    """
+    found: dict[str, Path] = {}
+    for each in [given] if isinstance(given, str) else given:
+        name, equals, file = each.partition("=")
+        if not equals or not file:
+            raise InputError(f"--language-sft {each!r}: write LANG=FILE, such as sw=swahili.diff")
+        (language,) = asked_languages(name)
+        if language not in languages or language.code in found:
+            why = "comes twice" if language.code in found else "is neither --source nor --target"
+            raise InputError(f"--language-sft {each!r}: {language.name} {why}.")
+        if not Path(file).is_file():
+            raise InputError(
+                f"--language-sft {each!r}: there is no such file. Check the name, or make one with: polycompress sft "
+                "diff A B --out FILE"
+            )
+        found[language.code] = Path(file)
+    return found
