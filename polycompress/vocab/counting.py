@@ -23,7 +23,8 @@ from polycompress.vocab.encoding import (
     segmenting,
 )
 from polycompress.vocab.splitting import WordRule, word_rule
-from polycompress.vocab.word_counter import JOINED_LINES_PER_BATCH, WORDS_PER_LINE, WordCounter, joined
+from polycompress.vocab.word_counter import WordCounter
+from polycompress.vocab.word_lines import JOINED_LINES_PER_BATCH, WORDS_PER_LINE, joined
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -13,15 +13,12 @@ import numpy as np
 from polycompress.vocab.encoding import TokenCounter, batched, encode, flat_ids
 from polycompress.vocab.parting import part
 from polycompress.vocab.splitting import WordRule, harmful_among
-from polycompress.vocab.word_table import Words, WordTable, available, chunks
+from polycompress.vocab.word_lines import JOINED_CHARACTERS, LineSender, lines_with
+from polycompress.vocab.word_table import WordTable, available
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-WORDS_PER_LINE: Final = 256
-JOINED_LINES_PER_BATCH: Final = 128
-FEW: Final = 64
-"""Up to so many words are looked for one by one in the lines they came from."""
 MAX_DISTINCT_WORDS: Final = 1 << 18
 MAX_DISTINCT_CHARACTERS: Final = 1 << 25
 """Of all distinct words together: where there are no spaces, a word is a sentence."""
@@ -35,12 +32,6 @@ JUDGED_CHARACTERS: Final = 1 << 15
 """So much text is looked at to see whether its words repeat; where they do not, as much is tokenised line by line
 before the next look, and twice as much each time that it is the same, up to ``LONGEST_SKIP`` times as much."""
 LONGEST_SKIP: Final = 128
-JOINED_CHARACTERS: Final = 1 << 11
-"""Of lines that are joined without being cut."""
-_EMPTY_WORD: Final = ("  ", "\n ", " \n", "\n\n")
-"""In lines between line feeds: spaces side by side or at an end, or a line of nothing."""
-WHOLE_LINES: Final = (512, 1 << 17)
-"""Lines, and characters of them, that are tokenised together as they are."""
 TABLE_FROM: Final = 1 << 22
 """Once the words of so many characters have been counted in Python, a ``WordTable`` goes on where pyarrow is there."""
 TABLE_CHARACTERS: Final = 1 << 20
@@ -53,10 +44,8 @@ class WordCounter:
     def __init__(self, tokenizer: Tokenizer, rule: WordRule, tokens: TokenCounter) -> None:
         self.rule = rule
         """How lines are cut; it changes where the first lines show that the tokenizer breaks it."""
-        self.tokenised = 0
-        """UTF-8 bytes given to the tokenizer."""
         self._tokenizer = tokenizer
-        self._tokens = tokens
+        self._sender = LineSender(tokens)
         self._words: Counter[str] = Counter()
         """Where the first words of lines differ, all others stand behind their space."""
         self._characters = 0
@@ -69,6 +58,11 @@ class WordCounter:
         self._parting = False
         self._skip = 0
         self._next_skip = 1
+
+    @property
+    def tokenised(self) -> int:
+        """UTF-8 bytes given to the tokenizer."""
+        return self._sender.tokenised
 
     def add(self, lines: list[str]) -> None:
         """Count some lines."""
@@ -91,12 +85,12 @@ class WordCounter:
         if self.rule.independent and few:
             self._check(lines)
         if not self.rule.independent or not self._checked:
-            self._tokenise(lines)
+            self._sender.add_lines(lines)
             return
         if self._skip > 0:
-            self._skip -= self._tokenise_joined(lines)
+            self._skip -= self._sender.add_joined(lines, self.rule)
             return
-        self._tokenise(self._count_words(lines))
+        self._sender.add_lines(self._count_words(lines))
         if self._table is not None:
             self._make_room_in(self._table)
         elif len(self._words) > MAX_DISTINCT_WORDS or self._characters > MAX_DISTINCT_CHARACTERS:
@@ -113,51 +107,10 @@ class WordCounter:
 
     def _give_all(self) -> None:
         if self._table is not None:
-            self._give_table(self._table.pop(once=False))
-        self._give(self._words)
+            self._sender.add_table(self._table.pop(once=False), self.rule)
+        self._sender.add_words(self._words, self.rule)
         self._words.clear()
         self._characters = 0
-
-    def _tokenise(self, lines: list[str]) -> None:
-        """Count lines as they are."""
-        self.tokenised += len("".join(lines).encode())
-        for batch in batched(lines, *WHOLE_LINES):
-            self._tokens.add(batch)
-
-    def _tokenise_joined(self, lines: list[str]) -> int:
-        """Count lines without their words, joined to longer ones, which the library likes better; their characters."""
-        together = "\n".join(["", *lines])
-        words = together.replace(" ", "\n")
-        harmful = harmful_among(words, self.rule)
-        if "\n\n" in words or words.endswith("\n"):
-            harmful.add("")
-        feeds = self.rule.line_feeds if self.rule.first_differs else None
-        if together.count("\n") > len(lines) or feeds in ("none", "behind letters") or len(harmful) > FEW:
-            self._tokenise(lines)
-            return len(together)
-        whole = _lines_with(harmful, lines)
-        if whole:
-            left_out = set(whole)
-            lines = [line for line in lines if line not in left_out]
-        separator = " " if feeds is None else "\n"
-        longer, joints = [], 0
-        for batch in batched(lines, WORDS_PER_LINE, JOINED_CHARACTERS):
-            line = separator.join(batch)
-            if self.rule.across is not None and self.rule.across.search(line):
-                whole += batch
-            else:
-                longer.append(line)
-                joints += len(batch) - 1
-        self._tokenise(longer)
-        self._tokenise(whole)
-        if feeds is not None:
-            self._take_line_feeds(joints)
-        return len(together)
-
-    def _take_line_feeds(self, count: int) -> None:
-        """Take away the tokens of line feeds that were put between words or lines."""
-        if count:
-            self._tokens.add(["\n"], [-count])
 
     def _count_words(self, lines: list[str]) -> list[str]:
         """Count the words of lines; those lines that must be tokenised whole are left out and returned."""
@@ -202,7 +155,7 @@ class WordCounter:
     def _take_back(self, lines: list[str], harmful: set[str]) -> list[str]:
         """Uncount the lines that hold a harmful word; they are returned."""
         whole = []
-        for line in _lines_with(harmful, lines):
+        for line in lines_with(harmful, lines):
             if not harmful.isdisjoint(line.split(" ")):
                 whole.append(line)
                 self._words.subtract(self._cut(line))
@@ -291,119 +244,19 @@ class WordCounter:
         if len(kept) > MAX_DISTINCT_WORDS // 2 or characters > MAX_DISTINCT_CHARACTERS // 2:
             self._give_all()
             return
-        self._give({word: 1 for word, count in self._words.items() if count == 1})
+        self._sender.add_words({word: 1 for word, count in self._words.items() if count == 1}, self.rule)
         self._words = Counter(kept)
         self._characters = characters
 
     def _make_room_in(self, table: WordTable) -> None:
         """The same in a table, as soon as it has found out how many words it holds."""
         if _too_much(table, 1):
-            self._give_table(table.pop(once=True))
+            self._sender.add_table(table.pop(once=True), self.rule)
             if _too_much(table, 2):
-                self._give_table(table.pop(once=False))
-
-    def _give_table(self, words: Words) -> None:
-        """Hand the words of a table to the tokenizer, longer lines of them at a time."""
-        self._give_first(
-            (count, text[1:].split("\n")) for count, text in chunks(words, WORDS_PER_LINE, first=True)
-        )
-        lead, across = self.rule.lead, self.rule.across
-        drop = 0 if lead else 1  # what stands before a word in a table is a space
-        self._send(
-            (
-                (count, line)
-                for count, text in chunks(words, WORDS_PER_LINE, first=False)
-                for line in (
-                    [lead + word for word in text[1:].split(" ")]
-                    if across is not None and across.search(text)
-                    else [text[drop:]]
-                )
-            ),
-            JOINED_LINES_PER_BATCH,
-        )
-
-    def _give(self, words: Mapping[str, int]) -> None:
-        """Hand words with their counts to the tokenizer."""
-        lead, later = self.rule.lead, words
-        if self.rule.first_differs:
-            self._give_first(_by_count({word: count for word, count in words.items() if word[:1] != " "}))
-            later = {word[1:]: count for word, count in words.items() if word[:1] == " "}
-        self._send(
-            (
-                (count, line)
-                for count, some in _by_count(later)
-                for line in joined(some, lead, WORDS_PER_LINE, self.rule)
-            ),
-            JOINED_LINES_PER_BATCH,
-        )
-
-    def _give_first(self, groups: Iterable[tuple[int, list[str]]]) -> None:
-        """First words of lines: joined by line feeds where that can be, whose own tokens are then taken away."""
-        alone: list[tuple[int, str]] = []
-        together: list[tuple[int, str]] = []
-        feeds = 0
-        for count, words in groups:
-            rest = words
-            if self.rule.line_feeds != "none":
-                ended, rest = words, []
-                if self.rule.line_feeds == "behind letters":
-                    ended = [word for word in words if word[-1].isalnum()]
-                    rest = [word for word in words if not word[-1].isalnum()]
-                for begin in range(0, len(ended), WORDS_PER_LINE):
-                    chunk = ended[begin : begin + WORDS_PER_LINE]
-                    together.append((count, "\n".join(chunk)))
-                    feeds += count * (len(chunk) - 1)
-            alone += ((count, word) for word in rest)
-        self._send(iter(together), JOINED_LINES_PER_BATCH)
-        self._send(iter(alone), WORDS_PER_LINE * JOINED_LINES_PER_BATCH)
-        self._take_line_feeds(feeds)
-
-    def _send(self, lines: Iterator[tuple[int, str]], size: int) -> None:
-        while batch := list(itertools.islice(lines, size)):
-            texts = [line for _, line in batch]
-            self.tokenised += len("".join(texts).encode())
-            self._tokens.add(texts, [count for count, _ in batch])
+                self._sender.add_table(table.pop(once=False), self.rule)
 
 
 def _too_much(table: WordTable, parts: int) -> bool:
     """Whether a table holds more than a part of what words may take."""
     words, size = table.size()
     return words > MAX_DISTINCT_WORDS // parts or size > 2 * MAX_DISTINCT_CHARACTERS // parts
-
-
-def _lines_with(harmful: set[str], lines: list[str]) -> list[str]:
-    """The lines that may hold some of a few words, among them all that do."""
-    if len(harmful) > FEW:
-        return lines
-    together = "\n".join(["", *lines, ""])
-    begins = np.cumsum([0, *map(len, lines)]) + np.arange(len(lines) + 1)
-    places: list[int] = []
-    for text in [*harmful - {""}, *(_EMPTY_WORD if "" in harmful else ())]:
-        place = together.find(text)
-        while place >= 0:  # a match that begins with the end of a line is in the next one
-            places.append(place + text.startswith("\n"))
-            place = together.find(text, place + 1)
-    return [lines[number] for number in np.unique(np.searchsorted(begins, places) - 1).tolist()]
-
-
-def _by_count(words: Mapping[str, int]) -> Iterator[tuple[int, list[str]]]:
-    """Words by their counts, increasing; without those whose lines were all taken back."""
-    names = list(words)
-    counts = np.fromiter(words.values(), dtype=np.int64, count=len(words))
-    order = np.argsort(counts, kind="stable")
-    counts = counts[order]
-    bounds = [int(np.searchsorted(counts, 1)), *(np.flatnonzero(np.diff(counts)) + 1).tolist(), len(counts)]
-    for begin, end in itertools.pairwise(sorted(set(bounds))):
-        if counts[begin] > 0:
-            yield int(counts[begin]), [names[place] for place in order[begin:end].tolist()]
-
-
-def joined(words: Iterable[str], lead: str, per_line: int, rule: WordRule) -> Iterator[str]:
-    """Words joined to lines, but not where the line would hold a token that spans words."""
-    iterator = iter(words)
-    while chunk := list(itertools.islice(iterator, per_line)):
-        line = " ".join(chunk)
-        if rule.across is not None and rule.across.search(line):
-            yield from (lead + word for word in chunk)
-        else:
-            yield lead + line

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers
 
-from polycompress.vocab import counting, word_counter, word_table
+from polycompress.vocab import counting, word_counter, word_lines, word_table
 from polycompress.vocab.counting import count_texts, count_weighted
 from polycompress.vocab.splitting import WordRule, word_rule
 from tests.vocab.test_splitting import KINDS, TEXT, TOKENIZERS
@@ -118,7 +118,7 @@ def test_text_that_does_not_repeat_is_counted_as_it_is(kind: str, lines: list[st
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(word_counter, "JUDGED_CHARACTERS", 8)
         patch.setattr(word_counter, "NEW_SHARE", 0.0)
-        patch.setattr(word_counter, "JOINED_CHARACTERS", 60)
+        patch.setattr(word_lines, "JOINED_CHARACTERS", 60)
         tally = count_texts(tokenizer, json.loads(tokenizer.to_str()), lines, size)
     assert dict(enumerate(tally.counts.tolist())) == _by_line(tokenizer, lines)
 
@@ -133,7 +133,7 @@ def test_making_room_changes_nothing(kind: str, lines: list[str], room: int) -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(word_counter, "NEW_SHARE", 9.0)  # words are counted whether they repeat or not
         patch.setattr(word_counter, "MAX_DISTINCT_WORDS", room)
-        patch.setattr(word_counter, "WORDS_PER_LINE", 3)
+        patch.setattr(word_lines, "WORDS_PER_LINE", 3)
         patch.setattr(counting, "LINES_PER_BATCH", 2)
         again = count_texts(tokenizer, state, lines, size)
     assert np.array_equal(once.counts, again.counts)
@@ -163,7 +163,7 @@ def test_a_table_counts_as_python_does(kind: str, lines: list[str], room: int) -
         patch.setattr(word_counter, "NEW_SHARE", 9.0)  # words are counted whether they repeat or not
         patch.setattr(word_counter, "MAX_DISTINCT_WORDS", room)
         patch.setattr(word_table, "MAX_WAITING_WORDS", room)
-        patch.setattr(word_counter, "WORDS_PER_LINE", 3)
+        patch.setattr(word_lines, "WORDS_PER_LINE", 3)
         patch.setattr(word_counter, "JUDGED_CHARACTERS", 1)
         patch.setattr(counting, "LINES_PER_BATCH", 2)
         tally = count_texts(tokenizer, json.loads(tokenizer.to_str()), lines, size)
