@@ -36,10 +36,10 @@ from polycompress import trim
 from polycompress.pipelines.align_vectors import align_vectors
 from polycompress.pipelines.distil import distil
 from polycompress.pipelines.evaluate import evaluate
+from polycompress.pipelines.extend_tokenizer import extend_tokenizer
 from polycompress.pipelines.factorise import factorise_model
 from polycompress.pipelines.finetune import finetune
 from polycompress.pipelines.ofa import ofa
-from polycompress.pipelines.tokenizer import extend_tokenizer
 from polycompress.pipelines.vectors import train_vectors
 
 NEW = {"yo": "yor_Latn", "ig": "ibo_Latn", "zu": "zul_Latn", "rw": "kin_Latn"}

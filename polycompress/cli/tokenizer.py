@@ -105,7 +105,7 @@ def extend(
         polycompress tokenizer extend demo --langs yo,ig --corpus yo=yo.txt.gz --corpus ig=ig.txt.gz --pieces 10000 \
 --check de=de.txt.gz --out tok/
     """
-    from polycompress.pipelines.tokenizer import extend_tokenizer
+    from polycompress.pipelines.extend_tokenizer import extend_tokenizer
 
     with console.progress_bars() as tell:
         result = extend_tokenizer(

@@ -7,7 +7,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from polycompress.errors import InputError
-from polycompress.pipelines.tokenizer import compare_tokenizers, extend_tokenizer, train_tokenizer
+from polycompress.pipelines.extend_tokenizer import extend_tokenizer
+from polycompress.pipelines.tokenizer import compare_tokenizers, train_tokenizer
 from polycompress.pipelines.tokenizers.text import corpus_languages, read_checks
 from polycompress.vocab.document import dump_document
 from tests.vocab.extending.synthetic import OLD, old_tokenizer, sentences

@@ -16,7 +16,7 @@ from polycompress.languages import Language, find_languages
 from polycompress.modeldir.directory import read_json
 from polycompress.modeldir.sources import ModelSource, resolve_model
 from polycompress.pipelines.initialising.request import NewTokens
-from polycompress.pipelines.tokenizer import DEFAULT_CHECKS, find_extension
+from polycompress.pipelines.tokenizers.extension import find_extension
 from polycompress.pipelines.tokenizers.figures import (
     LanguageChange,
     LanguageCost,
@@ -24,7 +24,12 @@ from polycompress.pipelines.tokenizers.figures import (
     language_costs,
 )
 from polycompress.pipelines.tokenizers.opening import OpenTokenizer, made_tokenizer, open_tokenizer
-from polycompress.pipelines.tokenizers.text import corpus_languages, read_checks, read_languages
+from polycompress.pipelines.tokenizers.text import (
+    corpus_languages,
+    default_checks,
+    read_checks,
+    read_languages,
+)
 from polycompress.pipelines.trimming.gathering import Progress
 from polycompress.vocab.document import pieces
 from polycompress.vocab.encoding import encode_ids
@@ -131,10 +136,7 @@ def _extended(
     corpora = parse_corpora(
         asked.corpus, languages, asked_with="--extend", reading=Reading(field=asked.field)
     )
-    codes = {language.code for language in languages}
-    checks = read_checks(
-        asked.check, default=[code for code in DEFAULT_CHECKS if find_languages(code)[0].code not in codes]
-    )
+    checks = read_checks(asked.check, default=default_checks(languages))
     texts = read_languages(languages, corpora)
     extended, _ = find_extension(opened, texts, asked.pieces, progress=progress)
     after = made_tokenizer(extended.document)

@@ -20,6 +20,8 @@ CHECK_TEXTS: Final = 5000
 """Texts of a corpus that segmentation is compared on, those with the smallest hashes."""
 CHECK_FORMS: Final = 20_000
 """Word forms of the built-in frequencies that it is compared on, the most frequent."""
+DEFAULT_CHECKS: Final = ("en", "de", "fr", "es", "ru")
+"""Languages whose segmentation is compared where none is named, by their word frequencies."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,6 +115,11 @@ def read_languages(
             "corpus has one text a line, a hundred lines at the very least"
         )
     return texts
+
+
+def default_checks(languages: Sequence[Language]) -> list[str]:
+    """The languages whose segmentation is compared where none is named, but those that get pieces."""
+    return [name for name in DEFAULT_CHECKS if find_language(name) not in languages]
 
 
 def read_checks(specs: Sequence[str], *, default: Sequence[str] = ()) -> list[Check]:

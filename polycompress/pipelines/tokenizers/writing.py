@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import polycompress
-from polycompress.errors import InputError
 from polycompress.modeldir.atomic import atomic_directory
 from polycompress.modeldir.directory import read_json
 from polycompress.modeldir.manifest import write_manifest
@@ -83,16 +82,6 @@ def source_record(source: ModelSource, opened: OpenTokenizer) -> dict[str, Any]:
         "revision": source.revision,
         "files": {"tokenizer.json": opened.sha256},
     }
-
-
-def check_number(value: int, option: str, least: int, most: int) -> None:
-    """Refuse a number of pieces that makes no sense.
-
-    Raises:
-        InputError: It is out of its range.
-    """
-    if not least <= value <= most:
-        raise InputError(f"{option} is a number from {least:,} to {most:,}; got {value:,}")
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
