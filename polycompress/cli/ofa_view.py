@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from polycompress.cli import console
+from polycompress.cli.tokenizer_view import show_changes
 from polycompress.modeldir.ofa_card import RULES
 
 if TYPE_CHECKING:
     from polycompress.pipelines.initialising.result import OfaResult
-    from polycompress.pipelines.tokenizers.figures import LanguageChange, LanguageCost
+    from polycompress.pipelines.tokenizers.figures import LanguageCost
 
 
 def show(result: OfaResult) -> None:
@@ -19,7 +20,7 @@ def show(result: OfaResult) -> None:
     _show_rules(result)
     _show_languages(result.plan.languages)
     _show_costs(result.target.costs)
-    _show_changes(result.target.changes)
+    show_changes(result.target.changes)
     if result.factorised is not None:
         errors = {"all tokens alike": result.factorised.overall, **result.factorised.languages}
         console.print_facts(
@@ -92,18 +93,3 @@ def _show_costs(costs: tuple[LanguageCost, ...]) -> None:
     ]
     if rows:
         console.print_facts(rows, header=("tokens per word", "before", "after"))
-
-
-def _show_changes(changes: tuple[LanguageChange, ...]) -> None:
-    rows = []
-    for each in changes:
-        found = each.change.as_dict()
-        rows.append(
-            (
-                f"{each.language.name} ({each.source})",
-                console.percent(found["texts_changed"], 2),
-                console.percent(found["words_changed"], 2),
-            )
-        )
-    if rows:
-        console.print_facts(rows, header=("cut otherwise than before", "texts", "running words"))

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Corpus, Field, Json, Langs, Model, NamedCorpus, Out, Overwrite
+from polycompress.cli.options import (
+    Corpus,
+    DryRun,
+    Field,
+    Json,
+    Langs,
+    Model,
+    NamedCorpus,
+    Out,
+    OutIfDone,
+    Overwrite,
+)
+from polycompress.cli.tokenizer_view import show
 
 if TYPE_CHECKING:
     from polycompress.pipelines.tokenizers.result import TokenizerResult
@@ -79,7 +91,7 @@ def train(
             progress=tell,
             command=["polycompress", *sys.argv[1:]],
         )
-    _show(result, json)
+    _tell(result, json)
 
 
 def extend(
@@ -87,11 +99,12 @@ def extend(
     langs: Langs,
     corpus: Corpus,
     pieces: Annotated[int, typer.Option("--pieces", help="New ones, at most.")],
-    out: Out,
+    out: OutIfDone = None,
     check: Checks = [],  # noqa: B006
     exponent: Exponent = 0.3,
     field: Field = None,
     overwrite: Overwrite = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Give a model's own tokenizer new pieces for some languages.
@@ -101,6 +114,8 @@ def extend(
 
     Examples:
         polycompress tokenizer extend demo --langs yo --corpus yo=yo.txt.gz --pieces 5000 --out tok/
+
+        polycompress tokenizer extend demo --langs yo --corpus yo=yo.txt.gz --pieces 5000 --dry-run
 
         polycompress tokenizer extend demo --langs yo,ig --corpus yo=yo.txt.gz --corpus ig=ig.txt.gz --pieces 10000 \
 --check de=de.txt.gz --out tok/
@@ -118,10 +133,13 @@ def extend(
             exponent=exponent,
             field=field,
             overwrite=overwrite,
+            dry_run=dry_run,
             progress=tell,
             command=["polycompress", *sys.argv[1:]],
         )
-    _show(result, json)
+    _tell(result, json)
+    if dry_run and not json:
+        console.print_line("nothing was written (--dry-run)")
 
 
 def compare(
@@ -143,40 +161,11 @@ def compare(
     """
     from polycompress.pipelines.tokenizer import compare_tokenizers
 
-    _show(compare_tokenizers(before, after, corpus=corpus, check=check, field=field), json)
+    _tell(compare_tokenizers(before, after, corpus=corpus, check=check, field=field), json)
 
 
-def _show(result: TokenizerResult, json: bool) -> None:
+def _tell(result: TokenizerResult, json: bool) -> None:
     if json:
         console.print_json(result.as_dict())
-        return
-    facts = [("type", result.kind), ("tokens", console.number(result.size))]
-    if result.old_size is not None:
-        facts += [("tokens before", console.number(result.old_size))]
-        facts += [("tokens in common", console.number(result.shared or 0))]
-    console.print_facts(facts, "tokenizer")
-    rows = [
-        (
-            each.language.name,
-            "" if each.before is None else f"{each.before.fertility:.3f}",
-            f"{each.after.fertility:.3f}",
-            f"{each.after.characters_per_token:.2f}",
-        )
-        for each in result.costs
-    ]
-    if rows:
-        console.print_facts(rows, header=("tokens per word", "before", "after", "characters per token"))
-    changes = [
-        (
-            f"{each.language.name} ({each.source})",
-            console.percent(each.as_dict()["texts_changed"], 2),
-            console.percent(each.as_dict()["words_changed"], 2),
-        )
-        for each in result.changes
-    ]
-    if changes:
-        console.print_facts(changes, header=("cut otherwise than before", "texts", "running words"))
-    for note in result.notes:
-        console.print_line(f"  - {note}")
-    if result.out is not None:
-        console.print_line(f"written to {result.out}")
+    else:
+        show(result)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from polycompress.corpora import Reading, parse_corpora
+from polycompress.errors import InputError
 from polycompress.languages import find_languages
 from polycompress.modeldir.atomic import check_apart, check_output
 from polycompress.modeldir.sources import resolve_model
@@ -35,11 +36,12 @@ def extend_tokenizer(
     langs: str | Sequence[str],
     corpus: Sequence[str],
     pieces: int,
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
     check: Sequence[str] = (),
     exponent: float = EXPONENT,
     field: str | None = None,
     overwrite: bool = False,
+    dry_run: bool = False,
     progress: Progress | None = None,
     command: Sequence[str] = (),
 ) -> TokenizerResult:
@@ -50,30 +52,35 @@ def extend_tokenizer(
         langs: Languages to find pieces for.
         corpus: ``[LANG=]PATTERN`` for each of them.
         pieces: How many.
-        out: The directory to write.
+        out: The directory to write; not needed for a dry run.
         check: ``LANG`` or ``LANG=PATTERN``: languages whose segmentation is compared.
         exponent: How languages are balanced, see ``times_each``.
         field: Column of the text in JSON lines, CSV, TSV and Parquet.
         overwrite: Whether an existing directory is replaced.
+        dry_run: Find the pieces, measure what they do, and write nothing.
         progress: Told of the work.
         command: The command line, for the record.
 
     Returns:
-        What was written, with each new language's fertility on held-out text before and after, and how much other
-        languages changed.
+        What was written, or would be, with each new language's fertility on held-out text before and after, and how
+        much other languages changed.
 
     Raises:
         InputError: The request, the tokenizer or the text is wrong; nothing was written.
         StorageError: It could not be written; nothing was left behind.
     """
-    place = Path(out)
-    check_output(place, overwrite=overwrite)
+    place = None if dry_run or out is None else Path(out)
+    if place is None and not dry_run:
+        raise InputError("no output directory was given; name one with --out, or look only with --dry-run")
+    if place is not None:
+        check_output(place, overwrite=overwrite)
     check_number(pieces, "--pieces", 1, MAX_PIECES)
     check_exponent(exponent)
     languages = find_languages(langs if isinstance(langs, str) else ",".join(langs))
     corpora = parse_corpora(corpus, languages, reading=Reading(field=field))
     source = resolve_model(model)
-    check_apart(place, source.path)
+    if place is not None:
+        check_apart(place, source.path)
     opened = open_tokenizer(source)
     checks = read_checks(check, default=default_checks(languages))
     texts = read_languages(languages, corpora)
@@ -97,6 +104,8 @@ def extend_tokenizer(
         changes=tuple(language_changes(checks, opened, after)),
         notes=tuple(notes),
     )
+    if place is None:
+        return result
     config = {
         "langs": [language.code for language in languages],
         "corpus": list(corpus),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import invoke, refused
+from tests.command_line import invoke, refused, tree
 from tests.vocab.extending.synthetic import OLD, sentences
 
 
@@ -36,14 +36,31 @@ def test_train_extend_compare(texts: Path, tmp_path: Path, capsys: pytest.Captur
         base,
     )
     assert trained.code == 0, trained.err
+    before = tree(tmp_path)
     assert "English" in trained.out and f"written to {base}" in trained.out.replace("\n", "")
-    extended = invoke(
-        capsys,
-        *("tokenizer", "extend", base, "--langs", "yo", "--corpus", yoruba, "--pieces", "30"),
-        *("--check", english, "--out", tok, "--json"),
+    asked = (
+        "tokenizer",
+        "extend",
+        base,
+        "--langs",
+        "yo",
+        "--corpus",
+        yoruba,
+        "--pieces",
+        "30",
+        "--check",
+        english,
     )
+    planned = invoke(capsys, *asked, "--dry-run")
+    assert planned.code == 0, planned.err
+    assert "nothing was written (--dry-run)" in planned.out
+    assert ["new", "tokens", "30"] in [line.split() for line in planned.out.splitlines()]
+    assert tree(tmp_path) == before
+    planned = invoke(capsys, *asked, "--dry-run", "--json")
+    extended = invoke(capsys, *asked, "--out", tok, "--json")
     assert extended.code == 0, extended.err
     found = json.loads(extended.out)
+    assert json.loads(planned.out) == {**found, "out": None}
     assert found["size"] == found["old_size"] + 30
     assert found["languages"][0]["after"]["fertility"] < found["languages"][0]["before"]["fertility"]
     compared = invoke(capsys, "tokenizer", "compare", base, tok, "--corpus", yoruba, "--check", english)
@@ -61,3 +78,8 @@ def test_faults_are_told_in_one_message(
         tmp_path / "tok",
     )  # fmt: skip
     assert "does not say its language" in message
+    message = refused(
+        capsys, tmp_path, "tokenizer", "extend", tmp_path, "--langs", "yo", "--corpus", str(texts / "yo.txt"),
+        "--pieces", "9",
+    )  # fmt: skip
+    assert "name one with --out, or look only with --dry-run" in message

@@ -72,6 +72,23 @@ def test_extending_keeps_ids_and_reports(model: Path, texts: Path, tmp_path: Pat
     assert "Igbo" in (tmp_path / "tok" / "README.md").read_text(encoding="utf-8")
 
 
+def test_a_dry_run_tells_the_same_and_writes_nothing(model: Path, texts: Path, tmp_path: Path) -> None:
+    asked = {
+        "langs": "yo",
+        "corpus": [str(texts / "yo.txt")],
+        "pieces": 20,
+        "check": [f"en={texts / 'en.txt'}"],
+    }
+    (tmp_path / "there").mkdir()
+    planned = extend_tokenizer(model, out=tmp_path / "there", dry_run=True, **asked)  # type: ignore[arg-type]
+    assert planned.out is None and list(tmp_path.rglob("*")) == [tmp_path / "there"]
+    done = extend_tokenizer(model, out=tmp_path / "tok", **asked)  # type: ignore[arg-type]
+    assert planned.costs == done.costs and planned.changes == done.changes
+    assert (planned.size, planned.old_size) == (done.size, done.old_size)
+    with pytest.raises(InputError, match=r"no output directory.*--out, or look only with --dry-run"):
+        extend_tokenizer(model, **asked)  # type: ignore[arg-type]
+
+
 def test_the_directory_loads_in_transformers(model: Path, texts: Path, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     extend_tokenizer(
