@@ -85,9 +85,11 @@ class Table:
         self.fault(f"{name} is {value[:_SHOWN]!r}: give {wanted}.{near(value, choices)}")
         return None
 
-    def texts(self, name: str, default: Sequence[str] | None = None) -> tuple[str, ...]:
-        """A list of texts, or one text."""
-        value = self._take(name, default, _is_texts, "text or a list of texts", ())
+    def texts(
+        self, name: str, default: Sequence[str] | None = None, wanted: str = "text or a list of texts"
+    ) -> tuple[str, ...]:
+        """A list of texts, or one text; ``wanted`` is what a fault asks for."""
+        value = self._take(name, default, _is_texts, wanted, ())
         return (value,) if isinstance(value, str) else tuple(value)
 
     def mapping(self, name: str) -> dict[str, str]:

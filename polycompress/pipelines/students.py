@@ -152,11 +152,12 @@ def _too_small(
 ) -> str:
     least = min(shapes, key=cost)
     value = cost(least)
+    layers = "1 layer" if least.layers == 1 else f"{least.layers} layers"
     takes = f"{value:.3g} ms" if unit == "ms" else budget_text(int(value), unit)
     return (
         f"--budget {shown}: too small for any student of {opened.source.name} that was considered. The smallest has "
-        f"{least.layers} layers, hidden size {least.width.hidden} and {least.tokens:,} tokens, and takes {takes}. Give "
-        "more, or name smaller sizes with --layers, --hidden or --tokens"
+        f"{layers}, hidden size {least.width.hidden} and {least.tokens:,} tokens, and takes {takes}. Give more, or "
+        "name smaller sizes with --layers, --hidden or --tokens"
     )
 
 

@@ -133,7 +133,7 @@ def test_decoders_keep_their_width(tmp_path: Path, corpus: str) -> None:
     [
         ("10", QUICK, "--budget '10' does not say of what"),
         ("100", QUICK, "does not say of what.*time of one text as 15ms"),
-        ("0.1K", QUICK, r"too small for any student of teacher.*The smallest has 1 layers, hidden size 8"),
+        ("0.1K", QUICK, r"too small for any student of teacher.*The smallest has 1 layer, hidden size 8"),
         ("9K", replace(QUICK, layers=(5,)), "--layers 5: the teacher has 4"),
         ("9K", replace(QUICK, hidden=(9,)), r"No hidden size \(9\) is a multiple"),
     ],

@@ -17,6 +17,7 @@ from polycompress.pipelines.tuning.data import check_trainable
 
 CORPORA: Final = "corpora"
 """As ``transfer``: the recipe's own text."""
+_PAIRS: Final = "sentence pairs as LANG-LANG=FILE, one or a list, such as - en-yo=pairs.tsv.gz"
 
 
 def read_corpora(
@@ -82,9 +83,9 @@ def read_pair_specs(table: Located, data: str, languages: Sequence[Language]) ->
             table.fault(f"pairs is given, but data is {data}: take data: parallel, or leave it out")
         return ()
     if not languages:
-        table.texts("pairs")
+        table.texts("pairs", wanted=_PAIRS)
         return ()
-    return table.parsed("pairs", functools.partial(parse_pairs, languages=languages))
+    return table.parsed("pairs", functools.partial(parse_pairs, languages=languages), wanted=_PAIRS)
 
 
 def _text(

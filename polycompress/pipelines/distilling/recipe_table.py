@@ -78,11 +78,22 @@ class Located(Table):
             self.fault(message if message.startswith(f"{name} ") else f"{name}: {message}")
             return None
 
-    def parsed(self, name: str, parse: Callable[[Sequence[str]], tuple[Found, ...]]) -> tuple[Found, ...]:
-        """What a list of texts stands for, taken together; each that is wrong is a fault of the field."""
+    def parsed(
+        self,
+        name: str,
+        parse: Callable[[Sequence[str]], tuple[Found, ...]],
+        wanted: str = "text or a list of texts",
+    ) -> tuple[Found, ...]:
+        """What a list of texts stands for, taken together; each that is wrong is a fault of the field.
+
+        Args:
+            name: The field.
+            parse: Of some of the texts.
+            wanted: What a fault asks for, where there are no texts.
+        """
         right = [
             spec
-            for spec in self.texts(name)
+            for spec in self.texts(name, wanted=wanted)
             if self.tried(name, functools.partial(parse, [spec])) is not None
         ]
         return parse(right) if right else ()

@@ -246,7 +246,8 @@ def faults_of(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("pairs: ['en-sw=@PAIRS']", "data: parallel", "stages[1].pairs is missing: give text or a list of texts"),
+        ("pairs: ['en-sw=@PAIRS']", "data: parallel", "stages[1].pairs is missing: give sentence pairs as LANG-"),
+        ("['en-sw=@PAIRS']", "[]", "stages[1].pairs is []: give sentence pairs as LANG-LANG=FILE, one or a list"),
         ("en-sw=", "en-de=", "stages[1].pairs 'en-de="),
         ("steps: 6", "steps: 6, masked: false", "masked is nothing that a stage of the kind distil on parallel sent"),
         ("steps: 6", "steps: 6, losses: [hidden-mse]", "losses: hidden-mse compares what both models say about the"),

@@ -93,7 +93,10 @@ def test_our_recipe_of_parallel_sentences(kitchen: Kitchen) -> None:
     pairs = kitchen.data / "parallel" / "tatoeba" / "swh-eng.tsv"
     settings = [f"teacher={kitchen.teacher}", f"corpora=[{', '.join(kitchen.corpora)}]", "student.layers=2"]
     settings += ["training.max_length=48"]
-    with pytest.raises(ConfigError, match=r"stages\[2\]\.pairs is \[\]: give text or a list of texts"):
+    with pytest.raises(
+        ConfigError,
+        match=r"stages\[2\]\.pairs is \[\]: give sentence pairs .* such as - en-yo=pairs\.tsv\.gz",
+    ):
         make_plan(find_recipe("parallel-sentences"), settings, kitchen.data)
     plan = make_plan(
         find_recipe("parallel-sentences"), [*settings, f"stages.parallel.pairs=[en-sw={pairs}]"], kitchen.data
