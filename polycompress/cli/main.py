@@ -6,44 +6,16 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from inspect import getdoc
 from types import FrameType
 from typing import Annotated, Final, NoReturn
 
 import typer
 
 import polycompress
-from polycompress.cli import (
-    bistil,
-    bistil_general,
-    bistil_task,
-    console,
-    ofa,
-    ofa_export,
-    sft,
-    tokenizer,
-    vectors,
-)
-from polycompress.cli.bench import bench
-from polycompress.cli.convert_tokenizer import convert_tokenizer
-from polycompress.cli.count import count
-from polycompress.cli.default_command import DEFAULT, GroupWithDefault
-from polycompress.cli.demo_model import demo_model
-from polycompress.cli.distil import distil
-from polycompress.cli.eval import evaluate
-from polycompress.cli.factorise import factorise
-from polycompress.cli.finetune import finetune
-from polycompress.cli.inspect import inspect
-from polycompress.cli.languages import languages
-from polycompress.cli.mlm import mlm
-from polycompress.cli.plan import plan
-from polycompress.cli.report import report
-from polycompress.cli.students import students
-from polycompress.cli.tasks import tasks
-from polycompress.cli.trim import trim
-from polycompress.cli.verify import verify
+from polycompress.cli import console
+from polycompress.cli.commands import Program
 from polycompress.errors import PolycompressError
 
 INTERRUPTED: Final = 128 + signal.SIGINT
@@ -51,6 +23,7 @@ _MULTIPLYING: Final = frozenset({"factorise", "ofa", "vectors"})
 """Commands that multiply large matrices with numpy."""
 
 app = typer.Typer(
+    cls=Program,
     name="polycompress",
     help="Make multilingual language models small: for one language, for two, or for a family.",
     no_args_is_help=True,
@@ -76,58 +49,6 @@ def options(
 ) -> None:
     """Options of every command."""
     console.log_to_stderr(verbose=verbose)
-
-
-def _help(command: Callable[..., None]) -> str:
-    """A command's docstring, its examples a paragraph each."""
-    return (getdoc(command) or "").replace("Examples:\n", "Examples:\n\n")
-
-
-for _name, _command in (
-    ("demo-model", demo_model),
-    ("languages", languages),
-    ("inspect", inspect),
-    ("plan", plan),
-    ("trim", trim),
-    ("verify", verify),
-    ("count", count),
-    ("mlm", mlm),
-    ("tasks", tasks),
-    ("finetune", finetune),
-    ("eval", evaluate),
-    ("bench", bench),
-    ("distil", distil),
-    ("students", students),
-    ("factorise", factorise),
-    ("report", report),
-    ("convert-tokenizer", convert_tokenizer),
-):
-    app.command(_name, help=_help(_command))(_command)
-
-
-_Parts = tuple[tuple[str, Callable[..., None]], ...]
-_GROUPS: Final[tuple[tuple[str, str, _Parts], ...]] = (
-    ("bistil", bistil.HELP, (("general", bistil_general.general), ("task", bistil_task.task))),
-    ("ofa", ofa.HELP, ((DEFAULT, ofa.ofa), ("export", ofa_export.export))),
-    ("sft", sft.HELP, (("apply", sft.apply), ("diff", sft.diff), ("show", sft.show))),
-    (
-        "tokenizer",
-        tokenizer.HELP,
-        (("train", tokenizer.train), ("extend", tokenizer.extend), ("compare", tokenizer.compare)),
-    ),
-    (
-        "vectors",
-        vectors.HELP,
-        (("train", vectors.train), ("align", vectors.align), ("show", vectors.show)),
-    ),
-)
-for _name, _about, _parts in _GROUPS:
-    _group = typer.Typer(
-        cls=GroupWithDefault, help=_about.replace("Examples:\n", "Examples:\n\n"), no_args_is_help=True
-    )
-    for _part_name, _part in _parts:
-        _group.command(_part_name, help=_help(_part))(_part)
-    app.add_typer(_group, name=_name)
 
 
 class _Terminated(SystemExit):

@@ -111,6 +111,20 @@ def test_help_is_fast(arguments: tuple[str, ...]) -> None:
     assert min(seconds) < 0.5
 
 
+def test_a_command_is_made_without_the_others() -> None:
+    code = (
+        "import sys; from polycompress.cli.main import run; run(['trim', '--help'])\n"
+        "names = {name for names in sys.modules if (name := names.removeprefix('polycompress.cli.')) != names}\n"
+        "print('made:', *sorted(names))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), check=True, capture_output=True, text=True
+    )
+    made = done.stdout.rpartition("made: ")[2].split()
+    assert "trim" in made
+    assert not {"bistil_general", "mlm", "ofa", "vectors", "verify"} & set(made)
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = invoke(capsys, "--version")
     assert (outcome.code, outcome.out, outcome.err) == (0, f"polycompress {polycompress.__version__}\n", "")

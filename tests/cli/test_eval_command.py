@@ -7,18 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
 
-from polycompress.cli.eval import evaluate
 from polycompress.cli.eval_view import fitting
-from polycompress.cli.main import app
 from polycompress.evaluation.result_table import Grid
 from tests.command_line import environment, invoke, refused
 from tests.evaluation.tiny_task_models import tiny
 from tests.pipelines.tiny_pack import CATEGORIES, make_pack
-
-if not any(command.name == "eval" for command in app.registered_commands):
-    app.command("eval")(evaluate)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +119,6 @@ def test_nothing_to_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    assert isinstance(app, typer.Typer)
     done = invoke(capsys, "eval", "--help")
     assert "--suite" in done.out
     assert "polycompress eval" in done.out

@@ -3,20 +3,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from polycompress.cli.finetune import finetune
-from polycompress.cli.main import app
 from polycompress.cli.training_view import describe
-from tests.command_line import environment, invoke, refused
+from tests.command_line import PROGRAM, environment, invoke, refused
 from tests.pipelines.tiny_pack import make_pack
 from tests.tiny_models import make_tiny
-
-if not any(command.name == "finetune" for command in app.registered_commands):
-    app.command("finetune")(finetune)
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +102,8 @@ def test_without_torch_it_says_what_to_install(table: Path, tmp_path: Path) -> N
     (blocked / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
     settings = environment()
     settings["PYTHONPATH"] = f"{blocked}{os.pathsep}{settings['PYTHONPATH']}"
-    script = (
-        "import sys; from polycompress.cli.finetune import finetune; from polycompress.cli.main import app, run\n"
-        "if not any(c.name == 'finetune' for c in app.registered_commands): app.command('finetune')(finetune)\n"
-        "sys.exit(run(sys.argv[1:]))"
-    )
     helped, refused_ = (
-        subprocess.run([sys.executable, "-c", script, *each], capture_output=True, text=True, env=settings)
+        subprocess.run([*PROGRAM, *each], capture_output=True, text=True, env=settings)
         for each in (["finetune", "--help"], arguments(table, out="without"))
     )
     assert helped.returncode == 0
