@@ -365,20 +365,16 @@ def test_a_trimmed_model_is_extended(
 def test_a_dry_run_writes_nothing_and_says_all(
     world: Path, corpora: list[str], check: list[str], tmp_path: Path
 ) -> None:
-    result = ofa(
-        world / "model",
-        extend="yo",
-        corpus=corpora[0],
-        pieces=20,
-        vectors=world / "vectors",
-        check=check,
-        rank=4,
-        out=tmp_path / "out",
-        dry_run=True,
-    )
+    request: dict[str, Any] = {
+        "extend": "yo", "corpus": corpora[0], "pieces": 20, "vectors": world / "vectors", "check": check, "rank": 4,
+        "out": tmp_path / "out",
+    }  # fmt: skip
+    result = ofa(world / "model", **request, dry_run=True)
     assert not list(tmp_path.iterdir())
     found = json.loads(json.dumps(result.as_dict()))
     assert found["out"] is None
+    done = json.loads(json.dumps(ofa(world / "model", **request).as_dict()))
+    assert found == {**done, "out": None}
     names = json.loads((world / "tok" / "tokenizer.json").read_text())["model"]["vocab"]
     drawn = ofa(world / "model", tokenizer=world / "tok", init="random", dry_run=True)
     examples = drawn.fallen_examples(3)
