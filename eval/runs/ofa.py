@@ -227,6 +227,12 @@ def curve(room: Room, way: str) -> list[Any]:
 
 def ways(room: Room, asked: Sequence[str], out: Path) -> None:
     """Every way, written anew after each."""
+    cut = json.loads((tokenizer(room) / "polycompress.json").read_text("utf-8"))["tokenizer"]
+    shared = {
+        "pieces": PIECES,
+        "steps": [TEXT_STEPS, *[STEPS] * PARTS],
+        "tokenizer": {name: cut[name] for name in ("languages", "changes")},
+    }
     found: dict[str, Any] = {}
     for way in asked:
         before = judged(room, way, "before", made(room, way))
@@ -235,7 +241,7 @@ def ways(room: Room, asked: Sequence[str], out: Path) -> None:
         plan = json.loads((made(room, way) / "polycompress.json").read_text("utf-8")).get("ofa") or {}
         counts = {name: plan[name] for name in ("tokens", "rules", "languages", "covered") if name in plan}
         found[way] = {"before": before, "after": after, "curve": points, "plan": counts}
-        write(room, out, "ofa", {"pieces": PIECES, "steps": [TEXT_STEPS, *[STEPS] * PARTS], "ways": found})
+        write(room, out, "ofa", {**shared, "ways": found})
 
 
 def ranks(room: Room, asked: Sequence[int], out: Path) -> None:

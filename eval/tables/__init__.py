@@ -20,6 +20,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "bilingual students": students.bilingual,
     "bilingual students, others": students.others,
     "initialisations": new_subwords.initialisations,
+    "fertility": new_subwords.fertility,
     "ranks": new_subwords.ranks,
     "decoder": new_subwords.decoder,
 }

@@ -42,6 +42,15 @@ def initialisations() -> str:
     return markdown(rows)
 
 
+def fertility() -> str:
+    """Tokens a word on held-out text, before and after the new pieces."""
+    rows = [["tokens a word", "before", "after"]]
+    for each in load("ofa")["tokenizer"]["languages"]:
+        times = (each["before"], each["after"])
+        rows.append([find_language(each["language"]).name, *(f"{time['fertility']:.2f}" for time in times)])
+    return markdown(rows)
+
+
 def ranks() -> str:
     """The demo model with its table factorised, by rank."""
     rows = [["rank", "weights", "retrieval", "SIB-200", "German", "English", "WikiANN, German", "MasakhaNER"]]
@@ -97,7 +106,7 @@ def draw_curves() -> None:
                 axes.plot(steps, [point[code]["score"] for point in each["curve"]], marker="o", label=way)
             axes.set_title(find_language(code).name)
             axes.set_xlabel("steps")
-            axes.set_xticks(steps)
+            axes.set_xticks([steps[0], *steps[1::2]])
         figure.axes[0].set_ylabel("English found among 99 sentences")
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=7)
         save_picture(figure, RESULTS / "ofa-curves.png")
