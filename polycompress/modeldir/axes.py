@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 from polycompress.errors import InputError
-from polycompress.modeldir.axes_table import FAMILIES, Family, is_factorised
+from polycompress.modeldir.axes_table import FAMILIES, Family, base_type
 
 _SHOWN = 8
 _NOT_PARAMETERS = ("BOOL", "U8", "I8", "I16", "U16", "I32", "U32", "I64", "U64")
@@ -153,7 +153,7 @@ def _family(config: Mapping[str, Any], tensors: Mapping[str, TensorShape], vocab
     what = "config.json has no model_type" if model_type is None else f"Unknown model_type {model_type!r}"
     raise InputError(
         f"{what}, so it is not known which tensors carry the vocabulary. {where}"
-        f"Known types: {', '.join(sorted(name for name in FAMILIES if not is_factorised(name)))}."
+        f"Known types: {', '.join(sorted(name for name in FAMILIES if base_type(name) == name))}."
     )
 
 

@@ -321,6 +321,10 @@ _PLAIN: Mapping[str, Family] = {
 
 FACTORISED: Final = "factorised-"
 """Before the ``model_type`` of a model whose table is factorised."""
+MOE: Final = "moe-"
+"""Before the ``model_type`` of a model with language-family experts."""
+MOE_BASES: Final = ("bert", "roberta", "xlm-roberta", "camembert", "llama", "mistral", "qwen2", "qwen3")
+"""Plain models that can have experts; their checkpoints keep them among the layers."""
 
 
 def is_factorised(model_type: str) -> bool:
@@ -328,14 +332,24 @@ def is_factorised(model_type: str) -> bool:
     return model_type.startswith(FACTORISED)
 
 
+def is_moe(model_type: str) -> bool:
+    """Whether a ``model_type`` is that of models with language-family experts."""
+    return model_type.startswith(MOE)
+
+
 def base_type(model_type: str) -> str:
-    """The ``model_type`` of the same models with a plain table."""
-    return model_type.removeprefix(FACTORISED)
+    """The ``model_type`` of the same models with a plain table and plain layers."""
+    return model_type.removeprefix(FACTORISED).removeprefix(MOE)
 
 
 def factorised_type(model_type: str) -> str:
     """The ``model_type`` of the same models with a factorised table."""
-    return FACTORISED + base_type(model_type)
+    return FACTORISED + model_type.removeprefix(FACTORISED)
+
+
+def moe_type(model_type: str) -> str:
+    """The ``model_type`` of the same models with language-family experts."""
+    return MOE + model_type.removeprefix(MOE)
 
 
 def coordinates_name(table: str) -> str:
@@ -359,4 +373,5 @@ def _factorised(family: Family) -> Family:
 FAMILIES: Mapping[str, Family] = {
     **_PLAIN,
     **{factorised_type(name): _factorised(family) for name, family in _PLAIN.items()},
+    **{moe_type(name): _PLAIN[name] for name in MOE_BASES},
 }

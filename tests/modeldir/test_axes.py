@@ -16,6 +16,8 @@ from polycompress.modeldir.axes_table import (
     coordinates_name,
     factorised_type,
     is_factorised,
+    is_moe,
+    moe_type,
     primitives_name,
 )
 
@@ -231,5 +233,7 @@ def test_plain_and_factorised_types_go_both_ways() -> None:
     assert base_type("factorised-xlm-roberta") == base_type("xlm-roberta") == "xlm-roberta"
     assert factorised_type("factorised-bert") == factorised_type("bert") == "factorised-bert"
     assert is_factorised("factorised-bert") and not is_factorised("bert")
+    assert base_type("moe-bert") == "bert" and moe_type("bert") == moe_type("moe-bert") == "moe-bert"
+    assert is_moe("moe-bert") and not is_moe("bert") and not is_factorised("moe-bert")
     assert coordinates_name("a.b.weight") == "a.b.coordinates"
     assert primitives_name("a.b.weight") == primitives_name("a.b.coordinates") == "a.b.primitives"

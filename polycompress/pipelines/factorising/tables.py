@@ -10,7 +10,7 @@ import numpy as np
 
 from polycompress.embeddings.stored_table import StoredTable
 from polycompress.errors import InputError
-from polycompress.modeldir.axes_table import is_factorised, primitives_name
+from polycompress.modeldir.axes_table import is_factorised, is_moe, primitives_name
 from polycompress.modeldir.tensors import Checkpoint
 from polycompress.pipelines.trimming.loading import OpenModel
 
@@ -53,6 +53,11 @@ def find_plain_table(opened: OpenModel) -> PlainTable:
         raise InputError(
             f"{root}: its table is factorised already. For another rank, make it plain first: polycompress ofa export "
             f"{root} --dense --out PLAIN"
+        )
+    if is_moe(model_type):
+        raise InputError(
+            f"{root}: has language-family experts, and no model has both these and a factorised table. Extract one "
+            f"family first: polycompress moe extract {root} --family NAME --out PLAIN"
         )
     axes, checkpoint = opened.axes, opened.checkpoint
     table = StoredTable(checkpoint, axes.embedding)
