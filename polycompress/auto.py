@@ -1,9 +1,9 @@
-"""Importing this module lets the Auto classes of transformers load models with a factorised table.
+"""Importing this module lets the Auto classes of transformers load models of ours: factorised tables, experts.
 
 Example:
     >>> import polycompress.auto
     >>> from transformers import AutoModel
-    >>> model = AutoModel.from_pretrained("path/to/a/factorised/model")  # doctest: +SKIP
+    >>> model = AutoModel.from_pretrained("path/to/a/model")  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from polycompress.errors import MissingExtraError
 
 try:
-    from polycompress.embeddings.registering import register_all
+    from polycompress.own_models import register_all
 except ImportError as error:
     raise MissingExtraError("polycompress.auto", "train") from error
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from polycompress.auto_classes import initial_std
 from polycompress.embeddings.module import FactorisedEmbedding, FactorisedHead
 from polycompress.errors import InputError
 
@@ -30,7 +31,7 @@ class Factorised:
 
     def initialize_weights(self) -> None:
         """The library's, and random factors for a table that the checkpoint lacks."""
-        std = _initial_std(getattr(self, "config", None))
+        std = initial_std(getattr(self, "config", None))
         for module in self.modules():  # type: ignore[attr-defined]
             if isinstance(module, FactorisedEmbedding | FactorisedHead):
                 known = [getattr(getattr(module, name), "_is_hf_initialized", False) for name in _FACTORS]
@@ -120,7 +121,7 @@ def factorise_modules(model: Any, rank: int) -> None:
             dict(getattr(module, "all_tied_weights_keys", {})), prefix, group
         )
     if model.get_input_embeddings().coordinates.device.type != "meta":
-        std = _initial_std(model.config)
+        std = initial_std(model.config)
         for module in made.values():
             module.reset_parameters(std)
     model.tie_weights()
@@ -175,7 +176,7 @@ def _resize(model: Any, table: FactorisedEmbedding, rows: int, by_mean: bool) ->
         else:
             # so that the rows of the table, not of the coordinates, have the library's spread
             gain = float(table.primitives.detach().float().norm()) / table.embedding_dim**0.5
-            nn.init.normal_(fresh, std=_initial_std(model.config) / max(gain, 1e-12))
+            nn.init.normal_(fresh, std=initial_std(model.config) / max(gain, 1e-12))
         parameter = nn.Parameter(
             torch.cat([old[:rows], fresh]), requires_grad=table.coordinates.requires_grad
         )
@@ -207,12 +208,3 @@ def _longer(bias: Tensor, rows: int) -> Tensor:
     """A bias of so many rows: cut, or with zeros added."""
     missing = max(0, rows - len(bias))
     return torch.cat([bias[:rows], bias.new_zeros(missing)]) if len(bias) != rows else bias
-
-
-def _initial_std(config: Any) -> float:
-    """The spread that a family starts its tables with."""
-    for name in ("initializer_range", "init_std", "initializer_factor"):
-        value = getattr(config, name, None)
-        if isinstance(value, int | float) and value > 0:
-            return float(value)
-    return 0.02

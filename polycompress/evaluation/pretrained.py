@@ -11,9 +11,9 @@ from typing import Any
 import torch
 import transformers
 
-from polycompress.embeddings.registering import register_for
 from polycompress.errors import InputError
 from polycompress.modeldir.directory import read_json
+from polycompress.own_models import register_for
 
 
 def load_pretrained(loader: Any, path: Path, dtype: torch.dtype) -> tuple[Any, frozenset[str]]:

@@ -15,12 +15,12 @@ import transformers
 from torch import Tensor, nn
 
 from polycompress.embeddings.module import FactorisedEmbedding
-from polycompress.embeddings.registering import model_class
 from polycompress.errors import InputError, PolycompressError
 from polycompress.evaluation.model_settings import position_limit
 from polycompress.evaluation.precision import Precision, cpu_multiplies_bf16
 from polycompress.evaluation.pretrained import load_pretrained
 from polycompress.modeldir.paths import read_json
+from polycompress.own_models import model_class
 
 DTYPES: Final[Mapping[Precision, torch.dtype]] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _EXPERTS: Final = ("num_experts", "num_local_experts", "n_routed_experts")

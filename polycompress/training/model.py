@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from polycompress.embeddings.module import FactorisedEmbedding, FactorisedHead
-from polycompress.embeddings.registering import register_for
 from polycompress.errors import InputError, MissingExtraError
 from polycompress.kernels.embedding_gradient import SparseEmbedding
 from polycompress.modeldir.axes_table import base_type
 from polycompress.modeldir.directory import read_json
+from polycompress.own_models import register_for
 from polycompress.training.packing import additive_mask, block_mask
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal
 
 import torch
 
-from polycompress.embeddings.registering import register_for
 from polycompress.errors import InputError, MissingExtraError
+from polycompress.own_models import register_for
 from polycompress.training.model import quiet_transformers
 
 HeadKind = Literal["sequence", "token", "span"]

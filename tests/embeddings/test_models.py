@@ -12,9 +12,10 @@ from safetensors import safe_open
 
 from polycompress.embeddings.models import checked_rank
 from polycompress.embeddings.module import FactorisedEmbedding, FactorisedHead
-from polycompress.embeddings.registering import model_class, register, register_for
+from polycompress.embeddings.registering import register
 from polycompress.errors import InputError
 from polycompress.modeldir.directory import read_json
+from polycompress.own_models import model_class, register_for
 from polycompress.pipelines.dense_export import export_dense
 from polycompress.pipelines.factorise import factorise_model
 from tests.tampering import edit, variant

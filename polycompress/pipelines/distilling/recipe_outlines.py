@@ -44,7 +44,7 @@ def outline(config: Mapping[str, Any]) -> Any:
     """
     import transformers  # takes a second, which faults of the file alone need not
 
-    from polycompress.embeddings.registering import register_for
+    from polycompress.own_models import register_for
 
     register_for(config)
     given = dict(config)

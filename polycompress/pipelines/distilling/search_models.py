@@ -18,10 +18,10 @@ from polycompress.distill.layer_map import bottom, every_nth
 from polycompress.distill.layers import count_layers, cut_config
 from polycompress.distill.narrowing import NARROWABLE
 from polycompress.distill.shapes import Shape, Width, WidthCost, measure_width
-from polycompress.embeddings.registering import register_for
 from polycompress.errors import InputError
 from polycompress.evaluation.speed import take_turns
 from polycompress.evaluation.speed_models import TimedModel, count_parameters
+from polycompress.own_models import register_for
 from polycompress.pipelines.distilling.search_text import SearchBatch
 
 LATENCY_TURNS: Final = 20

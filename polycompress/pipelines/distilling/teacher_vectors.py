@@ -14,12 +14,12 @@ import torch
 from polycompress.distill.kept import VECTORS
 from polycompress.distill.store import Settings, TeacherStore, text_key
 from polycompress.distill.store_kinds import sentence_vectors
-from polycompress.embeddings.registering import register_for
 from polycompress.errors import InputError
 from polycompress.evaluation.forward import embed
 from polycompress.evaluation.models import DEFAULT_LENGTHS, load_task_model
 from polycompress.evaluation.pooling import Dense, read_pooling
 from polycompress.modeldir.directory import copied_files, file_sha256, safe_file
+from polycompress.own_models import register_for
 from polycompress.pipelines.tuning.source_model import SourceModel
 
 logger = logging.getLogger(__name__)

@@ -114,7 +114,7 @@ def _load(path: Path) -> Any:
         import torch
         import transformers
 
-        from polycompress.embeddings.registering import model_class
+        from polycompress.own_models import model_class
     except ImportError:
         raise MissingExtraError("--full", "train") from None
     config = read_json(path, "config.json") or {}
