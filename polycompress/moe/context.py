@@ -97,7 +97,8 @@ class RoutingContext:
         Raises:
             InputError: Language ids or the token mask do not fit the input.
         """
-        named = {**dict(zip(_names(type(module)), inputs, strict=False)), **options}
+        kind: Any = type(module)
+        named = {**dict(zip(_names(kind), inputs, strict=False)), **options}
         ids = named.get("input_ids")
         given = ids if ids is not None else named.get("inputs_embeds")
         if given is None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from polycompress.moe.grouped import Groups, combine, gather, grouped_linear
+from polycompress.moe.fused import can_fuse, fused_networks
+from polycompress.moe.segments import segment_networks
+from polycompress.moe.sorting import Groups, combine, gather
+
+PARAMETERS: Final = ("up", "up_bias", "down", "down_bias", "gate")
+"""Of experts; some have no biases, some no gate."""
 
 
 class Router(nn.Module):  # type: ignore[misc]
@@ -109,21 +114,19 @@ class Experts(nn.Module):  # type: ignore[misc]
         dtype = _compute_dtype(hidden, self.up.dtype)
         groups = Groups.of(indices, self.number)
         rows = gather(hidden.to(dtype), groups)
-        inner = self._linear(rows, self.up, self.up_bias, groups)
-        if self.gate is None:
-            inner = self.activation(inner)
+        parameters = {
+            name: each.to(dtype) for name in PARAMETERS if (each := getattr(self, name)) is not None
+        }
+        if can_fuse(rows, self.up):
+            made = fused_networks(rows, groups.counts, self.activation, **parameters)
         else:
-            inner = self.activation(self._linear(rows, self.gate, None, groups)) * inner
-        return combine(self._linear(inner, self.down, self.down_bias, groups), weights, groups)
+            made = segment_networks(rows, groups.counts.tolist(), self.activation, **parameters)
+        return combine(made, weights, groups)
 
     def extra_repr(self) -> str:
         """Sizes."""
         number, inner, hidden = self.up.shape
         return f"{number}, hidden={hidden}, inner={inner}, gated={self.gate is not None}"
-
-    def _linear(self, rows: Tensor, weight: Tensor, bias: Tensor | None, groups: Groups) -> Tensor:
-        bias = None if bias is None else bias.to(rows.dtype)
-        return grouped_linear(rows, weight.to(rows.dtype), bias, groups.counts)
 
 
 def _compute_dtype(hidden: Tensor, dtype: torch.dtype) -> torch.dtype:

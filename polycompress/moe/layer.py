@@ -151,6 +151,11 @@ def exchange_network(layer: Any, number: int, place: FfnPlace, context: RoutingC
     Raises:
         InputError: The network is not of the kind that the family's are.
     """
+    activation = layer.mlp.act_fn if place.gated else layer.intermediate.intermediate_act_fn
+    if isinstance(activation, nn.Module) and next(activation.parameters(), None) is not None:
+        raise InputError(
+            f"config.json: {place.activation}: an activation with parameters of its own has no experts."
+        )
     block = _gated_block(layer, number, context) if place.gated else _encoder_block(layer, number, context)
     if not place.gated:
         del layer.intermediate
@@ -158,8 +163,9 @@ def exchange_network(layer: Any, number: int, place: FfnPlace, context: RoutingC
         layer.chunk_size_feed_forward = 0  # tokens are told apart by their places in the whole input
     setattr(layer, place.module, block)
     layer.moe_context, layer.moe_module = context, place.module
+    plain: Any = type(layer)
     mixin: Any = RoutedLayer if place.gated else RoutedEncoderLayer
-    layer.__class__ = _layer_class(type(layer), mixin)
+    layer.__class__ = _layer_class(plain, mixin)
     return block
 
 
