@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from polycompress.corpora.damage import DamagedShardError
+from polycompress.corpora.lines import decoded, record_lines
 from polycompress.errors import InputError, StorageError
 
 BLOCK: Final = 2**17
@@ -126,6 +127,19 @@ def line_range(path: Path, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
                     return
         except OSError as error:
             raise _failed(path, position, error) from error
+
+
+def unpacked_lines(path: Path) -> Iterator[str]:
+    """Lines of a file of records, plain or compressed, without their ends.
+
+    Raises:
+        InputError: It cannot be read, is no text, or has a line that no record is as long as.
+        DamagedShardError: Its bytes are no UTF-8, or its packing is broken.
+    """
+    with HashedFile(path) as raw, io.BufferedReader(raw, BLOCK) as buffered:
+        for batch in record_lines(decoded(unpacked(buffered, path), path), path):
+            for line in batch:
+                yield line.removesuffix("\r")
 
 
 class _Readable(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,7 @@ from typing import Final
 import regex
 
 from polycompress.corpora.hashing import is_held_out
-from polycompress.corpora.lines import decoded, record_lines
-from polycompress.corpora.unpacking import BLOCK, HashedFile, unpacked
+from polycompress.corpora.unpacking import unpacked_lines
 from polycompress.embeddings.swadesh import GLOSSES
 from polycompress.embeddings.word_splitting import lowered
 from polycompress.errors import InputError
@@ -55,7 +53,7 @@ def read_lexicon(path: Path, language: Language, to: Language) -> Lexicon:
         InputError: A line has no tab or another number of columns (all such, by number), the first line does not name
             the two languages, the file has nothing of them, or cannot be read.
     """
-    lines = enumerate(_lines(path), start=1)
+    lines = enumerate(unpacked_lines(path), start=1)
     first = next(lines, None)
     header = tuple(cell.strip() for cell in first[1].split("\t")) if first is not None else ()
     if header == SWADESH:
@@ -76,7 +74,7 @@ def has_language(path: Path, language: Language) -> bool:
     Raises:
         InputError: The file cannot be read.
     """
-    lines = _lines(path)
+    lines = unpacked_lines(path)
     header = tuple(cell.strip() for cell in next(lines, "").split("\t"))
     if header == SWADESH:
         start = f"{language.iso639_3}\t"
@@ -171,10 +169,3 @@ def _swadesh(rows: list[list[str]], language: Language, to: Language) -> Pairs:
         for word in words
         for goal in goals.get(concept, ())
     ]
-
-
-def _lines(path: Path) -> Iterator[str]:
-    with HashedFile(path) as raw, io.BufferedReader(raw, BLOCK) as buffered:
-        for batch in record_lines(decoded(unpacked(buffered, path), path), path):
-            for line in batch:
-                yield line.removesuffix("\r")
