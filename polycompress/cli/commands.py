@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "report": "report.report",
     "convert-tokenizer": "convert_tokenizer.convert_tokenizer",
     "bistil": {"general": "bistil_general.general", "task": "bistil_task.task"},
+    "moe": {"upcycle": "moe_upcycle.upcycle", "extract": "moe_extract.extract", "merge": "moe_merge.merge"},
     "ofa": {DEFAULT: "ofa.ofa", "export": "ofa_export.export"},
     "sft": {"apply": "sft.apply", "diff": "sft.diff", "show": "sft.show"},
     "tokenizer": {"train": "tokenizer.train", "extend": "tokenizer.extend", "compare": "tokenizer.compare"},

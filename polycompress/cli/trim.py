@@ -152,17 +152,18 @@ def trim(
     if json:
         console.print_json(result.as_dict())
     else:
-        _show(result)
+        show_trim(result)
+        where = "nothing was written (--dry-run)" if result.out is None else f"written to {result.out}"
+        console.print_line(where)
 
 
-def _show(result: TrimResult) -> None:
+def show_trim(result: TrimResult) -> None:
+    """The plan, and the certificate of what was written."""
     show_plan(result.plan)
     if result.certificate is not None:
         from polycompress.cli.verify import show_certificate
 
         show_certificate(result.certificate)
-    where = "nothing was written (--dry-run)" if result.out is None else f"written to {result.out}"
-    console.print_line(where)
 
 
 def show_plan(plan: TrimPlan) -> None:

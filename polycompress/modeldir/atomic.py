@@ -161,6 +161,38 @@ def atomic_directory(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         _discard(work, made)
 
 
+@contextmanager
+def scratch_directory(out: Path) -> Iterator[Path]:
+    """A hidden directory beside an output that is to be, for what is only needed on the way to it.
+
+    It is gone at the end of the `with` block; after `kill -9` the next run beside it sweeps it.
+
+    Args:
+        out: The output. Directories above it need not be there; the scratch lies beside the first that is missing.
+
+    Yields:
+        The directory, empty, on the disk that the output goes to.
+
+    Raises:
+        StorageError: The disk is full, or refuses for another reason.
+    """
+    target = _absolute(out)
+    while not target.parent.is_dir():
+        target = target.parent
+    sweep(target.parent)
+    work = target.parent / working_name(target.name)
+    lock: int | None = None
+    try:
+        with _refusals(out):
+            work.mkdir()
+            lock = hold(work)
+            yield work
+    finally:
+        if lock is not None:
+            os.close(lock)
+        _discard(work, [])
+
+
 @overload
 def atomic_file(path: Path, mode: Literal["wb"] = "wb") -> AbstractContextManager[IO[bytes]]: ...
 

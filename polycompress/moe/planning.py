@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,30 +83,61 @@ def plan_experts(
     if not languages:
         raise InputError("No language was given, so there are no families to have experts for.")
     shares = token_shares(languages, tokens)
-    names = tuple(dict.fromkeys(languages.values()))
-    loads = {
-        name: math.fsum(shares[code] for code, own in languages.items() if own == name) for name in names
-    }
+    loads = _family_loads(languages, shares)
     made: Iterable[Expert]
     if experts is None:
-        if len(names) > MAX_EXPERTS:
+        if len(loads) > MAX_EXPERTS:
             raise InputError(
-                f"{len(names)} families would have one expert each, more than {MAX_EXPERTS}: let small ones share with "
+                f"{len(loads)} families would have one expert each, more than {MAX_EXPERTS}: let small ones share with "
                 "--experts N."
             )
-        made = (Expert((name,), loads[name]) for name in names)
+        made = (Expert((name,), load) for name, load in loads.items())
     else:
         made = share_experts(_tree(languages, loads), experts)
-    order = {name: place for place, name in enumerate(names)}
+    order = {name: place for place, name in enumerate(loads)}
     ordered = sorted(made, key=lambda each: min(order[name] for name in each.families))
     return ExpertPlan(
         languages=dict(languages),
         families={
             name: tuple(place for place, each in enumerate(ordered) if name in each.families)
-            for name in names
+            for name in loads
         },
         tokens=shares,
         loads=tuple(each.load for each in ordered),
+    )
+
+
+def plan_members(members: Sequence[tuple[str, Sequence[str]]]) -> ExpertPlan:
+    """The plan of a model that has one expert of each of several models.
+
+    Args:
+        members: For each expert, its family and the codes of its languages; a family may come several times.
+
+    Raises:
+        InputError: A language is in two families, or an expert has none; all faults are named.
+    """
+    languages: dict[str, str] = {}
+    faults = [f"{family} has no languages" for family, codes in members if not codes]
+    for family, codes in members:
+        for code in codes:
+            if languages.setdefault(code, family) != family:
+                name = f"{find_language(code).name} ({code})"
+                faults.append(f"{name} is in two families, {languages[code]} and {family}")
+    if faults:
+        raise InputError(
+            f"{'; '.join(dict.fromkeys(faults))}. Say which languages each model is for, in the order of the models: "
+            "--family NAME=CODES."
+        )
+    families: dict[str, tuple[int, ...]] = {}
+    for expert, (family, _) in enumerate(members):
+        families[family] = (*families.get(family, ()), expert)
+    shares = token_shares(languages, None)
+    loads = _family_loads(languages, shares)
+    return ExpertPlan(
+        languages=languages,
+        families=families,
+        tokens=shares,
+        loads=tuple(loads[family] / len(families[family]) for family, _ in members),
     )
 
 
@@ -132,6 +163,14 @@ def token_shares(languages: Iterable[str], tokens: Mapping[str, float] | None) -
     if not total > 0 or not math.isfinite(total):
         raise InputError("Not one token was counted in any of the languages: give other text, or none.")
     return {code: given[code] / total for code in codes}
+
+
+def _family_loads(languages: Mapping[str, str], shares: Mapping[str, float]) -> dict[str, float]:
+    """Share of the tokens of each family, in the order in which they come first."""
+    return {
+        name: math.fsum(shares[code] for code, own in languages.items() if own == name)
+        for name in dict.fromkeys(languages.values())
+    }
 
 
 def _tree(languages: Mapping[str, str], loads: Mapping[str, float]) -> Branch:

@@ -10,7 +10,7 @@ from polycompress.distill.sft.information import CONFIG_FIELDS
 from polycompress.errors import InputError
 from polycompress.modeldir.header import TensorInfo
 
-_COSMETIC: Final = frozenset({
+COSMETIC: Final = frozenset({
     "_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "tie_word_embeddings",
     "return_dict", "output_attentions", "output_hidden_states",
 })  # fmt: skip
@@ -54,7 +54,7 @@ def pair_up(
     """
     faults = [
         f"field '{key}' of config.json is {base_config[key]!r} and {tuned_config[key]!r}"
-        for key in sorted(base_config.keys() & tuned_config.keys() - CONFIG_FIELDS - _COSMETIC)
+        for key in sorted(base_config.keys() & tuned_config.keys() - CONFIG_FIELDS - COSMETIC)
         if base_config[key] != tuned_config[key]
     ]
     prefix = _prefix(base, tuned)

@@ -72,7 +72,7 @@ def write_rewritten(
         out: The directory.
         exchanged: See ``write_exchanged``.
         config: Its ``config.json``.
-        manifest: The facts; bytes after, copied files and notes on the tokenizer are added.
+        manifest: The facts, sizes among them; bytes after, copied files and notes on the tokenizer are added.
         render: Makes the card of them.
         overwrite: Whether an existing directory is replaced.
         progress: Called as work goes on.
@@ -85,7 +85,7 @@ def write_rewritten(
     """
     root = opened.source.path
     with atomic_directory(out, overwrite=overwrite) as building:
-        total = sum(info.nbytes for info in opened.checkpoint.tensors.values())
+        total = manifest["sizes"]["after"]["bytes"]
         tell = (lambda amount: progress("writing weights", amount, total)) if progress is not None else None
         report = write_exchanged(opened.checkpoint, building, exchanged, progress=tell)
         _write_json(building / "config.json", config)

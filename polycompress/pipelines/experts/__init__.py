@@ -1,0 +1,1 @@
+"""Parts of giving a model experts of language families, and of taking them out again."""
