@@ -65,8 +65,8 @@ def share_experts(tree: Branch, experts: int) -> tuple[Expert, ...]:
         InputError: The number is below 1 or above ``MAX_EXPERTS``.
 
     Reference:
-        Graham, "Bounds on multiprocessing timing anomalies" (SIAM Journal on Applied Mathematics 17(2), 1969), theorem
-        2, for the bundles; D'Hondt's divisors for the shares.
+        Graham, "Bounds on multiprocessing timing anomalies" (SIAM Journal on Applied Mathematics 17(2), 1969), for the
+        bundles; D'Hondt's divisors for the shares.
 
     Example:
         >>> tree = join_branches([Branch("Indic", 6.0), Branch("Celtic", 1.0), Branch("Greek", 1.0)])

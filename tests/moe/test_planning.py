@@ -8,7 +8,7 @@ from polycompress.errors import InputError
 from polycompress.languages import PRESETS, UNASSIGNED, Language, all_languages, find_languages
 from polycompress.moe.config import MoeConfig
 from polycompress.moe.families import assign_families
-from polycompress.moe.planning import plan_experts, token_shares
+from polycompress.moe.planning import plan_experts, plan_members, token_shares
 
 SOME = st.lists(st.sampled_from(all_languages()), min_size=1, max_size=30, unique=True)
 EUROPE = assign_families(find_languages("de,nl,fr,sw,ru"), "glottolog-branch")
@@ -76,3 +76,18 @@ def test_a_plan_needs_languages_and_experts_within_bounds() -> None:
     each = {language.code: language.code for language in all_languages()}
     with pytest.raises(InputError, match="families would have one expert each, more than 256"):
         plan_experts(each)
+
+
+def test_models_of_families_are_experts_in_their_order() -> None:
+    plan = plan_members([("North", ["deu-Latn"]), ("South", ["fra-Latn", "ita-Latn"]), ("North", ["swe-Latn"])])
+    assert plan.families == {"North": (0, 2), "South": (1,)}
+    assert plan.languages_of("North") == ("deu-Latn", "swe-Latn")
+    assert plan.loads == pytest.approx((0.25, 0.5, 0.25))
+
+
+def test_a_language_in_two_families_is_refused() -> None:
+    with pytest.raises(InputError) as caught:
+        plan_members([("A", ["deu-Latn", "eng-Latn"]), ("B", ["eng-Latn", "deu-Latn"]), ("C", [])])
+    assert str(caught.value).startswith(
+        "C has no languages; English (eng-Latn) is in two families, A and B; German (deu-Latn) is in two families"
+    )
