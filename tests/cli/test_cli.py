@@ -36,6 +36,7 @@ COMMANDS = (
     "inspect",
     "languages",
     "mlm",
+    "moe",
     "ofa",
     "plan",
     "report",

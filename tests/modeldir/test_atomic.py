@@ -11,7 +11,7 @@ import pytest
 
 from polycompress.errors import InputError, StorageError
 from polycompress.modeldir import atomic, leftovers
-from polycompress.modeldir.atomic import atomic_directory, atomic_file, check_output
+from polycompress.modeldir.atomic import atomic_directory, atomic_file, check_output, scratch_directory
 from polycompress.modeldir.leftovers import sweep, working_name
 
 REPOSITORY = Path(__file__).parents[2]
@@ -433,3 +433,30 @@ def test_an_output_never_replaces_the_model_it_is_made_from(tmp_path: Path) -> N
             atomic.check_apart(out, source)
     for out in (source / "inside", tmp_path / "a" / "model2", tmp_path / "b"):
         atomic.check_apart(out, source)
+
+
+# What is only needed on the way
+
+
+def test_scratch_lies_beside_the_output_and_goes(tmp_path: Path) -> None:
+    out = model(tmp_path / "out")
+    with scratch_directory(out) as scratch:
+        assert scratch.parent == tmp_path and scratch.name.startswith(".out.polycompress-")
+        build(scratch / "part")
+        build(out, overwrite=True)  # whose sweep leaves the scratch of a living process alone
+        assert (scratch / "part" / "config.json").read_text() == "new"
+    assert names(tmp_path) == ["out"]
+
+
+def test_scratch_goes_after_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), scratch_directory(tmp_path / "out") as scratch:
+        build(scratch / "part")
+        raise KeyboardInterrupt
+    assert names(tmp_path) == []
+
+
+def test_scratch_makes_no_directories_above(tmp_path: Path) -> None:
+    with scratch_directory(tmp_path / "a" / "b" / "out") as scratch:
+        assert scratch.parent == tmp_path and scratch.name.startswith(".a.polycompress-")
+        build(tmp_path / "a" / "b" / "out")
+    assert names(tmp_path) == ["a"]

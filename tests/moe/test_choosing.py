@@ -19,7 +19,9 @@ def test_layers_can_be_named() -> None:
 
 @pytest.mark.parametrize("last", [0, -1, 13])
 def test_more_layers_than_there_are(last: int) -> None:
-    with pytest.raises(InputError, match=rf"--layers {last}: the model has 12 layers\. Give a number from 1 to 12"):
+    with pytest.raises(
+        InputError, match=rf"--layers {last}: the model has 12 layers\. Give a number from 1 to 12"
+    ):
         choose_layers(12, last=last)
 
 

@@ -79,7 +79,9 @@ def test_a_plan_needs_languages_and_experts_within_bounds() -> None:
 
 
 def test_models_of_families_are_experts_in_their_order() -> None:
-    plan = plan_members([("North", ["deu-Latn"]), ("South", ["fra-Latn", "ita-Latn"]), ("North", ["swe-Latn"])])
+    plan = plan_members(
+        [("North", ["deu-Latn"]), ("South", ["fra-Latn", "ita-Latn"]), ("North", ["swe-Latn"])]
+    )
     assert plan.families == {"North": (0, 2), "South": (1,)}
     assert plan.languages_of("North") == ("deu-Latn", "swe-Latn")
     assert plan.loads == pytest.approx((0.25, 0.5, 0.25))

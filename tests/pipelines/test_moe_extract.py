@@ -21,6 +21,11 @@ from tests.tampering import change, shards, variant
 from tests.tiny_models import make_tiny
 
 LANGS = "de,nl,en,fr,sw"
+MODELS = {
+    "mlm": AutoModelForMaskedLM,
+    "clm": AutoModelForCausalLM,
+    "sequence": AutoModelForSequenceClassification,
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +41,12 @@ def source(plain: Path) -> Path:
     return plain.parent / "moe"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("parted", [False, True])
+@pytest.mark.parametrize(("dtype", "parted"), [("float32", False), ("float32", True), ("bfloat16", False)])
 @pytest.mark.parametrize(("family", "head"), [("bert", "sequence"), ("xlm-roberta", "mlm"), ("qwen2", "clm")])
 def test_what_was_put_in_comes_out_bit_for_bit(
     family: str, head: str, parted: bool, dtype: str, tmp_path: Path
 ) -> None:
     plain = make_tiny(family, head, tmp_path / "plain", vocab_size=350, dtype=dtype)
-    moe_upcycle(plain, out=tmp_path / "whole", langs=LANGS, noise=0.0)
     if parted:
         shards(plain)
     moe_upcycle(plain, out=tmp_path / "moe", langs=LANGS, noise=0.0)
@@ -53,23 +56,29 @@ def test_what_was_put_in_comes_out_bit_for_bit(
     assert files == sorted(each.name for each in (tmp_path / "back").glob("*.safetensors"))
     for name in files:
         assert (tmp_path / "back" / name).read_bytes() == (plain / name).read_bytes()
-    auto = {"mlm": AutoModelForMaskedLM, "clm": AutoModelForCausalLM, "sequence": AutoModelForSequenceClassification}
-    _, report = auto[head].from_pretrained(tmp_path / "back", output_loading_info=True)
+    _, report = MODELS[head].from_pretrained(tmp_path / "back", output_loading_info=True)
     assert not any(report.values()), report
-    assert result.sizes["after"]["parameters"] == (read_manifest(tmp_path / "moe") or {})["sizes"]["before"]["parameters"]
+    assert (
+        result.sizes["after"]["parameters"]
+        == (read_manifest(tmp_path / "moe") or {})["sizes"]["before"]["parameters"]
+    )
 
 
 def test_one_expert_is_the_network(plain: Path, source: Path, tmp_path: Path) -> None:
     result = moe_extract(source, family="Bantu", out=tmp_path / "bantu")
     assert (result.family, result.expert, result.layers) == ("Narrow Bantu", 3, (1,))
-    moe, found, before = (load_file(each / "model.safetensors") for each in (source, tmp_path / "bantu", plain))
+    moe, found, before = (
+        load_file(each / "model.safetensors") for each in (source, tmp_path / "bantu", plain)
+    )
     start = "roberta.encoder.layer.1."
     for old, new in (("intermediate.dense.weight", "up"), ("intermediate.dense.bias", "up_bias"),
                      ("output.dense.weight", "down"), ("output.dense.bias", "down_bias")):  # fmt: skip
         assert torch.equal(found[start + old], moe[f"{start}moe.experts.{new}"][3])
         assert not torch.equal(found[start + old], before[start + old]) or "bias" in old
     assert found.keys() == before.keys()
-    others = [name for name in before if not name.startswith((f"{start}intermediate", f"{start}output.dense"))]
+    others = [
+        name for name in before if not name.startswith((f"{start}intermediate", f"{start}output.dense"))
+    ]
     assert all(torch.equal(found[name], before[name]) for name in others)
     manifest = read_manifest(tmp_path / "bantu") or {}
     assert manifest["extraction"] == {
@@ -79,8 +88,37 @@ def test_one_expert_is_the_network(plain: Path, source: Path, tmp_path: Path) ->
     assert "# moe, its Narrow Bantu expert" in (tmp_path / "bantu" / "README.md").read_text()
 
 
+@pytest.mark.parametrize(("kind", "head"), [("bert", "sequence"), ("xlm-roberta", "mlm"), ("llama", "clm")])
+def test_it_computes_what_the_source_does_where_all_tokens_go_to_its_expert(
+    kind: str, head: str, tmp_path: Path
+) -> None:
+    import polycompress.auto  # noqa: F401  the classes of models with experts
+
+    plain = make_tiny(kind, head, tmp_path / "plain", vocab_size=350)
+    settings = ExpertSettings(top_k=1, routing="forced")  # one expert of weight 1, that of the language
+    moe_upcycle(plain, out=tmp_path / "moe", langs="de,fr,sw", noise=2.0 / 3, settings=settings)
+    moe = MODELS[head].from_pretrained(tmp_path / "moe").eval()
+    ids = torch.randint(10, 200, (2, 9), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[1, 6:] = 0
+    found = []
+    for family, code in (("Germanic", "deu-Latn"), ("Romance", "fra-Latn"), ("Bantu", "swh-Latn")):
+        moe_extract(tmp_path / "moe", family=family, out=tmp_path / family)
+        one = MODELS[head].from_pretrained(tmp_path / family).eval()
+        language = ["deu-Latn", "fra-Latn", "swh-Latn"].index(code)  # ids are in the order of codes
+        with torch.no_grad():
+            ours = one(input_ids=ids, attention_mask=mask).logits
+            theirs = moe(input_ids=ids, attention_mask=mask, language_ids=torch.full((2,), language)).logits
+        kept = mask.bool() if ours.ndim == 3 else slice(None)
+        torch.testing.assert_close(theirs[kept], ours[kept], rtol=1e-5, atol=1e-5)
+        found.append(ours[kept])
+    assert not torch.allclose(found[0], found[1], atol=1e-3)
+
+
 def test_a_family_of_several_experts_needs_a_choice(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"the family Germanic has 2 experts \(0, 1\).*choose with --expert N"):
+    with pytest.raises(
+        InputError, match=r"the family Germanic has 2 experts \(0, 1\).*choose with --expert N"
+    ):
         moe_extract(source, family="Germanic", out=tmp_path / "x")
     with pytest.raises(InputError, match=r"--expert 3: is none of the family Germanic, which has 0, 1\."):
         moe_extract(source, family="Germanic", expert=3, out=tmp_path / "x")
@@ -105,17 +143,27 @@ def test_an_unknown_family_is_refused(source: Path, tmp_path: Path) -> None:
 
 
 def test_models_without_sound_experts_are_refused(plain: Path, source: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"has no experts \(model_type 'xlm-roberta'\)\. Give it some: polycompress"):
+    with pytest.raises(
+        InputError, match=r"has no experts \(model_type 'xlm-roberta'\)\. Give it some: polycompress"
+    ):
         moe_extract(plain, family="Romance", out=tmp_path / "x")
-    odd = variant(source, tmp_path / "a", change("config.json", lambda each: each["moe"].update(layers=[7], top_k=9)))
-    with pytest.raises(InputError, match=r"config\.json: moe: .*\n.*names layer 7, but.*\n.*'top_k' is 9, more than"):
+    odd = variant(
+        source, tmp_path / "a", change("config.json", lambda each: each["moe"].update(layers=[7], top_k=9))
+    )
+    with pytest.raises(
+        InputError, match=r"config\.json: moe: .*\n.*names layer 7, but.*\n.*'top_k' is 9, more than"
+    ):
         moe_extract(odd, family="Romance", out=tmp_path / "x")
     lost = variant(source, tmp_path / "b")
     tensors = load_file(source / "model.safetensors")
     del tensors["roberta.encoder.layer.1.moe.router.weight"]
-    tensors["roberta.encoder.layer.1.moe.experts.up"] = tensors["roberta.encoder.layer.1.moe.experts.up"][:2].clone()
+    tensors["roberta.encoder.layer.1.moe.experts.up"] = tensors["roberta.encoder.layer.1.moe.experts.up"][
+        :2
+    ].clone()
     save_file(tensors, lost / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match=r"router\.weight is missing; .*experts\.up is \[2, 24, 16\] instead of \[4,"):
+    with pytest.raises(
+        InputError, match=r"router\.weight is missing; .*experts\.up is \[2, 24, 16\] instead of \[4,"
+    ):
         moe_extract(lost, family="Romance", out=tmp_path / "x")
     assert not (tmp_path / "x").exists()
 
@@ -125,7 +173,10 @@ def test_models_without_sound_experts_are_refused(plain: Path, source: Path, tmp
     [
         ({"out": None}, "no output directory was given"),
         ({"corpus": "de=x.txt"}, "--corpus says what the vocabulary is trimmed to: add --trim"),
-        ({"corpus": "de=x.txt", "trim": True}, r"is German \(deu-Latn\), which was not asked for: add it to the family"),
+        (
+            {"corpus": "de=x.txt", "trim": True},
+            r"is German \(deu-Latn\), which was not asked for: add it to the family",
+        ),
     ],
 )
 def test_a_wrong_request_leaves_nothing(
@@ -140,8 +191,8 @@ def test_an_existing_output_is_refused_or_replaced(source: Path, tmp_path: Path)
     moe_extract(source, family="Romance", out=tmp_path / "x")
     with pytest.raises(InputError, match="already exists"):
         moe_extract(source, family="Bantu", out=tmp_path / "x")
-    moe_extract(source, family="Bantu", out=tmp_path / "x", overwrite=True, trim=True)
-    assert (read_manifest(tmp_path / "x") or {})["extraction"]["family"] == "Narrow Bantu"
+    moe_extract(source, family="Germanic", expert=1, out=tmp_path / "x", overwrite=True, trim=True)
+    assert (read_manifest(tmp_path / "x") or {})["extraction"]["family"] == "Germanic"
     assert [each.name for each in tmp_path.iterdir()] == ["x"]
 
 
@@ -168,7 +219,9 @@ def test_trimming_and_extracting_go_in_either_order(source: Path, tmp_path: Path
     corpus = f"fr={text}"
     moe_extract(source, family="Romance", trim=True, corpus=corpus, out=tmp_path / "one")
     trim(source, langs="fr", corpus=corpus, out=tmp_path / "small")
-    assert (read_json(tmp_path / "small", "config.json") or {})["moe"] == (read_json(source, "config.json") or {})["moe"]
+    assert (read_json(tmp_path / "small", "config.json") or {})["moe"] == (
+        read_json(source, "config.json") or {}
+    )["moe"]
     moe_extract(tmp_path / "small", family="Romance", out=tmp_path / "other")
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()

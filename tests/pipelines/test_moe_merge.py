@@ -57,7 +57,9 @@ def test_networks_become_experts_and_all_else_the_mean(dtype: str, tmp_path: Pat
     moe_merge(models, out=tmp_path / "moe", family=NAMED, settings=SETTINGS)
     own, found = [weights(each) for each in models], weights(tmp_path / "moe")
     for new, old in PARTS.items():
-        assert torch.equal(found.pop(f"{LAYER}experts.{new}"), torch.stack([each[LAYER + old] for each in own]))
+        assert torch.equal(
+            found.pop(f"{LAYER}experts.{new}"), torch.stack([each[LAYER + old] for each in own])
+        )
     assert found.pop(f"{LAYER}router.weight").dtype is torch.float32
     assert found.keys() == own[0].keys() - {LAYER + old for old in PARTS.values()}
     assert "model.layers.0.mlp.up_proj.weight" in found
@@ -80,7 +82,9 @@ def test_one_model_s_weights_are_shared_where_it_is_named(
     result = moe_merge(students, out=tmp_path / "moe", shared=given, settings=SETTINGS)
     assert result.shared == "s1"
     moe_extract(tmp_path / "moe", family="Romance", out=tmp_path / "back")
-    assert (tmp_path / "back" / "model.safetensors").read_bytes() == (students[1] / "model.safetensors").read_bytes()
+    assert (tmp_path / "back" / "model.safetensors").read_bytes() == (
+        students[1] / "model.safetensors"
+    ).read_bytes()
     assert read_json(tmp_path / "back", "config.json") == read_json(students[1], "config.json")
     moe_extract(tmp_path / "moe", family="Germanic", out=tmp_path / "other")
     found, german, french = (weights(each) for each in (tmp_path / "other", students[0], students[1]))
@@ -94,7 +98,10 @@ def test_families_come_from_manifests(students: list[Path], tmp_path: Path) -> N
     assert result.moe.languages["nld-Latn"] == "Germanic" and result.moe.preset == "glottolog-branch"
     manifest = read_manifest(tmp_path / "moe") or {}
     assert [each["name"] for each in manifest["sources"]] == ["s0", "s1", "s2"]
-    assert manifest["sources"][2]["family"] == "Narrow Bantu" and manifest["sources"][2]["files"]["model.safetensors"]
+    assert (
+        manifest["sources"][2]["family"] == "Narrow Bantu"
+        and manifest["sources"][2]["files"]["model.safetensors"]
+    )
     assert manifest["experts"]["shared"] == "mean"
     values = sum(each.numel() for each in weights(tmp_path / "moe").values())
     assert manifest["sizes"]["after"]["parameters"] == values
@@ -120,14 +127,19 @@ def test_the_first_model_s_shards_stay(students: list[Path], tmp_path: Path) -> 
     cut = variant(students[0], tmp_path / "cut", shards)
     moe_merge([cut, *students[1:]], out=tmp_path / "parts", family=NAMED, settings=SETTINGS)
     moe_merge(students, out=tmp_path / "whole", family=NAMED, settings=SETTINGS)
-    parts = {name: each for file in (tmp_path / "parts").glob("*.safetensors") for name, each in load_file(file).items()}
+    parts = {
+        name: each
+        for file in (tmp_path / "parts").glob("*.safetensors")
+        for name, each in load_file(file).items()
+    }
     whole = weights(tmp_path / "whole")
     assert parts.keys() == whole.keys() and all(torch.equal(parts[name], whole[name]) for name in whole)
 
 
 def test_a_tuning_that_is_not_all_models_is_not_named(students: list[Path], tmp_path: Path) -> None:
     tuned = [
-        variant(each, tmp_path / each.name, edit(MANIFEST_FILE, finetuning={"task": "xnli"})) for each in students
+        variant(each, tmp_path / each.name, edit(MANIFEST_FILE, finetuning={"task": "xnli"}))
+        for each in students
     ]
     moe_merge(tuned, out=tmp_path / "same", settings=SETTINGS)
     assert (read_manifest(tmp_path / "same") or {})["finetuning"] == {"task": "xnli"}
@@ -160,7 +172,9 @@ def test_what_differs_in_tokenizers_is_said(students: list[Path], tmp_path: Path
     other = variant(students[1], tmp_path / "b", edit("tokenizer.json", normalizer=None))
     with pytest.raises(InputError, match="their tokenizers differ in normalizer"):
         moe_merge([students[0], other], out=tmp_path / "x", settings=SETTINGS)
-    padded = variant(students[1], tmp_path / "c", change("tokenizer.json", lambda each: each.update(truncation=None)))
+    padded = variant(
+        students[1], tmp_path / "c", change("tokenizer.json", lambda each: each.update(truncation=None))
+    )
     put("tokenizer.json", json.dumps(read_json(padded, "tokenizer.json"), indent=3))(padded)
     moe_merge([students[0], padded], out=tmp_path / "x", settings=SETTINGS)  # the same in another layout
 
@@ -181,10 +195,22 @@ def test_types_and_tensors_have_to_agree(students: list[Path], tmp_path: Path) -
     ("request_", "message"),
     [
         ({"family": ["A=de"]}, r"--family was given 1 times for 3 models"),
-        ({"family": ["A=de", "B=de", "C=sw"]}, r"German \(deu-Latn\) is in two families, A and B\. Say which"),
-        ({"family": ["A=xx", "B=fr", "=sw"]}, r"s0: Unknown language 'xx'(.|\n)*s2: --family '=sw': has no name"),
-        ({"shared": "first"}, r"--shared 'first': no such model or family\. Give mean, a model \(.*s0, .*family"),
-        ({"family": ["A=de", "A=nl", "B=sw"], "shared": "a"}, "--shared 'a': several models are of that family"),
+        (
+            {"family": ["A=de", "B=de", "C=sw"]},
+            r"German \(deu-Latn\) is in two families, A and B\. Say which",
+        ),
+        (
+            {"family": ["A=xx", "B=fr", "=sw"]},
+            r"s0: Unknown language 'xx'(.|\n)*s2: --family '=sw': has no name",
+        ),
+        (
+            {"shared": "first"},
+            r"--shared 'first': no such model or family\. Give mean, a model \(.*s0, .*family",
+        ),
+        (
+            {"family": ["A=de", "A=nl", "B=sw"], "shared": "a"},
+            "--shared 'a': several models are of that family",
+        ),
         ({"settings": ExpertSettings(top_k=4)}, "--top-k 4: there are 3 experts"),
         ({"settings": ExpertSettings(layers=9)}, "--layers 9: the model has 2 layers"),
         ({"families": "nothing"}, "--families 'nothing': neither a preset nor a file"),
@@ -209,7 +235,9 @@ def test_manifests_that_do_not_say_a_family(students: list[Path], tmp_path: Path
     with pytest.raises(InputError) as caught:
         moe_merge([silent, two, students[2]], out=tmp_path / "x")
     assert f"{silent}: its manifest names no languages." in str(caught.value)
-    assert f"{two}: its manifest names languages of several families: eng-Latn, swh-Latn (Ger" in str(caught.value)
+    assert f"{two}: its manifest names languages of several families: eng-Latn, swh-Latn (Ger" in str(
+        caught.value
+    )
 
 
 def test_models_that_cannot_be_merged(students: list[Path], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModel
 
 from polycompress.errors import InputError
 from polycompress.modeldir.directory import read_json
@@ -44,7 +45,9 @@ def upcycled(source: Path) -> Path:
 
 
 def weights(root: Path) -> dict[str, torch.Tensor]:
-    return {name: each for file in sorted(root.glob("*.safetensors")) for name, each in load_file(file).items()}
+    return {
+        name: each for file in sorted(root.glob("*.safetensors")) for name, each in load_file(file).items()
+    }
 
 
 def replaced(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
@@ -63,7 +66,9 @@ def replaced(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, s
 @pytest.mark.parametrize(("family", "head"), [("bert", "sequence"), ("xlm-roberta", "mlm"), ("qwen3", "clm")])
 def test_experts_are_copies_and_all_else_stays(family: str, head: str, dtype: str, tmp_path: Path) -> None:
     source = make_tiny(family, head, tmp_path / "plain", vocab_size=350, dtype=dtype)
-    result = moe_upcycle(source, out=tmp_path / "moe", langs=LANGS, noise=0.0, settings=ExpertSettings(layers=1))
+    result = moe_upcycle(
+        source, out=tmp_path / "moe", langs=LANGS, noise=0.0, settings=ExpertSettings(layers=1)
+    )
     before, after = weights(source), weights(tmp_path / "moe")
     pairs = replaced(before, after)
     assert len(pairs) == (3 if family == "qwen3" else 4)
@@ -75,6 +80,23 @@ def test_experts_are_copies_and_all_else_stays(family: str, head: str, dtype: st
     assert all(torch.equal(after[name], before[name]) for name in before.keys() & after.keys())
     assert (tmp_path / "moe" / "tokenizer.json").read_bytes() == (source / "tokenizer.json").read_bytes()
     assert "the router's gradient is exactly 0" in result.notes[0]
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+@pytest.mark.parametrize(("kind", "head"), [("roberta", "base"), ("qwen2", "base")])
+def test_it_begins_as_what_it_was_made_of(kind: str, head: str, noise: float, tmp_path: Path) -> None:
+    import polycompress.auto  # noqa: F401  the classes of models with experts
+
+    source = make_tiny(kind, head, tmp_path / "plain", vocab_size=350)
+    moe_upcycle(source, out=tmp_path / "moe", langs=LANGS, noise=noise)
+    ids = torch.randint(10, 200, (2, 9), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        states = [
+            AutoModel.from_pretrained(each).eval()(input_ids=ids).last_hidden_state
+            for each in (source, tmp_path / "moe")
+        ]
+    gap = float((states[0] - states[1]).abs().max())
+    assert gap < 1e-5 if noise == 0 else 1e-5 < gap < 0.1
 
 
 def test_the_configuration_keeps_every_field(source: Path, upcycled: Path) -> None:
@@ -122,15 +144,22 @@ def test_the_manifest_and_the_card_tell_all(source: Path, upcycled: Path) -> Non
     assert "| 0 | Germanic | deu-Latn, nld-Latn | 50.0% |" in card
 
 
-def test_noise_makes_experts_differ_and_a_seed_repeats_them(source: Path, upcycled: Path, tmp_path: Path) -> None:
-    base, found = weights(source)[UP], weights(upcycled)[UP.replace("intermediate.dense.weight", "moe.experts.up")]
+def test_noise_makes_experts_differ_and_a_seed_repeats_them(
+    source: Path, upcycled: Path, tmp_path: Path
+) -> None:
+    base, found = (
+        weights(source)[UP],
+        weights(upcycled)[UP.replace("intermediate.dense.weight", "moe.experts.up")],
+    )
     gaps = (found - base).flatten(1).double()
     assert gaps.std(dim=1).numpy() == pytest.approx(0.01 * float(base.double().std()), rel=0.2)
     assert len({each.numpy().tobytes() for each in gaps}) == 3
     for seed, same in ((4, True), (5, False)):
         again = tmp_path / str(seed)
         moe_upcycle(source, out=again, langs=LANGS, settings=ExpertSettings(layers=1, seed=seed))
-        assert ((again / "model.safetensors").read_bytes() == (upcycled / "model.safetensors").read_bytes()) is same
+        assert (
+            (again / "model.safetensors").read_bytes() == (upcycled / "model.safetensors").read_bytes()
+        ) is same
 
 
 def test_shards_stay_shards(source: Path, upcycled: Path, tmp_path: Path) -> None:
@@ -160,7 +189,12 @@ def counted(source: Path, path: Path, tokens: Mapping[str, int]) -> Path:
     vocabulary = open_model(source).vocabulary
     languages = {
         code: LanguageCounts(
-            ids=np.array([10, 11]), counts=np.array([total - 1, 1]), texts=1, characters=1, bytes=1, seen_once=1
+            ids=np.array([10, 11]),
+            counts=np.array([total - 1, 1]),
+            texts=1,
+            characters=1,
+            bytes=1,
+            seen_once=1,
         )
         for code, total in tokens.items()
     }
@@ -176,7 +210,9 @@ def test_counts_share_experts_out(source: Path, tmp_path: Path) -> None:
     result = moe_upcycle(source, langs=LANGS, experts=4, counts=[first, second], dry_run=True)
     assert result.plan.families == {"Germanic": (0, 1), "Romance": (2,), "Narrow Bantu": (3,)}
     assert result.plan.loads == pytest.approx((0.4, 0.4, 0.15, 0.05))
-    with pytest.raises(InputError, match=r"how many tokens there are of French \(fra-Latn\), Swahili \(swh-Latn\)"):
+    with pytest.raises(
+        InputError, match=r"how many tokens there are of French \(fra-Latn\), Swahili \(swh-Latn\)"
+    ):
         moe_upcycle(source, langs=LANGS, experts=4, counts=first, dry_run=True)
 
 
@@ -200,7 +236,9 @@ def test_a_table_of_one_s_own(source: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"In no family of .*own\.tsv: Italian \(ita-Latn\)"):
         moe_upcycle(source, families=table, langs="de,it", dry_run=True)
     table.write_text("de\tNorth\nfr\nde\tSouth\n")
-    with pytest.raises(InputError, match=r"own\.tsv.*\n  line 2: has no tab.*\n  line 3: puts deu-Latn into 'South', bu"):
+    with pytest.raises(
+        InputError, match=r"own\.tsv.*\n  line 2: has no tab.*\n  line 3: puts deu-Latn into 'South', bu"
+    ):
         moe_upcycle(source, families=table, langs="de", dry_run=True)
 
 
@@ -209,8 +247,14 @@ def test_a_table_of_one_s_own(source: Path, tmp_path: Path) -> None:
     [
         ({"langs": ""}, "No language was given"),
         ({"langs": "de,xx"}, "Unknown language 'xx'"),
-        ({"families": "apollo", "langs": "de,tr"}, r"In no family of the preset apollo: Turkish \(tur-Latn\)"),
-        ({"families": "glottolog"}, r"--families 'glottolog': neither a preset nor a file\. Did you mean glottolog-"),
+        (
+            {"families": "apollo", "langs": "de,tr"},
+            r"In no family of the preset apollo: Turkish \(tur-Latn\)",
+        ),
+        (
+            {"families": "glottolog"},
+            r"--families 'glottolog': neither a preset nor a file\. Did you mean glottolog-",
+        ),
         ({"unknown": "Elvish"}, "Unknown language family 'Elvish'"),
         ({"noise": -0.1}, "--noise -0.1: give a share"),
         ({"noise": math.nan}, "--noise nan"),
@@ -284,19 +328,25 @@ def test_noise_needs_floats_and_room(source: Path, tmp_path: Path) -> None:
     packed = {**tensors, UP: tensors[UP].to(torch.float8_e4m3fn)}
     odd = variant(source, tmp_path / "odd")
     save_file(packed, odd / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match=r"Noise is added to the experts \(--noise 0 leaves it out\), but these .*F8_E4M3"):
+    with pytest.raises(
+        InputError, match=r"Noise is added to the experts \(--noise 0 leaves it out\), but these .*F8_E4M3"
+    ):
         moe_upcycle(odd, out=tmp_path / "x", langs=LANGS)
     moe_upcycle(odd, out=tmp_path / "x", langs=LANGS, noise=0.0)
     full = {**tensors, UP: torch.full_like(tensors[UP], 65504.0).half()}
     full[UP][0] = -65504.0
     save_file(full, odd / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match=r"odd: tensor 'roberta.*': a value is larger than the type F16 holds"):
+    with pytest.raises(
+        InputError, match=r"odd: tensor 'roberta.*': a value is larger than the type F16 holds"
+    ):
         moe_upcycle(odd, out=tmp_path / "y", langs=LANGS, noise=1.0)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["odd", "x"]
 
 
 def test_code_of_the_source_is_not_named(source: Path, tmp_path: Path) -> None:
-    odd = variant(source, tmp_path / "odd", change("config.json", lambda each: each.update(auto_map={"A": "b.C"})))
+    odd = variant(
+        source, tmp_path / "odd", change("config.json", lambda each: each.update(auto_map={"A": "b.C"}))
+    )
     moe_upcycle(odd, out=tmp_path / "moe", langs=LANGS)
     assert "auto_map" not in (read_json(tmp_path / "moe", "config.json") or {})
 

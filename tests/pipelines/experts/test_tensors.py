@@ -81,7 +81,9 @@ def test_what_a_type_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"tensor 'w': a value is larger than the type F16 holds"):
         made(expert_entry([(ckpt, ckpt.tensors["w"])] * 8, noise=1.0, seed=(0,)), torch.float16)
     odd = checkpoint(tmp_path / "odd", w=torch.zeros(2, dtype=torch.float8_e4m3fn))
-    with pytest.raises(InputError, match=r"Because, but these tensors are of no type.*: w \(F8_E4M3\)\. Take"):
+    with pytest.raises(
+        InputError, match=r"Because, but these tensors are of no type.*: w \(F8_E4M3\)\. Take"
+    ):
         check_floats([(odd, odd.tensors["w"])], "Because")
 
 
@@ -119,5 +121,7 @@ def test_whole_numbers_are_kept_where_they_agree(tmp_path: Path) -> None:
     one, other = (checkpoint(tmp_path / str(each), n=torch.arange(4) + each) for each in (0, 1))
     same = mean_entry([(one, one.tensors["n"])] * 2)
     assert torch.equal(made(same, torch.int64), torch.arange(4))
-    with pytest.raises(InputError, match=r"Tensors that differ between the models are averaged, but .*: n \(I64\)"):
+    with pytest.raises(
+        InputError, match=r"Tensors that differ between the models are averaged, but .*: n \(I64\)"
+    ):
         made(mean_entry([(each, each.tensors["n"]) for each in (one, other)]), torch.int64)
