@@ -41,10 +41,23 @@ def source(plain: Path) -> Path:
     return plain.parent / "moe"
 
 
-@pytest.mark.parametrize(("dtype", "parted"), [("float32", False), ("float32", True), ("bfloat16", False)])
-@pytest.mark.parametrize(("family", "head"), [("bert", "sequence"), ("xlm-roberta", "mlm"), ("qwen2", "clm")])
+@pytest.mark.parametrize(
+    ("family", "head", "dtype", "parted"),
+    [
+        ("bert", "sequence", "float32", False),
+        ("bert", "sequence", "float32", True),
+        ("roberta", "mlm", "float16", False),
+        ("xlm-roberta", "mlm", "bfloat16", False),
+        ("xlm-roberta", "mlm", "float32", True),
+        ("camembert", "mlm", "float32", False),
+        ("llama", "sequence", "float16", False),
+        ("mistral", "clm", "float32", True),
+        ("qwen2", "clm", "bfloat16", False),
+        ("qwen3", "sequence", "float32", False),
+    ],
+)
 def test_what_was_put_in_comes_out_bit_for_bit(
-    family: str, head: str, parted: bool, dtype: str, tmp_path: Path
+    family: str, head: str, dtype: str, parted: bool, tmp_path: Path
 ) -> None:
     plain = make_tiny(family, head, tmp_path / "plain", vocab_size=350, dtype=dtype)
     if parted:

@@ -134,6 +134,14 @@ def test_a_plan_has_the_sizes_of_the_result(source: Path, upcycled: Path, tmp_pa
     assert json.loads(json.dumps(result.facts())) == found["experts"]
 
 
+def test_one_expert_is_the_model_and_a_router(source: Path, tmp_path: Path) -> None:
+    result = moe_upcycle(source, out=tmp_path / "moe", langs="de,nl", noise=0.0)
+    assert (result.moe.experts, result.moe.top_k, result.notes) == (1, 1, ())
+    grown = result.sizes["after"]["parameters"] - result.sizes["before"]["parameters"]
+    assert grown == 2 * 16
+    assert result.sizes["after"]["active_parameters"] == result.sizes["after"]["parameters"]
+
+
 def test_the_manifest_and_the_card_tell_all(source: Path, upcycled: Path) -> None:
     found = read_manifest(upcycled) or {}
     assert found["seed"] == 4 and found["config"]["noise"] == 0.01 and found["config"]["layers"] == 1

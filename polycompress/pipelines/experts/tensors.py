@@ -22,8 +22,8 @@ NOISE: Final = 0.01
 """Of each expert's weights unless asked otherwise, as a share of their own standard deviation.
 
 Experts that are bit for bit the same, with weights that sum to 1, give the router a gradient of exactly 0: whatever it
-chooses, the output is the same. A hundredth breaks the tie, and the last states of multilingual-e5-small keep a cosine of
-at least 0.9999 with the plain model's (two layers of four experts; a tenth leaves 0.9986).
+chooses, the output is the same. A hundredth breaks the tie, and the last states of multilingual-e5-small keep a cosine
+of at least 0.9999 with the plain model's (two layers of four experts; a tenth leaves 0.9986).
 """
 ROUTER_STD: Final = 0.02
 """Of a router's first weights, as in Apollo-MoE."""
