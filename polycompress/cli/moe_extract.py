@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.moe_options import DryRun
-from polycompress.cli.options import Corpus, Field, Json, Model, Overwrite
+from polycompress.cli.options import Corpus, DryRun, Field, Json, Model, OutIfDone, Overwrite
 
 
 def extract(
@@ -18,7 +16,7 @@ def extract(
     family: Annotated[
         str, typer.Option("--family", metavar="NAME", help="By its name or an everyday one (`Bantu`).")
     ],
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The directory to write.")] = None,
+    out: OutIfDone = None,
     expert: Annotated[
         int | None,
         typer.Option("--expert", metavar="N", help="Which, of a family that has several."),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from polycompress.cli import console
 from polycompress.cli.moe_options import (
-    DryRun,
     Families,
     LayerList,
     Layers,
@@ -19,7 +17,7 @@ from polycompress.cli.moe_options import (
     TopK,
     expert_settings,
 )
-from polycompress.cli.options import Json, Overwrite, Seed
+from polycompress.cli.options import DryRun, Json, OutIfDone, Overwrite, Seed
 
 
 def merge(
@@ -27,7 +25,7 @@ def merge(
         list[str],
         typer.Argument(metavar="MODEL...", help="Plain models of one shape and tokenizer, two or more."),
     ],
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The directory to write.")] = None,
+    out: OutIfDone = None,
     family: Annotated[
         list[str],
         typer.Option(

@@ -47,7 +47,6 @@ Routing_ = Annotated[
         "language is given).",
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, and write nothing.")]
 
 
 def expert_settings(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from polycompress.cli import console
 from polycompress.cli.moe_options import (
-    DryRun,
     Families,
     LayerList,
     Layers,
@@ -19,7 +17,17 @@ from polycompress.cli.moe_options import (
     TopK,
     expert_settings,
 )
-from polycompress.cli.options import Corpus, CountsFiles, Field, Json, Model, Overwrite, Seed
+from polycompress.cli.options import (
+    Corpus,
+    CountsFiles,
+    DryRun,
+    Field,
+    Json,
+    Model,
+    OutIfDone,
+    Overwrite,
+    Seed,
+)
 
 
 def upcycle(
@@ -32,7 +40,7 @@ def upcycle(
             help="Languages to serve, joined by commas: codes, names, families. [default: all of a FILE of --families]",
         ),
     ] = "",
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The directory to write.")] = None,
+    out: OutIfDone = None,
     families: Families = "glottolog-branch",
     unknown: Annotated[
         str | None,

@@ -23,7 +23,12 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "bytes": "Weights",
 }
 """Sizes that most cards show, and what they are called there."""
-_SHOWN: Final = {"parameters": parameters, "embedding_parameters": parameters, "bytes": size_exact}
+_SHOWN: Final = {
+    "parameters": parameters,
+    "active_parameters": parameters,
+    "embedding_parameters": parameters,
+    "bytes": size_exact,
+}
 
 
 def sizes(manifest: Mapping[str, Any], shown: Mapping[str, str], left: str = "left") -> str:
@@ -67,6 +72,20 @@ def how_to_load_factorised(loader: str) -> str:
         + _loading(loader, "import polycompress.auto  # lets the Auto classes know factorised models")
         + "\n\nFor plain transformers, write the table out:\n\n"
         + block("polycompress ofa export path/to/this/directory --dense --out plain", "sh")
+    )
+
+
+def how_to_load_experts(loader: str) -> str:
+    """The section that shows how, of a model with experts of language families.
+
+    Args:
+        loader: Class of transformers.
+    """
+    return (
+        "## How to load it\n\nWith polycompress (extra `train`) and transformers 5:\n\n"
+        + _loading(loader, "import polycompress.auto  # lets the Auto classes know models with experts")
+        + "\n\nFor plain transformers, take one family's model out of it:\n\n"
+        + block("polycompress moe extract path/to/this/directory --family NAME --out plain", "sh")
     )
 
 

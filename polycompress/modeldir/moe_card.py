@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from polycompress.modeldir.card_making import how_it_was_made, how_to_load, notes_of
+from polycompress.modeldir.card_making import (
+    how_it_was_made,
+    how_to_load,
+    how_to_load_experts,
+    notes_of,
+    sizes,
+)
 from polycompress.modeldir.card_metadata import card_metadata
 from polycompress.modeldir.factorised_card import loader_of
 from polycompress.modeldir.figures import (
@@ -15,12 +21,12 @@ from polycompress.modeldir.figures import (
     join,
     language_entries,
     number,
-    parameters,
     part_of,
     share,
-    size_exact,
 )
-from polycompress.modeldir.markdown import block, escape, front_matter, table
+from polycompress.modeldir.markdown import escape, front_matter, table
+
+_SIZES: Final = {"parameters": "Parameters", "active_parameters": "that one token meets", "bytes": "Weights"}
 
 
 def render_upcycled_card(manifest: Mapping[str, Any]) -> str:
@@ -118,7 +124,7 @@ def render_extracted_card(manifest: Mapping[str, Any]) -> str:
     more = {"Family": family, "Expert": count(facts.get("expert"))}
     sections = [
         summary,
-        _sizes(manifest),
+        sizes(manifest, _SIZES, "of it"),
         how_to_load(loader_of(manifest)),
         how_it_was_made(manifest, more),
         _limits(lines),
@@ -131,10 +137,10 @@ def _expert_card(manifest: Mapping[str, Any], summary: str, lines: Sequence[str]
     moe = part_of(facts, "moe")
     sections = [
         summary,
-        _sizes(manifest),
+        sizes(manifest, _SIZES, "of it"),
         _families(facts, moe),
         more,
-        _loading(manifest),
+        how_to_load_experts(loader_of(manifest)),
         how_it_was_made(manifest, {"Preset of families": escape(moe.get("preset") or "one of its own")}),
         _limits(lines),
     ]
@@ -171,39 +177,6 @@ def _layers(facts: Mapping[str, Any]) -> str:
     layers = items_of(facts, "layers")
     shown = join([count(layer) for layer in layers])
     return f"layer{'' if len(layers) == 1 else 's'} {shown} (counted from 0)"
-
-
-def _sizes(manifest: Mapping[str, Any]) -> str:
-    sizes = part_of(manifest, "sizes")
-    before, after = part_of(sizes, "before"), part_of(sizes, "after")
-    shown = (
-        ("Parameters", "parameters", parameters),
-        ("that one token meets", "active_parameters", parameters),
-        ("Weights", "bytes", size_exact),
-    )
-    rows = [
-        (label, show(before.get(key)), show(after.get(key)), share(after.get(key), before.get(key)))
-        for label, key, show in shown
-    ]
-    return "## Sizes\n\n" + table(("", "before", "after", "of it"), rows)
-
-
-def _loading(manifest: Mapping[str, Any]) -> str:
-    loader = loader_of(manifest)
-    example = [
-        "import polycompress.auto  # lets the Auto classes know models with experts",
-        f"from transformers import {', '.join(sorted([loader, 'AutoTokenizer']))}",
-        "",
-        'directory = "path/to/this/directory"',
-        "tokenizer = AutoTokenizer.from_pretrained(directory)",
-        f"model = {loader}.from_pretrained(directory)",
-    ]
-    return (
-        "## How to load it\n\nWith polycompress (extra `train`) and transformers 5:\n\n"
-        + block("\n".join(example), "python")
-        + "\n\nFor plain transformers, take one family's model out of it:\n\n"
-        + block("polycompress moe extract path/to/this/directory --family NAME --out plain", "sh")
-    )
 
 
 def _limits(lines: Sequence[str]) -> str:
