@@ -1,21 +1,19 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from polycompress.errors import InputError
 from polycompress.moe.counting import count_moe, network_parameters
 from polycompress.moe.places import PLACES
-from tests.moe.tiny_moe import FAMILIES, make_both, settings
+from tests.moe.tiny_moe import FAMILIES, both, settings
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("experts", "top_k", "layers"), [(3, 2, (1,)), (5, 1, (0, 1)), (1, 1, (0,))])
 def test_the_formula_counts_what_a_model_has(
-    family: str, experts: int, top_k: int, layers: tuple[int, ...], tmp_path: Path
+    family: str, experts: int, top_k: int, layers: tuple[int, ...]
 ) -> None:
-    plain, moe = make_both(family, tmp_path, settings(experts, top_k, layers=layers))
+    plain, moe = both(family, settings(experts, top_k, layers=layers))
     found = count_moe(
         plain.num_parameters(),
         hidden=moe.config.hidden_size,
@@ -34,6 +32,7 @@ def test_the_formula_counts_what_a_model_has(
     assert found.active == found.total - idle == plain.num_parameters() + found.extra_active
     if experts == 1:
         assert found.extra == len(layers) * moe.config.hidden_size  # the router
+    assert found.as_dict()["active"] == found.active
 
 
 @pytest.mark.parametrize(
