@@ -10,8 +10,23 @@ import polycompress
 
 ROOT = Path(__file__).parent.parent
 TRAINED = (
-    *("auto", "kernels.", "training."),
+    *("auto", "kernels.", "own_models", "training."),
     *(f"embeddings.{name}" for name in ("models", "module", "registering")),
+    *(
+        f"moe.{name}"
+        for name in (
+            "context",
+            "experts",
+            "fused",
+            "layer",
+            "models",
+            "reference",
+            "registering",
+            "router",
+            "segments",
+            "sorting",
+        )
+    ),
     *(
         f"pipelines.{name}"
         for name in ("bench", "bistil_", "distil", "evaluate", "finetune", "mlm", "students")

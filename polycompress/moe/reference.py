@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 
 def experts_reference(
@@ -37,17 +38,22 @@ def experts_reference(
         (T, d).
     """
     total = torch.zeros_like(hidden)
-    for expert in range(len(up)):
+    # unbound, since the gradient of each index into the whole would be as large as the whole
+    gates, biases_up, biases_down = (_slices(each, len(up)) for each in (gate, up_bias, down_bias))
+    for expert, (up_own, down_own) in enumerate(zip(up.unbind(), down.unbind(), strict=True)):
         tokens, choices = torch.where(indices == expert)
         if not len(tokens):
             continue
         given = hidden[tokens]
-        inner = given @ up[expert].T
-        if up_bias is not None:
-            inner = inner + up_bias[expert]
-        inner = activation(inner) if gate is None else activation(given @ gate[expert].T) * inner
-        made = inner @ down[expert].T
-        if down_bias is not None:
-            made = made + down_bias[expert]
-        total = total.index_add(0, tokens, made * weights[tokens, choices, None].to(made.dtype))
+        inner = linear(given, up_own, biases_up[expert])
+        gate_own = gates[expert]
+        inner = activation(inner) if gate_own is None else activation(linear(given, gate_own)) * inner
+        made = linear(inner, down_own, biases_down[expert])
+        share = weights[tokens, choices, None].to(made.dtype)
+        total = total.index_add(0, tokens, (made * share).to(total.dtype))
     return total
+
+
+def _slices(parameter: Tensor | None, experts: int) -> Sequence[Tensor | None]:
+    found: Sequence[Tensor | None] = (None,) * experts if parameter is None else parameter.unbind()
+    return found

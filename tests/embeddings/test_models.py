@@ -246,10 +246,11 @@ def test_importing_the_module_is_enough_for_auto_classes(factorised: Path) -> No
     code = (
         "import sys, polycompress; assert 'torch' not in sys.modules\n"
         "import polycompress.auto\n"
-        "from transformers import AutoModel, AutoTokenizer, AutoModelForTokenClassification\n"
+        "from transformers import AutoConfig, AutoModel, AutoTokenizer, AutoModelForTokenClassification\n"
         f"model, tokenizer = (each.from_pretrained({str(factorised)!r}) for each in (AutoModel, AutoTokenizer))\n"
         "print(type(model).__name__, tokenizer('Ankara')['input_ids'][0] >= 0)\n"
         f"print(type(AutoModelForTokenClassification.from_pretrained({str(factorised)!r})).__name__)\n"
+        "print(type(AutoConfig.for_model('moe-qwen3')).__name__)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -257,4 +258,5 @@ def test_importing_the_module_is_enough_for_auto_classes(factorised: Path) -> No
         "FactorisedXLMRobertaModel",
         "True",
         "FactorisedXLMRobertaForTokenClassification",
+        "MoeQwen3Config",
     ]
