@@ -118,6 +118,7 @@ class Distillation(nn.Module):  # type: ignore[misc]
         own_inputs: Sequence[Mapping[str, Tensor] | None] | None = None,
         words: Sequence[Tensor] | None = None,
         kept: Mapping[str, Tensor] | None = None,
+        student_inputs: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """The weighted sum of the objectives.
 
@@ -130,6 +131,7 @@ class Distillation(nn.Module):  # type: ignore[misc]
             own_inputs: Of each teacher what it is shown instead of the student's tokens; None: these.
             words: (B, W, n) of the student and of each teacher, see ``Outputs.words``.
             kept: What a teacher said of these texts before, see ``distill.kept``; then none is asked.
+            student_inputs: What the student alone takes besides.
         """
         places: Tensor | None = None
         if self.at_places and valid is not None:  # what is left is valid, all of it
@@ -146,7 +148,7 @@ class Distillation(nn.Module):  # type: ignore[misc]
                 ]
             else:
                 every = [as_outputs(kept)]
-        said = self._watched(inputs, places)
+        said = self._watched({**inputs, **(student_inputs or {})}, places)
         if own_inputs is not None:
             every = [
                 each if own is None else replace(each, mask=own["attention_mask"] != 0)

@@ -79,6 +79,7 @@ class BatchLoader:
         self._window, self._place = 0, 0
         self._batches = 0
         self._tokens = dict.fromkeys(examples.languages, 0)
+        self._reweighed: dict[str, float] | None = None
         self._anchor = mixer.state_dict()
         self._draws, self._plans = self._planned()
 
@@ -100,6 +101,25 @@ class BatchLoader:
             code: self._tokens[code] / size
             for code, size in zip(self._examples.languages, sizes, strict=True)
         }
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Of the tokens that are drawn next, by language."""
+        return self._mixer.shares()
+
+    def reweigh(self, shares: Mapping[str, float]) -> None:
+        """Give languages other shares from the next window on; the batches of this one are put together already.
+
+        Every rank has to ask for the same.
+
+        Args:
+            shares: A weight for every language's code.
+
+        Raises:
+            InputError: They do not fit the languages.
+        """
+        self._mixer.reweigh(shares)
+        self._reweighed = dict(shares)
 
     def __iter__(self) -> Iterator[Batch]:
         """This rank's batches from here to the end, if there is one."""
@@ -140,6 +160,7 @@ class BatchLoader:
             "place": self._place,
             "batches": self._batches,
             "tokens": dict(self._tokens),
+            "reweighed": self._reweighed,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -165,6 +186,9 @@ class BatchLoader:
         self._batches = int(state["batches"])
         self._tokens = {code: int(count) for code, count in state["tokens"].items()}
         self._draws, self._plans = self._planned()
+        self._reweighed = None
+        if (reweighed := state.get("reweighed")) is not None:  # since the window began
+            self.reweigh(reweighed)
 
     def _step(self) -> tuple[list[Draw], Plan] | None:
         """The next batch of all, counted."""
@@ -175,6 +199,7 @@ class BatchLoader:
                 return None
             self._anchor, self._draws, self._plans = anchor, draws, plans
             self._window, self._place = self._window + 1, 0
+            self._reweighed = None
         plan = self._plans[self._place]
         self._place += 1
         self._batches += 1

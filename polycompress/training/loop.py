@@ -63,6 +63,25 @@ class Watcher(Protocol):
         """What it measured since the last call, for the log."""
 
 
+class Companion(Protocol):
+    """Goes along with a run, may change what its next step does, and has state of its own that snapshots keep."""
+
+    def before_step(self, step: int) -> None:
+        """Called on all processes before each step, with the number of steps done."""
+
+    def after_step(self, step: int) -> None:
+        """Called on all processes after each step, which counts among those done."""
+
+    def figures(self) -> Mapping[str, Any]:
+        """What to say in the log: numbers, or mappings of numbers."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, the same on every process, of plain values."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what ``state_dict`` gave."""
+
+
 @dataclass(slots=True)
 class TrainState:
     """How far a run has come."""
@@ -130,6 +149,8 @@ class Parts:
     evaluate: Callable[[], Mapping[str, float]] | None = None
     """Measures on held-out data."""
     watcher: Watcher | None = None
+    companions: Mapping[str, Companion] = field(default_factory=dict)
+    """By the name that their state has in snapshots."""
     stop: Callable[[TrainState], bool] | None = None
     """Whether to end after an evaluation, long before the last step; asks the state alone."""
     locate: Callable[[int], str] = str
@@ -155,11 +176,15 @@ def train(parts: Parts, config: TrainingConfig, state: TrainState) -> TrainState
     """
     with StopSignals() as signals:
         while state.step < config.steps and not _ended(parts, state):
+            for companion in parts.companions.values():
+                companion.before_step(state.step)
             begun = time.perf_counter()
             result, rate = _step(parts, config, state)
             if parts.watcher is not None:
                 parts.watcher.after_step(parts.devices)
             state.add(result, time.perf_counter() - begun)
+            for companion in parts.companions.values():
+                companion.after_step(state.step)
             stop = _agreed(parts.devices, signals.received)
             due = state.step % config.snapshots.every_steps == 0
             save = due or stop is not None or state.step == config.steps
@@ -186,6 +211,8 @@ def resume(parts: Parts, snapshot_parts: Mapping[str, Any]) -> TrainState:
         generators=parts.generators,
     )
     parts.data.load_state_dict(snapshot_parts["data"])
+    for name, companion in parts.companions.items():
+        companion.load_state_dict(snapshot_parts["companions"][name])
     return TrainState(**snapshot_parts["state"])
 
 
@@ -252,6 +279,8 @@ def _log(
         "peak_memory_mib": peak_memory_mib(parts.devices.device),
         "language_tokens": parts.data.tokens,
     }
+    for companion in parts.companions.values():
+        record |= companion.figures()
     state.since_log = {"steps": 0, "loss": 0.0, "tokens": 0, "seconds": 0.0}
     if parts.devices.is_main:
         parts.metrics.log(record)
@@ -266,6 +295,8 @@ def _save(parts: Parts, config: TrainingConfig, state: TrainState, evaluated: bo
         model=parts.model, optimiser=parts.optimiser, devices=parts.devices, generators=parts.generators
     )
     tree |= {"data": parts.data.state_dict(), "state": asdict(state)}
+    if parts.companions:
+        tree["companions"] = {name: each.state_dict() for name, each in parts.companions.items()}
     if parts.devices.is_main:
         try:
             save_snapshot(root, state.step, tree, parts.identity, score=score)

@@ -106,6 +106,7 @@ class LanguageMixer:
         self._tokens = [0] * len(self._limits)
         self._total = 0
         self._stage = 0
+        self._reweighed: list[float] | None = None
         self._tags = [0.0] * len(self._limits)
         self._refill()
 
@@ -115,9 +116,24 @@ class LanguageMixer:
         return self._stage
 
     def shares(self, stage: int | None = None) -> dict[str, float]:
-        """Shares of tokens in a stage, by default the present one."""
-        chosen = self._shares[self._stage if stage is None else stage]
+        """Shares of tokens in a stage, by default those of the next example."""
+        chosen = self._present if stage is None else self._shares[stage]
         return dict(zip(self._examples.languages, chosen, strict=True))
+
+    def reweigh(self, shares: Mapping[str, float]) -> None:
+        """Take other shares from the next example to the end, whatever the stages say; nobody is behind then.
+
+        Args:
+            shares: A weight for every language's code.
+
+        Raises:
+            InputError: They do not fit the languages.
+        """
+        sizes = np.array(self._examples.tokens, dtype=np.float64)
+        fixed = Mixing(strategy="fixed", shares=shares)
+        self._reweighed = shares_of(fixed, self._examples.languages, sizes, None).tolist()
+        self._tags = [0.0] * len(self._tags)
+        self._refill()
 
     @property
     def tokens(self) -> dict[str, int]:
@@ -148,7 +164,7 @@ class LanguageMixer:
         self._drawn[number] = position + 1
         self._tokens[number] += tokens
         self._total += tokens
-        self._tags[number] = tag + tokens / self._shares[self._stage][number]
+        self._tags[number] = tag + tokens / self._present[number]
         if position + 1 < self._limits[number]:
             heapq.heappush(self._heap, (self._tags[number], number))
         while self._stage < len(self._ends) and (self._total >= self._ends[self._stage] or not self._heap):
@@ -175,6 +191,7 @@ class LanguageMixer:
             "drawn": list(self._drawn),
             "tokens": list(self._tokens),
             "tags": list(self._tags),
+            "reweighed": None if self._reweighed is None else list(self._reweighed),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -184,10 +201,16 @@ class LanguageMixer:
         self._tokens = [int(value) for value in state["tokens"]]
         self._total = sum(self._tokens)
         self._tags = [float(value) for value in state["tags"]]
+        reweighed = state.get("reweighed")  # which snapshots of earlier versions lack
+        self._reweighed = None if reweighed is None else [float(value) for value in reweighed]
         self._refill()
 
+    @property
+    def _present(self) -> list[float]:
+        return self._shares[self._stage] if self._reweighed is None else self._reweighed
+
     def _refill(self) -> None:
-        share = self._shares[self._stage]
+        share = self._present
         self._heap = [
             (tag, number)
             for number, tag in enumerate(self._tags)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polycompress.errors import InputError
+from polycompress.moe.shares import family_shares
 
-Strategy = Literal["proportional", "temperature", "unimax", "fixed"]
+Strategy = Literal["proportional", "temperature", "unimax", "fixed", "families"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,11 +22,14 @@ class Mixing:
 
     strategy: Strategy = "proportional"
     temperature: float = 10 / 3
-    """Of ``temperature``: 1 is proportional, more is more even. Default: exponent 0.3 (Xue et al., mT5, 2021)."""
+    """Of ``temperature`` and ``families``: 1 is proportional, more is more even. Default: exponent 0.3 (Xue et al.,
+    mT5, 2021)."""
     unimax_epochs: float = 1.0
     """Of ``unimax``: how often a language may be read at most within the budget (Chung et al. 2023, N)."""
     shares: Mapping[str, float] | None = None
     """Of ``fixed``: a weight for every language's code; they need not add up to 1."""
+    families: Mapping[str, str] | None = None
+    """Of ``families``: the family of every language's code; see ``moe.shares.family_shares``."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -34,14 +38,18 @@ class Mixing:
             InputError: Any are wrong; all are named.
         """
         wrong = []
-        if self.strategy not in ("proportional", "temperature", "unimax", "fixed"):
-            wrong.append(f"strategy is {self.strategy!r}: give proportional, temperature, unimax or fixed")
+        if self.strategy not in get_args(Strategy):
+            wrong.append(
+                f"strategy is {self.strategy!r}: give proportional, temperature, unimax, fixed or families"
+            )
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             wrong.append(f"temperature is {self.temperature!r}: give a number above 0")
         if not (math.isfinite(self.unimax_epochs) and self.unimax_epochs > 0):
             wrong.append(f"unimax_epochs is {self.unimax_epochs!r}: give a number above 0")
         if self.strategy == "fixed" and not self.shares:
             wrong.append("shares is empty: fixed mixing needs a share for every language")
+        if self.strategy == "families" and not self.families:
+            wrong.append("families is empty: mixing by families needs the family of every language")
         if wrong:
             raise InputError(f"Mixing: {'; '.join(wrong)}.")
 
@@ -120,6 +128,13 @@ def shares_of(
                 "UniMax needs to know how many tokens the training sees in all: give a token budget."
             )
         return unimax_shares(sizes, budget, mixing.unimax_epochs)
+    if mixing.strategy == "families":
+        families = mixing.families or {}
+        if without := [code for code in codes if code not in families]:
+            raise InputError(
+                f"Mixing by families: {', '.join(without)} is of no family. Name one, or leave it out."
+            )
+        return family_shares(sizes, [families[code] for code in codes], mixing.temperature)
     return _fixed_shares(mixing.shares or {}, codes)
 
 

@@ -152,6 +152,31 @@ def test_resuming_gives_exactly_the_same_next_batches(
     assert resumed.tokens == unbroken.tokens
 
 
+@pytest.mark.parametrize("batching", [PADDED, PACKED])
+@pytest.mark.parametrize("done", [0, 1, 3, 4, 9])  # windows are of four batches or a few more
+def test_resuming_with_other_shares_gives_exactly_the_same_next_batches(
+    examples: Examples, batching: Batching, done: int
+) -> None:
+    unbroken = loader(examples, batching, seed=3)
+    take(unbroken, 6)
+    unbroken.reweigh({"deu-Latn": 1, "swh-Latn": 1, "hin-Deva": 8})
+    take(unbroken, done)
+    resumed = loader(examples, batching, seed=3)
+    resumed.load_state_dict(json.loads(json.dumps(unbroken.state_dict())))
+    assert resumed.shares == unbroken.shares == {"deu-Latn": 0.1, "swh-Latn": 0.1, "hin-Deva": 0.8}
+    assert take(resumed, 20) == take(unbroken, 20)
+    assert resumed.state_dict() == unbroken.state_dict()
+
+
+def test_other_shares_hold_from_the_next_window_on(examples: Examples) -> None:
+    usual, other = loader(examples), loader(examples)
+    take(usual, 1), take(other, 1)
+    other.reweigh({"deu-Latn": 0, "swh-Latn": 0, "hin-Deva": 1})
+    rest = len(other._plans) - 1
+    assert take(other, rest) == take(usual, rest)
+    assert {code for batch in take(other, 10) for code in batch["languages"]} == {"hin-Deva"}
+
+
 def test_the_state_is_a_snapshot(examples: Examples) -> None:
     batches = loader(examples)
     state = batches.state_dict()

@@ -16,6 +16,7 @@ from polycompress.errors import InputError, StorageError
 from polycompress.training import snapshots
 from polycompress.training.config import OptimiserConfig, ScheduleConfig, SnapshotConfig, TrainingConfig
 from polycompress.training.errors import NonFiniteLossError, SnapshotMismatchError, StoppedError
+from polycompress.training.loader import BatchLoader
 from polycompress.training.loop import Parts, TrainState, resume, train
 from polycompress.training.metrics import read_metrics
 from polycompress.training.runs import open_run
@@ -96,6 +97,59 @@ def test_killed_and_taken_up_it_ends_bit_by_bit_the_same(tmp_path: Path, moment:
         == (whole.optimiser.state_dict()["tables"][0]["decay_sum"])
     )
     assert again.data.state_dict() == whole.data.state_dict()
+
+
+class Pendulum:
+    """A companion that changes the languages' shares by what it saw."""
+
+    def __init__(self, loader: BatchLoader) -> None:
+        self.loader, self.seen, self.steps = loader, 0, []
+
+    def before_step(self, step: int) -> None:
+        self.steps.append(step)
+        if step and step % 3 == 0:
+            self.seen += sum(self.loader.tokens.values())
+            self.loader.reweigh({"deu-Latn": 1 + self.seen % 7, "swh-Latn": 1 + self.seen % 3})
+
+    def after_step(self, step: int) -> None:
+        assert step == self.steps[-1] + 1
+
+    def figures(self) -> Mapping[str, Any]:
+        return {"language_shares": self.loader.shares}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.seen = state["seen"]
+
+
+def with_pendulum(tmp_path: Path, name: str, **others: Any) -> Parts:
+    parts = make_parts(tmp_path / name, tmp_path / f"data-{name}-{len(list(tmp_path.iterdir()))}", **others)
+    return replace(parts, companions={"pendulum": Pendulum(parts.data)})
+
+
+@pytest.mark.parametrize("moment", [2, 6, 9, 13, 19])
+def test_killed_with_a_companion_it_ends_bit_by_bit_the_same(tmp_path: Path, moment: int) -> None:
+    whole = with_pendulum(tmp_path, "whole")
+    train(whole, CONFIG, TrainState())
+    whole.metrics.close()
+    assert whole.companions["pendulum"].steps == list(range(20))
+    shares = {record["language_shares"]["deu-Latn"] for record in read_metrics(whole.out / "metrics.jsonl")}
+    assert len(shares) > 2
+
+    broken = with_pendulum(tmp_path, "broken", tell=_raise_after(moment))
+    with pytest.raises(Killed):
+        train(broken, replace(CONFIG, log_every=1), TrainState())
+    broken.metrics.close()
+    snapshot = newest_snapshot(tmp_path / "broken" / "snapshots")
+    again = with_pendulum(tmp_path, "broken", after=snapshot.step if snapshot else 0)
+    state = TrainState() if snapshot is None else resume(again, load_snapshot(snapshot))
+    train(again, CONFIG, state)
+    again.metrics.close()
+    assert same_bits(weights(again), weights(whole))
+    assert again.data.state_dict() == whole.data.state_dict()
+    assert again.companions["pendulum"].state_dict() == whole.companions["pendulum"].state_dict()
 
 
 def test_the_log_of_a_run_taken_up_is_that_of_an_unbroken_one(tmp_path: Path) -> None:

@@ -218,6 +218,46 @@ def test_resuming_gives_the_same_next_examples(sizes: Sizes, done: int, seed: in
     assert resumed.state_dict() == mixer.state_dict()
 
 
+def test_other_shares_hold_from_the_next_example_on() -> None:
+    sizes = Sizes({"eng-Latn": [5] * 20, "swh-Latn": [5] * 20})
+    mixer = LanguageMixer(sizes, [Stage(Mixing(strategy="fixed", shares={"eng-Latn": 0.9, "swh-Latn": 0.1}))])
+    take(mixer, 40)
+    mixer.reweigh({"eng-Latn": 1, "swh-Latn": 3})
+    assert mixer.shares() == {"eng-Latn": 0.25, "swh-Latn": 0.75}
+    assert mixer.shares(0) == {"eng-Latn": 0.9, "swh-Latn": 0.1}
+    # what was given before is no debt: of any 40 examples 30 are of the second language
+    assert sum(draw.language for draw in take(mixer, 40)) == pytest.approx(30, abs=1)
+    mixer.reweigh({"eng-Latn": 1, "swh-Latn": 0})
+    assert {draw.language for draw in take(mixer, 40)} == {0}
+    with pytest.raises(InputError, match="swh-Latn has no share"):
+        mixer.reweigh({"eng-Latn": 1})
+
+
+@given(corpora, st.integers(0, 60), st.integers(0, 60), st.integers(0, 2**32))
+def test_resuming_with_other_shares_gives_the_same_next_examples(
+    sizes: Sizes, before: int, after: int, seed: int
+) -> None:
+    mixer = LanguageMixer(sizes, seed=seed)
+    take(mixer, before)
+    mixer.reweigh({code: 1 + number for number, code in enumerate(sizes.languages)})
+    take(mixer, after)
+    resumed = LanguageMixer(sizes, seed=seed)
+    resumed.load_state_dict(json.loads(json.dumps(mixer.state_dict())))
+    assert resumed.fingerprint() == mixer.fingerprint() == LanguageMixer(sizes, seed=seed).fingerprint()
+    assert take(resumed, 60) == take(mixer, 60)
+
+
+def test_shares_by_family() -> None:
+    codes, sizes = ["deu-Latn", "nld-Latn", "swh-Latn"], np.array([16.0, 16.0, 8.0])
+    families = {"deu-Latn": "Germanic", "nld-Latn": "Germanic", "swh-Latn": "Bantu", "zul-Latn": "Bantu"}
+    mixing = Mixing(strategy="families", families=families, temperature=1e9)
+    np.testing.assert_allclose(shares_of(mixing, codes, sizes, None), [0.25, 0.25, 0.5])
+    with pytest.raises(InputError, match="Mixing by families: tur-Latn is of no family"):
+        shares_of(mixing, [*codes, "tur-Latn"], np.array([1.0, 1, 1, 1]), None)
+    with pytest.raises(InputError, match="families is empty: mixing by families needs the family of every"):
+        Mixing(strategy="families")
+
+
 @given(st.integers(1, 3000), st.integers(0, 2**64 - 1))
 def test_a_shuffle_is_a_permutation(size: int, key: int) -> None:
     whole = shuffled(np.arange(size), size, key)
