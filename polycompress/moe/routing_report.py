@@ -187,7 +187,7 @@ def read_shares(value: Any, experts: int, where: str) -> dict[int, dict[str, lis
             int(number): {str(code): _row(one["shares"], own) for code, one in _languages(layer).items()}
             for number, layer in layers.items()
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
             f"{where}: is no report of routing. Give a file that `polycompress moe routes --json` wrote, or a model."
         ) from error

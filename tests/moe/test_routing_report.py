@@ -90,6 +90,7 @@ def changed(**fields: Any) -> Any:
         {"experts": 3},
         {"experts": 3, "layers": []},
         {"experts": 3, "layers": {}},
+        {"experts": float("inf"), "layers": {}},
         {"experts": 3, "layers": {"one": {"languages": {}}}},
         {"experts": 3, "layers": {"1": {"languages": [1]}}},
         changed(shares=[1.0, 0.0]),
