@@ -105,7 +105,7 @@ def _panel(axes: Axes, report: RoutingReport, number: int, layer: LayerRouting, 
     from matplotlib import colormaps
     from matplotlib.patches import Rectangle
 
-    axes.imshow(layer.shares, cmap=colormaps[COLOURS], vmin=0.0, vmax=1.0, aspect="auto")
+    axes.imshow(layer.shares, cmap=colormaps[COLOURS], vmin=0.0, vmax=1 / report.top_k, aspect="auto")
     axes.set_title(f"layer {number}", fontsize=10.5, loc="left", pad=8)
     axes.set_xticks(
         range(report.experts),
@@ -127,16 +127,16 @@ def _panel(axes: Axes, report: RoutingReport, number: int, layer: LayerRouting, 
             )
             axes.add_patch(frame)
     if report.experts <= NUMBERS_UP_TO:
-        _write_numbers(axes, layer)
+        _write_numbers(axes, layer, report.top_k)
 
 
-def _write_numbers(axes: Axes, layer: LayerRouting) -> None:
+def _write_numbers(axes: Axes, layer: LayerRouting, top_k: int) -> None:
     from matplotlib import colormaps
 
     colours = colormaps[COLOURS]
     for row, shares in enumerate(layer.shares.tolist()):
         for expert, share in enumerate(shares):
-            paper = 255 * np.array(colours(share)[:3])
+            paper = 255 * np.array(colours(share * top_k)[:3])
             ink = "black" if luminance(paper.tolist()) > LIGHT else "white"
             axes.text(expert, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8.5, color=ink)
 
