@@ -21,8 +21,8 @@ from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.evaluation.tasks import find_task
 from polycompress.languages import Language
 from polycompress.modeldir.manifest import read_manifest
-from polycompress.pipelines.distilling.general_config import Attention
 from polycompress.pipelines.distilling.loss_specs import LossSpec
+from polycompress.pipelines.distilling.text_losses import Attention
 from polycompress.pipelines.trimming.loading import asked_languages
 from polycompress.pipelines.tuning.config import FinetuneConfig
 from polycompress.pipelines.tuning.data import check_trainable

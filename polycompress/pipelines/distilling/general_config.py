@@ -7,10 +7,9 @@ from typing import Final, Literal
 
 from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.loss_specs import LossSpec
+from polycompress.pipelines.distilling.text_losses import Attention, HiddenLoss, text_losses, weight_faults
 from polycompress.training.errors import ConfigError
 
-Attention = Literal["maps", "scores", "relations", "none"]
-HiddenLoss = Literal["mse", "relative", "cosine"]
 MIN_SHARE: Final = 1e-6
 """Relative frequency from which on a token is kept; BiStil's."""
 LAYERS: Final = 6
@@ -42,54 +41,31 @@ class GeneralConfig:
     text: TextConfig
     shape: Shape = field(default_factory=Shape)
     hidden_weight: float = 1.0
+    """This and the next five: see ``Learning``."""
     hidden_loss: HiddenLoss = "mse"
-    """Squared errors (BiStil), each layer's as a share of its variance, or cosines."""
     vector_weight: float = 0.0
-    """Of one less the cosine between both models' vectors of a text, means of their last hidden states."""
     attention_weight: float = 1.0
     attention: Attention = "maps"
-    """What of attention is matched: maps after the softmax (BiStil), scores before it (TinyBERT), relations between
-    queries, keys and values of the last layers (MiniLMv2), or nothing."""
     relation_heads: int = 12
-    """Of relations."""
     trim: bool = True
     """Whether the vocabulary is cut to the two languages first; a model that is trimmed already needs no second cut."""
     min_share: float = MIN_SHARE
 
     def __post_init__(self) -> None:
         """Check the values; raises ``ConfigError`` with all faults."""
-        faults = [
-            f"{name} is {getattr(self, name)}: give 0 or more"
-            for name in ("hidden_weight", "vector_weight", "attention_weight")
-            if not 0 <= getattr(self, name) < float("inf")
-        ]
+        faults = weight_faults(self)
         if not self.losses():
             faults.append(
                 "hidden_weight, vector_weight and attention_weight leave nothing to learn: raise one"
             )
         if not 0 < self.min_share < 1:
             faults.append(f"min_share is {self.min_share}: give a share between 0 and 1, such as 1e-6")
-        if self.relation_heads < 1:
-            faults.append(f"relation_heads is {self.relation_heads}: give at least 1")
         if faults:
             raise ConfigError(faults, "GeneralConfig")
 
     def losses(self) -> tuple[LossSpec, ...]:
         """The objectives that the settings name."""
-        maps = {"normalised": self.attention == "maps"}
-        relations = {"relation_heads": self.relation_heads}
-        attention = {
-            "relations": LossSpec(name="minilmv2", weight=self.attention_weight, options=relations),
-            "none": LossSpec(name="attention-mse", weight=0.0),
-        }
-        asked = (
-            LossSpec(name=f"hidden-{self.hidden_loss}", weight=self.hidden_weight),
-            LossSpec(name="sentence-vectors", weight=self.vector_weight, options={"distance": "cosine"}),
-            attention.get(
-                self.attention, LossSpec(name="attention-mse", weight=self.attention_weight, options=maps)
-            ),
-        )
-        return tuple(spec for spec in asked if spec.weight)
+        return text_losses(self)
 
 
 def layers_asked(shape: Shape) -> int:
