@@ -1,39 +1,24 @@
-"""The text of a distillation: tokenised, kept with what the teacher says of it, and held out."""
+"""The text of a distillation: tokenised, and kept with what the teacher says of it."""
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 from polycompress.corpora import CorpusSpec
 from polycompress.pipelines.distilling.shelving import shelve
 from polycompress.pipelines.distilling.text_request import TextRun
-from polycompress.pipelines.distilling.text_student import (
-    Evaluate,
-    masking_of,
-)
 from polycompress.pipelines.tuning.source_model import SourceModel
-from polycompress.training.batches import Batch
 from polycompress.training.devices import Devices
 from polycompress.training.distilling import Distillation
 from polycompress.training.distilling_inputs import Inputs
-from polycompress.training.distilling_task import DistillationTask
 from polycompress.training.examples import Examples
 from polycompress.training.keeping import KeptInputs, in_teachers_ids
-from polycompress.training.loader import BatchLoader
-from polycompress.training.mixing import LanguageMixer
-from polycompress.training.model import Kind, LoadedModel
-from polycompress.training.optimisers import SplitAdamW
-from polycompress.training.step import no_gradient
+from polycompress.training.model import LoadedModel
 from polycompress.training.tokenising import Cutting, prepare_examples
 
 Tell = Callable[[str, int, int | None], None]
-HELD_OUT_BATCHES: Final = 32
-"""At most, of one evaluation."""
-_HELD_OUT_SEED: Final = 1
 
 
 def read_examples(
@@ -124,40 +109,3 @@ def keep_text(
         tell=tell,
     )
     return KeptInputs(inputs, shelf, distillation.rows)
-
-
-def make_evaluation(
-    run: TextRun,
-    student: SourceModel,
-    examples: Examples,
-    devices: Devices,
-    kind: Kind | None,
-    inputs: Inputs,
-) -> Evaluate:
-    """What measures the mean loss over held-out text; masks are the same every time.
-
-    Args:
-        run: How batches are made.
-        student: Whose tokens.
-        examples: The text.
-        devices: The processes.
-        kind: Of language models whose answers are compared; None: none are.
-        inputs: What batches of this text become.
-    """
-
-    def evaluate(training: DistillationTask, optimiser: SplitAdamW) -> dict[str, float]:
-        task = training.with_inputs(inputs)
-        loader = BatchLoader(
-            examples,
-            LanguageMixer(examples, max_epochs=1),
-            run.config.batching,
-            pad_id=student.pad_id,
-            objective=masking_of(run, student, _HELD_OUT_SEED, kind),
-        )
-        batches: Sequence[Batch] = list(itertools.islice(loader, HELD_OUT_BATCHES))
-        losses = [no_gradient(task, optimiser, devices, batch) for batch in batches]
-        weights = [task.weight(batch) for batch in batches]
-        total = math.fsum(loss * weight for loss, weight in zip(losses, weights, strict=True))
-        return {"held_out_loss": total / max(1, sum(weights))}
-
-    return evaluate

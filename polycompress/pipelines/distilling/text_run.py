@@ -12,6 +12,8 @@ import torch
 from polycompress.corpora import CorpusSpec
 from polycompress.errors import InputError
 from polycompress.modeldir.directory import file_sha256
+from polycompress.pipelines.distilling.addition import Addition
+from polycompress.pipelines.distilling.held_out import HeldOutText, make_evaluation
 from polycompress.pipelines.distilling.losses import make_losses
 from polycompress.pipelines.distilling.own_texts import (
     coverage_of,
@@ -27,7 +29,7 @@ from polycompress.pipelines.distilling.text_answers import (
     map_vocabularies,
     vocabularies,
 )
-from polycompress.pipelines.distilling.text_data import keep_text, make_evaluation, read_examples
+from polycompress.pipelines.distilling.text_data import keep_text, read_examples
 from polycompress.pipelines.distilling.text_request import TextRun
 from polycompress.pipelines.distilling.text_student import (
     check_lengths,
@@ -38,7 +40,7 @@ from polycompress.pipelines.distilling.text_student import (
 from polycompress.pipelines.distilling.text_teachers import further_teacher, sample_text
 from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.training.devices import Devices
-from polycompress.training.distilling import Distillation
+from polycompress.training.distilling import Distillation, Weighted
 from polycompress.training.distilling_inputs import AnswerInputs, Inputs, TextInputs
 from polycompress.training.examples import Examples
 from polycompress.training.metrics import Record
@@ -61,6 +63,7 @@ def run_text(
     adapted: Mapping[str, Path] | None = None,
     others: Sequence[Path] = (),
     basis: torch.Tensor | None = None,
+    addition: Addition | None = None,
     progress: Callable[[Record], None] | None,
     tell: Tell | None,
 ) -> dict[str, Any]:
@@ -78,6 +81,7 @@ def run_text(
         adapted: By language, the model directory that teaches on its text instead.
         others: Second and later teachers of all text, likewise.
         basis: (d_T, d_S) that a narrower student's states are in.
+        addition: What is learnt and done besides.
         progress: Told each record of the log.
         tell: Told what is being prepared.
 
@@ -123,6 +127,7 @@ def run_text(
         basis,
         shared,
         further,
+        () if addition is None else addition.losses(loaded.model),
         functools.partial(
             sample_text,
             run,
@@ -138,8 +143,12 @@ def run_text(
         shown = held_shown = keep_text(
             run, run.keep, student, teacher, distillation, shown, (training, held_out), devices, tell
         )
-    evaluate = (
-        make_evaluation(run, student, held_out, devices, kind, held_shown) if held_out is not None else None
+    if addition is not None:
+        shown, held_shown = addition.inputs(shown), addition.inputs(held_shown)
+    measured = (
+        HeldOutText(run=run, student=student, examples=held_out, kind=kind, inputs=held_shown)
+        if held_out is not None
+        else None
     )
     return train_student(
         run,
@@ -152,7 +161,8 @@ def run_text(
         devices,
         snapshot,
         facts={**facts, **told},
-        evaluate=evaluate,
+        evaluate=make_evaluation(measured, devices) if measured is not None else None,
+        accompany=functools.partial(addition.companions, held_out=measured) if addition is not None else None,
         progress=progress,
     )
 
@@ -165,6 +175,7 @@ def _distillation(
     basis: torch.Tensor | None,
     shared: tuple[dict[str, int], dict[str, int]] | None,
     others: Sequence[Further],
+    added: Sequence[Weighted],
     samples: Callable[[Sequence[Further], Sequence[int]], list[torch.Tensor]],
 ) -> Distillation:
     for teacher in (*teachers, *(each.model for each in others)):
@@ -193,7 +204,7 @@ def _distillation(
     return Distillation(
         student,
         teachers[0],
-        make_losses(run.losses, pair),
+        (*make_losses(run.losses, pair), *added),
         rows,
         adapted=teachers[1:],
         at_places=run.answers,

@@ -17,6 +17,7 @@ from polycompress.errors import InputError
 from polycompress.modeldir.distilling_card import render_distilling_card
 from polycompress.modeldir.figures import part_of
 from polycompress.pipelines.distilling.config import TextConfig
+from polycompress.pipelines.distilling.running import Running
 from polycompress.pipelines.distilling.text_answers import LOADERS, lost_mass
 from polycompress.pipelines.distilling.text_request import TextRun
 from polycompress.pipelines.tuning.sinks import make_sinks
@@ -29,7 +30,7 @@ from polycompress.training.distilling_task import DistillationTask
 from polycompress.training.examples import Examples
 from polycompress.training.items import Items
 from polycompress.training.loader import BatchLoader
-from polycompress.training.loop import Parts, TrainState, resume, train
+from polycompress.training.loop import Companion, Parts, TrainState, resume, train
 from polycompress.training.masking import Objective, causal_lm, masked_lm
 from polycompress.training.metrics import Record
 from polycompress.training.mixing import LanguageMixer, Stage
@@ -59,6 +60,7 @@ def train_student(
     *,
     facts: Mapping[str, Any],
     evaluate: Evaluate | None = None,
+    accompany: Callable[[Running], Mapping[str, Companion]] | None = None,
     progress: Callable[[Record], None] | None,
 ) -> dict[str, Any]:
     """Train a student that is ready to learn, and write it; the manifest.
@@ -75,6 +77,7 @@ def train_student(
         snapshot: To go on from.
         facts: For the manifest.
         evaluate: Measures on held-out text.
+        accompany: Names who goes along with the run.
         progress: Told each record of the log.
 
     Raises:
@@ -86,17 +89,20 @@ def train_student(
         for name, parameter in loaded.model.named_parameters():
             parameter.requires_grad_(name not in frozen)
     task, optimiser = _task(distillation, config, devices, inputs)
+    loader = _loader(run, student, training, devices, kind)
+    running = Running(task=task, optimiser=optimiser, loader=loader, devices=devices)
     parts = Parts(
         task=task,
         model=distillation,
         optimiser=optimiser,
-        data=_loader(run, student, training, devices, kind),
+        data=loader,
         devices=devices,
         metrics=make_sinks(out, snapshot.step if snapshot else 0, progress, devices),
         out=out,
         identity=run.identity,
         evaluate=functools.partial(evaluate, task, optimiser) if evaluate is not None else None,
         watcher=task,
+        companions=accompany(running) if accompany is not None else {},
         locate=training.locate,
     )
     try:

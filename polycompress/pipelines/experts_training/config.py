@@ -24,7 +24,7 @@ class RoutingConfig:
     """``forced``: one of a token's experts is its family's, as in the paper; ``supervised``: the router alone chooses,
     and a loss tells it the family; ``none``: it is told nothing, and experts are no family's."""
     forcing: float = 1.0
-    """Of ``forced``: the probability that a text is."""
+    """Of ``forced``: the probability that a token is."""
     anneal: bool = False
     """Of ``forced``: whether the probability falls to 0 over the run, in a straight line, so that the end of the run is
     as inference will be."""
@@ -137,6 +137,8 @@ class ExpertsConfig:
             faults.append(f"temperature is {self.temperature}: give a number above 0")
         if not 0 < self.families_temperature < float("inf"):
             faults.append(f"families_temperature is {self.families_temperature}: give a number above 0")
+        if self.text.parallel != "ddp":
+            faults.append(f"text.parallel is {self.text.parallel!r}: experts are trained with 'ddp'")
         if not self.losses():
             faults.append(
                 "hidden_weight, vector_weight, attention_weight and answers_weight leave nothing to learn: raise one"
