@@ -42,9 +42,9 @@ def render_distilling_card(manifest: Mapping[str, Any]) -> str:
     sections = [
         _summary(manifest),
         _sizes(manifest),
-        _text(manifest),
+        text_seen(manifest),
         how_to_load(loader),
-        _making(manifest),
+        making(manifest),
         _limits(manifest),
     ]
     return front_matter(metadata) + "\n\n" + "\n\n".join(sections) + "\n"
@@ -79,14 +79,16 @@ def _sizes(manifest: Mapping[str, Any]) -> str:
     return "## Size\n\n" + table(("", "teacher", "student", "share"), rows)
 
 
-def _text(manifest: Mapping[str, Any]) -> str:
+def text_seen(manifest: Mapping[str, Any]) -> str:
+    """The section on the text."""
     facts = part_of(manifest, "distillation")
     tokens = part_of(facts, "language_tokens")
     rows = [(code(language), count(amount)) for language, amount in tokens.items()]
     return "## What it learnt from\n\n" + table(("Language", "tokens seen"), rows)
 
 
-def _making(manifest: Mapping[str, Any]) -> str:
+def making(manifest: Mapping[str, Any]) -> str:
+    """The section on the run."""
     facts = part_of(manifest, "distillation")
     losses = part_of(facts, "losses")
     return how_it_was_made(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from polycompress.corpora import CorpusSpec, Reading
+from polycompress.modeldir.distilling_card import render_distilling_card
 from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.loss_specs import LossSpec
 from polycompress.pipelines.distilling.losses import OBJECTIVES
@@ -33,6 +34,9 @@ class TextRun:
     identity: Mapping[str, Any]
     keep: Path | None = None
     """Directory of stores for what the teacher says of unmasked text; None: it is asked each time."""
+
+    render: Callable[[Mapping[str, Any]], str] = render_distilling_card
+    """Makes the student's card of its manifest."""
 
     @property
     def answers(self) -> bool:

@@ -14,7 +14,6 @@ from tokenizers import Tokenizer
 
 import polycompress
 from polycompress.errors import InputError
-from polycompress.modeldir.distilling_card import render_distilling_card
 from polycompress.modeldir.figures import part_of
 from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.running import Running
@@ -211,6 +210,7 @@ def _figures(state: TrainState, parts: Parts, distillation: Distillation) -> dic
         "device": str(parts.devices.device),
         "processes": parts.devices.world_size,
         **state.held_out,
+        **{name: value for each in parts.companions.values() for name, value in each.figures().items()},
     }
 
 
@@ -238,6 +238,7 @@ def _write(
         "sizes": {
             **part_of(facts, "sizes"),
             "after": {
+                **part_of(part_of(facts, "sizes"), "after"),
                 "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
                 "vocab": int(loaded.model.get_input_embeddings().num_embeddings),
             },
@@ -246,8 +247,6 @@ def _write(
     }
     if devices.is_main:
         weights = as_saved(state, loaded.model, loaded.dtype)
-        write_trained(
-            out / FINAL, loaded.model, weights, loaded.dtype, student, manifest, render_distilling_card
-        )
+        write_trained(out / FINAL, loaded.model, weights, loaded.dtype, student, manifest, run.render)
     devices.wait()
     return manifest

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from polycompress.errors import InputError
 from polycompress.modeldir.axes_table import base_type, is_factorised, is_moe
@@ -41,15 +44,27 @@ def open_moe(model: str | os.PathLike[str]) -> tuple[OpenModel, MoeConfig]:
         InputError: It has none, or its configuration or weights are wrong.
     """
     opened = open_model(model)
-    root, kind = opened.source.path, str(opened.config["model_type"])
+    return opened, experts_of(opened.config, opened.source.path)
+
+
+def experts_of(config: Mapping[str, Any], root: Path) -> MoeConfig:
+    """What a model's configuration says of its experts.
+
+    Args:
+        config: ``config.json``.
+        root: The model directory, for messages.
+
+    Raises:
+        InputError: It has none, or says it wrongly.
+    """
+    kind = str(config.get("model_type"))
     if not is_moe(kind):
         raise InputError(
             f"{root}: has no experts (model_type {kind!r}). Give it some: polycompress moe upcycle {root} --langs "
             "CODES --out MOE"
         )
     with naming(root):
-        layers = count_layers(opened.config, place_of(base_type(kind)))
-        moe = MoeConfig.from_dict(
-            opened.config.get(FIELD), model_layers=layers, where=f"{root / 'config.json'}: {FIELD}"
+        layers = count_layers(config, place_of(base_type(kind)))
+        return MoeConfig.from_dict(
+            config.get(FIELD), model_layers=layers, where=f"{root / 'config.json'}: {FIELD}"
         )
-    return opened, moe

@@ -6,18 +6,17 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from polycompress.corpora import CorpusSpec, Reading, parse_corpora
 from polycompress.distill.layer_map import LayerMap
 from polycompress.errors import InputError
 from polycompress.languages import Language
-from polycompress.modeldir.axes_table import base_type, is_moe
-from polycompress.moe.config import FIELD, MoeConfig
-from polycompress.moe.places import count_layers, place_of
+from polycompress.moe.config import MoeConfig
 from polycompress.pipelines.bistil_general import LEFT_OUT
 from polycompress.pipelines.distilling.given_student import Given, check_given, find_given
 from polycompress.pipelines.distilling.text_answers import no_head_advice
+from polycompress.pipelines.experts.opening import experts_of
 from polycompress.pipelines.experts_training.config import ExpertsConfig
 from polycompress.pipelines.experts_training.settling import by_words
 from polycompress.pipelines.tokenizers.text import corpus_languages
@@ -70,7 +69,7 @@ def find_inputs(
     """
     faults: list[str] = []
     source = _tried(lambda: find_source_model(model, out), faults)
-    moe = _tried(lambda: experts_of(source), faults) if source is not None else None
+    moe = _tried(lambda: experts_of(source.config, source.path), faults) if source is not None else None
     languages = _tried(lambda: corpus_languages(corpus), faults) or ()
     corpora = _tried(lambda: parse_corpora(corpus, languages, reading=reading), faults) or ()
     asked = {"option": "--held-out", "asked_with": "--corpus"}
@@ -97,25 +96,6 @@ def find_inputs(
         reading=reading,
         layer_map=given.layer_map,
         shares_tokens=given.shares_tokens,
-    )
-
-
-def experts_of(model: SourceModel) -> MoeConfig:
-    """What a model's configuration says of its experts.
-
-    Raises:
-        InputError: It has none, or says it wrongly.
-    """
-    if not is_moe(str(model.config.get("model_type"))):
-        raise InputError(
-            f"{model.path}: has no experts (config.json: model_type is {model.config.get('model_type')!r}). Make them "
-            f"first: polycompress moe upcycle {model.source.spec} --families glottolog-branch --langs ... --out DIR"
-        )
-    place = place_of(base_type(str(model.config["model_type"])))
-    return MoeConfig.from_dict(
-        model.config.get(FIELD),
-        model_layers=count_layers(model.config, place),
-        where=f"{model.path}/config.json: {FIELD}",
     )
 
 

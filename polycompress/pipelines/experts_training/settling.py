@@ -9,7 +9,6 @@ from polycompress.pipelines.experts_training.config import ExpertsConfig
 from polycompress.training.shares import Mixing
 
 
-
 def by_words(config: ExpertsConfig) -> ExpertsConfig:
     """What is left of settings where both models are shown tokens of their own.
 

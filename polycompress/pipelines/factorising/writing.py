@@ -29,7 +29,7 @@ from polycompress.vocab.document import MAX_DOCUMENT_BYTES
 
 CLASS_PREFIX = "Factorised"
 """Of the classes that ``polycompress.auto`` makes."""
-_KEPT = ("finetuning", "languages")
+_KEPT = ("finetuning", "languages", "layers", "student")
 
 
 def factorised_config(config: Mapping[str, Any], rank: int, more: Mapping[str, Any]) -> dict[str, Any]:
