@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -53,7 +53,7 @@ def plot_routing(report: RoutingReport, path: Path) -> Path:
 
 
 def routing_rows(
-    report: RoutingReport, layer: int, moved: dict[str, float] | None = None
+    report: RoutingReport, layer: int, moved: Mapping[str, float] | None = None
 ) -> list[tuple[str, ...]]:
     """One layer as rows of text, a language each; see ``HEADER``.
 

@@ -25,6 +25,13 @@ class Addition(Protocol):
     def inputs(self, inputs: Inputs) -> Inputs:
         """What batches become, with what the student alone is told."""
 
+    def sizes(self, student: Any) -> Mapping[str, int]:
+        """What there is to say of the student's size besides its parameters and tokens.
+
+        Args:
+            student: Of transformers, loaded.
+        """
+
     def companions(self, running: Running, held_out: HeldOutText | None) -> Mapping[str, Companion]:
         """Who goes along with the run, by name.
 

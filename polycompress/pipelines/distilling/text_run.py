@@ -12,6 +12,7 @@ import torch
 from polycompress.corpora import CorpusSpec
 from polycompress.errors import InputError
 from polycompress.modeldir.directory import file_sha256
+from polycompress.modeldir.figures import part_of
 from polycompress.pipelines.distilling.addition import Addition
 from polycompress.pipelines.distilling.held_out import HeldOutText, make_evaluation
 from polycompress.pipelines.distilling.losses import make_losses
@@ -145,6 +146,7 @@ def run_text(
         )
     if addition is not None:
         shown, held_shown = addition.inputs(shown), addition.inputs(held_shown)
+        facts = {**facts, "sizes": {**part_of(facts, "sizes"), "after": addition.sizes(loaded.model)}}
     measured = (
         HeldOutText(run=run, student=student, examples=held_out, kind=kind, inputs=held_shown)
         if held_out is not None

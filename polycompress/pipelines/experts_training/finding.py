@@ -16,6 +16,7 @@ from polycompress.moe.config import MoeConfig
 from polycompress.pipelines.bistil_general import LEFT_OUT
 from polycompress.pipelines.distilling.given_student import Given, check_given, find_given
 from polycompress.pipelines.distilling.text_answers import no_head_advice
+from polycompress.pipelines.distilling.text_losses import text_losses
 from polycompress.pipelines.experts.opening import experts_of
 from polycompress.pipelines.experts_training.config import ExpertsConfig
 from polycompress.pipelines.experts_training.settling import by_words
@@ -138,7 +139,7 @@ def _check_pair(given: Given, teacher: SourceModel, config: ExpertsConfig, fault
             if named_head(each.config) is None
         ]
     if given.shares_tokens:
-        check_given(given, teacher, config.losses(), config.text, faults)
+        check_given(given, teacher, text_losses(config), config.text, faults)
         return
     if config.answers_weight:
         faults.append(
@@ -149,7 +150,7 @@ def _check_pair(given: Given, teacher: SourceModel, config: ExpertsConfig, fault
         faults.append(f"hidden_weight and vector_weight are 0, but {LEFT_OUT}: raise one of the two")
     else:
         settled = by_words(config)
-        check_given(given, teacher, settled.losses(), settled.text, faults)
+        check_given(given, teacher, text_losses(settled), settled.text, faults)
 
 
 def _tried(find: Callable[[], T], faults: list[str]) -> T | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from polycompress.moe.config import MoeConfig
 from polycompress.moe.context import RoutingContext
+from polycompress.moe.experts import Experts
 from polycompress.pipelines.distilling.held_out import HeldOutText
 from polycompress.pipelines.distilling.running import Running
 from polycompress.pipelines.experts_training.config import ExpertsConfig
@@ -51,6 +53,18 @@ class ExpertsLearning:
     def inputs(self, inputs: Inputs) -> Inputs:
         """With each token's language, but where routing is to know nothing of it."""
         return inputs if self._config.routing.routing == "none" else LanguageInputs(inputs, self._languages)
+
+    def sizes(self, student: Any) -> Mapping[str, int]:
+        """How many of its parameters one token meets: not those of the E - k experts that it does not come to."""
+        moe: MoeConfig = student.moe_context.config
+        every = sum(parameter.numel() for parameter in student.parameters())
+        experts = sum(
+            parameter.numel()
+            for module in student.modules()
+            if isinstance(module, Experts)
+            for parameter in module.parameters()
+        )
+        return {"active_parameters": every - experts // moe.experts * (moe.experts - moe.top_k)}
 
     def companions(self, running: Running, held_out: HeldOutText | None) -> Mapping[str, Companion]:
         """Who forces, who watches, who reweighs."""

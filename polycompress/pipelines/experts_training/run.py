@@ -7,16 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from polycompress.modeldir.moe_training_card import render_trained_experts_card
-from polycompress.moe.places import expert_networks
 from polycompress.pipelines.distilling.general_run import size_of
 from polycompress.pipelines.distilling.text_request import TextRun, begin_run
 from polycompress.pipelines.distilling.text_run import run_text
-from polycompress.pipelines.experts.opening import open_moe
-from polycompress.pipelines.experts.sizes import active_size
 from polycompress.pipelines.experts_training.config import ExpertsConfig
 from polycompress.pipelines.experts_training.finding import ExpertsInputs
 from polycompress.pipelines.experts_training.learning import ExpertsLearning
-from polycompress.pipelines.factorising.writing import model_size
 from polycompress.training.devices import Devices
 from polycompress.training.metrics import Record
 
@@ -62,17 +58,9 @@ def run_experts(
         addition=ExpertsLearning(config, inputs.moe.codes, answers=run.answers),
         facts={
             "source": inputs.teacher.record(),
-            "sizes": {"before": size_of(inputs.teacher.path), "after": active_parameters(inputs)},
+            "sizes": {"before": size_of(inputs.teacher.path)},
             "experts": {"moe": inputs.moe.as_dict()},
         },
         progress=progress,
         tell=tell,
     )
-
-
-def active_parameters(inputs: ExpertsInputs) -> dict[str, int]:
-    """How many of the student's parameters one token meets."""
-    opened, moe = open_moe(inputs.student.path)
-    networks = expert_networks(opened.config, opened.checkpoint.tensors, moe)
-    size = active_size(model_size(opened), opened.checkpoint, networks, moe.experts, moe.top_k)
-    return {"active_parameters": size["active_parameters"]}
