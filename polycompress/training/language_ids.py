@@ -8,11 +8,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from polycompress.moe.context import UNKNOWN
 from polycompress.training.batches import Batch
 from polycompress.training.distilling_inputs import Inputs
 
-UNKNOWN: Final = -1
-"""A token of no language that the model knows; so is padding."""
 FIELD: Final = "language_ids"
 """Argument of such models."""
 
@@ -25,7 +24,7 @@ def language_ids(batch: Batch, languages: Sequence[str]) -> Tensor:
         languages: Codes by number.
 
     Returns:
-        (B, L) int64, ``UNKNOWN`` where there is none.
+        (B, L) int64, ``UNKNOWN`` for padding and languages without a number.
     """
     numbers = {code: number for number, code in enumerate(languages)}
     own = torch.tensor([numbers.get(code, UNKNOWN) for code in batch.languages])

@@ -5,10 +5,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polycompress.moe.context import UNKNOWN
 from polycompress.training.batches import Batch, collate
 from polycompress.training.distilling_inputs import TextInputs
 from polycompress.training.examples import Example
-from polycompress.training.language_ids import UNKNOWN, LanguageInputs, language_ids
+from polycompress.training.language_ids import LanguageInputs, language_ids
 
 CODES = ("deu-Latn", "fra-Latn", "swh-Latn")
 

@@ -58,7 +58,11 @@ def write_trained(
 
 
 def as_saved(state: Mapping[str, Tensor], model: Any, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Whole tensors on the CPU in the checkpoint's type; tied names go on sharing one."""
+    """Whole tensors on the CPU in the checkpoint's type, but for what the model keeps in fp32, such as routers.
+
+    Tied names go on sharing one.
+    """
+    wide = set(getattr(model, "_keep_in_fp32_modules_strict", None) or ())
     owners = {name: id(parameter) for name, parameter in model.named_parameters(remove_duplicate=False)}
     known: dict[int, Tensor] = {}
     weights = {}
@@ -66,7 +70,8 @@ def as_saved(state: Mapping[str, Tensor], model: Any, dtype: torch.dtype) -> dic
         owner = owners.get(name, id(tensor))
         if owner not in known:
             plain = whole(tensor.detach()).cpu()
-            known[owner] = plain.to(dtype) if plain.is_floating_point() else plain
+            narrow = plain.is_floating_point() and wide.isdisjoint(name.split("."))
+            known[owner] = plain.to(dtype) if narrow else plain
         weights[name] = known[owner]
     return weights
 
