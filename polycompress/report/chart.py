@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
+COLOURS: Final = 8
+"""Classes ``line-0`` to ``line-7``; further lines begin again, and have the class ``again`` besides."""
 WIDTH: Final = 420
 HEIGHT: Final = 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 12, 34
@@ -37,7 +39,7 @@ def line_chart(title: str, series: Sequence[Series], *, across: str) -> str:
         across: What is counted from left to right.
 
     Returns:
-        Markup, escaped; classes ``line-0``, ``line-1`` and so on wait for the page's colours.
+        Markup, escaped; classes ``line-0``, ``line-1`` and so on wait for the page's colours, see ``COLOURS``.
 
     Raises:
         ValueError: There is nothing to draw.
@@ -78,16 +80,27 @@ def line_chart(title: str, series: Sequence[Series], *, across: str) -> str:
         f'<text class="tick" x="{WIDTH - _RIGHT}" y="{HEIGHT - 4}" text-anchor="end">{escape(across)}</text>'
     )
     for number, each in enumerate(thinned):
+        style = line_class("line", number)
         for run in _runs(each.points):
             places = [place(x, y) for x, y in run]
             if len(places) == 1:
                 parts.append(
-                    f'<circle class="line-{number}" cx="{places[0][0]:.1f}" cy="{places[0][1]:.1f}" r="2.5"/>'
+                    f'<circle class="{style}" cx="{places[0][0]:.1f}" cy="{places[0][1]:.1f}" r="2.5"/>'
                 )
             else:
                 drawn = " ".join(f"{right:.1f},{down:.1f}" for right, down in places)
-                parts.append(f'<polyline class="line-{number}" points="{drawn}"/>')
+                parts.append(f'<polyline class="{style}" points="{drawn}"/>')
     return "".join([*parts, "</svg>"])
+
+
+def line_class(kind: str, number: int) -> str:
+    """Classes of the line of a number, or of its key.
+
+    Args:
+        kind: ``line`` or ``key``.
+        number: From 0.
+    """
+    return f"{kind}-{number % COLOURS}{' again' if number >= COLOURS else ''}"
 
 
 def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:

@@ -11,12 +11,16 @@ from typing import Any, Final
 
 from polycompress.errors import MissingExtraError
 from polycompress.modeldir.atomic import atomic_file
-from polycompress.report.chart import Series, line_chart
+from polycompress.report.chart import Series, line_chart, line_class
 from polycompress.training.metrics import METRICS_FILE, read_metrics
 from polycompress.training.run_files import FINAL, read_run
 
 PAGE: Final = "report.html"
 _TEMPLATE: Final = "run.html"
+_BY_LANGUAGE: Final = (
+    ("Shares of the languages", "language_shares"),
+    ("How far languages lag behind", "language_ratios"),
+)
 _CURVES: Final[tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = (
     ("Loss", (("loss", "training"), ("held_out_loss", "held out"))),
     ("Learning rate", (("learning_rate", "learning rate"),)),
@@ -69,7 +73,7 @@ def read_report(run: Path) -> RunReport:
         step=_whole(last.get("step")),
         steps=_whole(last.get("steps")) or _whole(_part(config["settings"], "training").get("steps")),
         facts=_facts(last, records),
-        curves=_curves(records),
+        curves=(*_curves(records), *_curves_by_language(records, names)),
         languages=_languages(last, names),
         settings=tuple(_flat(config["settings"])),
     )
@@ -91,7 +95,11 @@ def render_report(report: RunReport) -> str:
     )
     # line_chart escapes what it is given.
     charts = [
-        (title, Markup(line_chart(title, series, across="step")), [each.name for each in series])
+        (
+            title,
+            Markup(line_chart(title, series, across="step")),
+            [(each.name, line_class("key", number)) for number, each in enumerate(series)],
+        )
         for title, series in report.curves
     ]
     return environment.get_template(_TEMPLATE).render(report=report, charts=charts)
@@ -146,6 +154,24 @@ def _curves(records: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, tuple[Seri
                 series.append(Series(name, points))
         if series:
             curves.append((title, tuple(series)))
+    return tuple(curves)
+
+
+def _curves_by_language(
+    records: Sequence[Mapping[str, Any]], names: Mapping[str, str]
+) -> tuple[tuple[str, tuple[Series, ...]], ...]:
+    """What was measured of each language, where it was."""
+    curves = []
+    for title, key in _BY_LANGUAGE:
+        found = [(float(each["step"]), _part(each, key)) for each in records if _part(each, key)]
+        codes = dict.fromkeys(str(code) for _, values in found for code in values)
+        series = [
+            Series(names.get(code, code), tuple((step, _number(values.get(code))) for step, values in found))
+            for code in codes
+        ]
+        shown = tuple(each for each in series if any(y is not None for _, y in each.points))
+        if shown:
+            curves.append((title, shown))
     return tuple(curves)
 
 

@@ -173,13 +173,16 @@ def test_a_student_with_other_tokens_learns_word_by_word(
     teacher = make_tiny("bert", "base", tmp_path / "teacher", vocab_size=250, num_hidden_layers=2, seed=2)
     text = {**TEXT, "training": {**TEXT["training"], "steps": 2}}
     with caplog.at_level(logging.WARNING):
-        result = kitchen.train(tmp_path / "run", {"text": text, "hidden_loss": "relative"}, teacher=teacher)
+        settings = {"text": text, "hidden_loss": "relative", "layer_map": (0, 1)}
+        result = kitchen.train(tmp_path / "run", settings, teacher=teacher)
     assert "attention, which is between tokens, is left out" in caplog.text
     assert result.manifest["words"].keys() == CODES.keys()
     with pytest.raises(
         ConfigError, match=r"answers_weight is 1\.0, but student and teacher cut texts otherwise"
     ):
-        kitchen.train(tmp_path / "other", {"answers_weight": 1.0}, teacher=teacher)
+        kitchen.train(tmp_path / "other", {"answers_weight": 1.0, "layer_map": (0, 1)}, teacher=teacher)
+    with pytest.raises(ConfigError, match=r"layer_map: The layer map names layer 3, but the teacher has the"):
+        kitchen.train(tmp_path / "other", teacher=teacher)
 
 
 @pytest.mark.parametrize(

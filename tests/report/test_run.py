@@ -94,6 +94,23 @@ def test_languages_and_their_shares(tmp_path: Path) -> None:
     assert "75.0%" in render_report(report)
 
 
+def test_shares_that_change_are_drawn(tmp_path: Path) -> None:
+    codes = ["deu-Latn", *(f"xx{letter}-Latn" for letter in "abcdefghi")]
+    shares = [{code: (1 + step * number) / 100 for number, code in enumerate(codes)} for step in (1, 2)]
+    records = [record(1), *(record(step, language_shares=shares[step - 2]) for step in (2, 3))]
+    records[-1]["language_ratios"] = {"deu-Latn": 1.5}
+    report = read_report(make_run(tmp_path / "run", records))
+    found = {title: {each.name: each.points for each in series} for title, series in report.curves}
+    assert found["Shares of the languages"]["German"] == ((2.0, 0.01), (3.0, 0.01))
+    assert found["Shares of the languages"]["xxb-Latn"] == ((2.0, 0.03), (3.0, 0.05))
+    assert found["How far languages lag behind"] == {"German": ((3.0, 1.5),)}
+    text = render_report(report)
+    Page(text)
+    # Ten lines have eight colours: those of the ninth and tenth are told apart by their strokes.
+    assert text.count('class="line-1 again"') == 1 and text.count('class="key key-1 again"') == 1
+    assert text.count('class="line-7"') == 1 and "line-8" not in text.replace("--line-", "")
+
+
 def test_text_from_files_is_escaped(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>\"'"
     config = {
@@ -119,6 +136,7 @@ def test_text_from_files_is_escaped(tmp_path: Path) -> None:
         {"loss": 10**400, "tokens": -5, "seconds": True},
         {"language_tokens": {"deu-Latn": "many"}, "steps": None},
         {"loss": 1e308, "gradient_norm": -1e308},
+        {"language_shares": {"deu-Latn": "half", "<b>": 0.5}, "language_ratios": [1]},
     ],
 )
 def test_odd_records_do_not_break_the_page(tmp_path: Path, odd: dict[str, Any]) -> None:

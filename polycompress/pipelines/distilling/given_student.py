@@ -69,6 +69,8 @@ def find_given(
     corpora: Sequence[CorpusSpec],
     out: Path,
     faults: list[str],
+    *,
+    who: str = "--student",
 ) -> Given | None:
     """Find a student; what is wrong is added to the faults, and None is given.
 
@@ -79,11 +81,12 @@ def find_given(
         corpora: That both are to see.
         out: What will be written.
         faults: So far.
+        who: What the user wrote the student after, for messages.
     """
-    found = _tried(lambda: find_source_model(student, out), "--student", faults)
+    found = _tried(lambda: find_source_model(student, out), who, faults)
     if found is None:
         return None
-    layer_map = _tried(lambda: layers_of_given(teacher, found, asked), "--student", faults)
+    layer_map = _tried(lambda: layers_of_given(teacher, found, asked), who, faults)
     if layer_map is None:
         return None
     return Given(model=found, layer_map=layer_map, shares_tokens=shares_tokens(found, teacher, corpora))

@@ -82,7 +82,7 @@ def find_inputs(
     taught = _tried(lambda: find_source_model(teacher, out), faults)
     given = None
     if moe is not None and taught is not None:
-        given = find_given(model, taught, config.layer_map, corpora, out, faults)
+        given = find_given(model, taught, config.layer_map, corpora, out, faults, who="layer_map")
     if given is not None and taught is not None:
         _check_pair(given, taught, config, faults)
     if faults or source is None or moe is None or taught is None or given is None:
