@@ -7,7 +7,6 @@ get more of the run. Zheng et al. train on the text itself; here a teacher is as
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import os
@@ -19,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polycompress
 from polycompress.corpora import Reading
-from polycompress.errors import MissingExtraError
 from polycompress.modeldir.manifest import read_manifest
-from polycompress.pipelines.bistil_general import LEFT_OUT
+from polycompress.pipelines.distilling.general_config import LEFT_OUT
 from polycompress.pipelines.experts_training.config import ExpertsConfig
 from polycompress.pipelines.experts_training.finding import ExpertsInputs, find_inputs
 from polycompress.pipelines.experts_training.settling import by_families, by_words
+from polycompress.pipelines.tuning.machine import check_packages, with_precision
 from polycompress.pipelines.tuning.text import files_of
 from polycompress.training.config import read_config
 from polycompress.training.run_files import FINAL, check_run
@@ -94,8 +93,8 @@ def moe_train(
         PolycompressError: The run ended before its time; see ``polycompress.training.loop.train``.
     """
     config = read_config(ExpertsConfig, settings, "The configuration of moe train")
-    _check_extras()
-    config = _with_precision(config)
+    check_packages("training")
+    config = replace(config, text=with_precision(config.text))
     where = Path(out)
     check_run(where, resume=resume)
     patterns, measured = ([each] if isinstance(each, str) else list(each) for each in (corpus, held_out))
@@ -152,21 +151,3 @@ def _settled(config: ExpertsConfig, inputs: ExpertsInputs) -> ExpertsConfig:
         return config
     logger.warning("%s: %s", inputs.student.path, LEFT_OUT)
     return by_words(config)
-
-
-def _with_precision(config: ExpertsConfig) -> ExpertsConfig:
-    """What ``auto`` means on this machine, so that the run's record says it."""
-    from polycompress.evaluation.precision import choose_device, choose_precision
-
-    text = config.text
-    precision = choose_precision(text.training.precision, choose_device(text.device))
-    return replace(config, text=replace(text, training=replace(text.training, precision=precision)))
-
-
-def _check_extras() -> None:
-    """Refuse what cannot be done before anything is read."""
-    for package in ("torch", "transformers", "accelerate"):
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise MissingExtraError("training", "train") from error

@@ -13,7 +13,7 @@ from polycompress.distill.layer_map import LayerMap
 from polycompress.errors import InputError
 from polycompress.languages import Language
 from polycompress.moe.config import MoeConfig
-from polycompress.pipelines.bistil_general import LEFT_OUT
+from polycompress.pipelines.distilling.general_config import LEFT_OUT
 from polycompress.pipelines.distilling.given_student import Given, check_given, find_given
 from polycompress.pipelines.distilling.text_answers import no_head_advice
 from polycompress.pipelines.distilling.text_losses import text_losses
