@@ -13,7 +13,8 @@ sentences alone after each part is the curve. The trimmed model without new piec
 
 With ``--ranks``: the demo model's whole table factorised, by rank: size, retrieval, SIB-200 and NER.
 
-Everything is kept in RUNS and nothing is done twice; ``--collect`` reports what is there.
+Everything is kept in RUNS and nothing is done twice; ``--collect`` reports what is there. Ways that the result holds
+already stay in it, so that others can be added on another day.
 """
 
 from __future__ import annotations
@@ -226,14 +227,15 @@ def curve(room: Room, way: str) -> list[Any]:
 
 
 def ways(room: Room, asked: Sequence[str], out: Path) -> None:
-    """Every way, written anew after each."""
+    """Every way, written anew after each; others that the result has stay in it."""
     cut = json.loads((tokenizer(room) / "polycompress.json").read_text("utf-8"))["tokenizer"]
     shared = {
         "pieces": PIECES,
         "steps": [TEXT_STEPS, *[STEPS] * PARTS],
         "tokenizer": {name: cut[name] for name in ("languages", "changes")},
     }
-    found: dict[str, Any] = {}
+    kept = out / "ofa.json"
+    found: dict[str, Any] = json.loads(kept.read_text("utf-8"))["ways"] if kept.is_file() else {}
     for way in asked:
         before = judged(room, way, "before", made(room, way))
         points = curve(room, way)
