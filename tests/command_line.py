@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from polycompress.cli import console
 from polycompress.cli.main import run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -27,8 +28,9 @@ class Outcome:
 
 
 def invoke(capsys: pytest.CaptureFixture[str], *arguments: str | os.PathLike[str]) -> Outcome:
-    """Run a command in this process."""
+    """Run a command in this process; its terminal is as wide as the environment says now."""
     capsys.readouterr()
+    console.out.cache_clear()
     code = run([os.fspath(argument) for argument in arguments])
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err

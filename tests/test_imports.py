@@ -29,7 +29,10 @@ TRAINED = (
     ),
     *(
         f"pipelines.{name}"
-        for name in ("bench", "bistil_", "distil", "evaluate", "finetune", "mlm", "students")
+        for name in (
+            *("bench", "bistil_", "distil", "evaluate", "experts_training", "finetune", "mlm"),
+            *("moe_routes", "moe_train", "students"),
+        )
     ),
     *(
         f"distill.{name}"

@@ -31,9 +31,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from eval.speed.harness import data_directory, machine, versions
 from polycompress.pipelines.align_vectors import align_vectors
+from polycompress.pipelines.extend_tokenizer import extend_tokenizer
 from polycompress.pipelines.mlm import mlm
 from polycompress.pipelines.ofa import ofa
-from polycompress.pipelines.tokenizer import extend_tokenizer
 from polycompress.pipelines.vectors import train_vectors
 
 PLAIN = "no new pieces"

@@ -13,7 +13,8 @@ from polycompress.training.batches import Batch
 from polycompress.training.distilling_inputs import Inputs
 
 FIELD: Final = "language_ids"
-"""Argument of such models."""
+TOKENS: Final = "token_mask"
+"""Arguments of such models."""
 
 
 def language_ids(batch: Batch, languages: Sequence[str]) -> Tensor:
@@ -53,4 +54,7 @@ class LanguageInputs:
     def __call__(self, batch: Batch) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         """Theirs, and ``student_inputs``."""
         inputs, told = self._inputs(batch)
-        return inputs, {**told, "student_inputs": {FIELD: language_ids(batch, self._languages)}}
+        own = {FIELD: language_ids(batch, self._languages)}
+        if batch.document_ids is not None:  # the mask of packed rows does not say what is padding
+            own[TOKENS] = batch.attention_mask != 0
+        return inputs, {**told, "student_inputs": own}

@@ -62,7 +62,7 @@ def test_a_model_is_trained_and_looked_at(
         capsys,
         "moe",
         "routes",
-        str(run / "final"),
+        str(run),
         *corpora(kitchen),
         "--texts",
         "5",

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +13,8 @@ from polycompress.training.batches import Batch, collate
 from polycompress.training.distilling_inputs import TextInputs
 from polycompress.training.examples import Example
 from polycompress.training.language_ids import LanguageInputs, language_ids
+from tests.moe.tiny_moe import load, make_moe, settings
+from tests.tiny_models import make_tiny
 
 CODES = ("deu-Latn", "fra-Latn", "swh-Latn")
 
@@ -40,6 +45,22 @@ def test_every_token_has_its_own_text_s_language_in_packed_rows(rows: list[list[
     assert torch.equal(language_ids(batch, CODES), wanted)
     half, *_ = batch.split()
     assert torch.equal(language_ids(half, CODES), wanted[: len(half.input_ids), : half.input_ids.shape[1]])
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_every_token_meets_its_own_family_s_expert_and_padding_none(tmp_path: Path, packed: bool) -> None:
+    """Through a model whose tokens have one expert each, forced to be their family's."""
+    plain = make_tiny("bert", "base", tmp_path / "plain", num_hidden_layers=2)
+    model = load(make_moe(plain, tmp_path / "moe", settings(3, 1)), "base").train()
+    codes = model.moe_context.config.codes
+    rows = [[("fra-Latn", 3), ("swh-Latn", 2)], [("deu-Latn", 4)], [("swh-Latn", 1), ("deu-Latn", 1)]]
+    batch = batch_of(rows if packed else [[text] for row in rows for text in row], packed=packed)
+    inputs, told = LanguageInputs(TextInputs(), codes)(batch)
+    model.moe_context.collects = True
+    model(**inputs, **told["student_inputs"])
+    record = model.moe_context.current.records[1]
+    assert record.indices[:, 0].tolist() == [1] * 3 + [2] * 2 + [0] * 4 + [2] + [0]
+    assert len(record.probabilities) == batch.tokens == 11
 
 
 def test_the_student_alone_is_told() -> None:

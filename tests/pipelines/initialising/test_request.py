@@ -36,7 +36,7 @@ def test_all_faults_are_told_at_once() -> None:
     ("asked", "init", "told"),
     [
         (NewTokens(), "pieces", "there are no new tokens"),
-        (NewTokens(tokenizer="tok"), "focsu", "did you mean focus"),
+        (NewTokens(tokenizer="tok"), "focsu", "Did you mean focus"),
         (NewTokens(tokenizer="tok"), "wechsel", "--init wechsel needs word vectors"),
         (NewTokens(tokenizer="tok"), "focus", "trains vectors"),
         (NewTokens(tokenizer="tok", check=("en",)), "pieces", "--check compares"),
