@@ -14,7 +14,7 @@ from typing import Any
 from polycompress.distill.layer_map import LayerMap
 from polycompress.distill.layer_table import ENCODER_DECODER, FULL, REFUSED, SLIDING, STACKS, Stack
 from polycompress.errors import InputError
-from polycompress.modeldir.axes_table import base_type
+from polycompress.modeldir.axes_table import base_type, is_moe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +86,11 @@ def _stack(config: Mapping[str, Any]) -> Stack:
     kind = config.get("model_type")
     if not isinstance(kind, str):
         raise InputError("config.json has no model_type, so it is not known which tensors are which layer's.")
+    if is_moe(kind):
+        raise InputError(
+            f"No student can be cut out of a model of type {kind!r}: its layers with experts are fixed. Extract one "
+            "family first: polycompress moe extract DIR --family NAME --out PLAIN"
+        )
     kind = base_type(kind)
     if kind in REFUSED:
         raise InputError(f"No student can be cut out of a model of type {kind!r}: {REFUSED[kind]}.")

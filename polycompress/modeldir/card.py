@@ -84,7 +84,7 @@ def _sizes(manifest: Mapping[str, Any]) -> str:
 
 
 def _loading(manifest: Mapping[str, Any]) -> str:
-    text = how_to_load(loader_of(manifest)[0])
+    text = how_to_load(loader_of(manifest)[0], items_of(part_of(manifest, "source"), "architectures"))
     if _has_modules(manifest):
         example = [
             "from sentence_transformers import SentenceTransformer",

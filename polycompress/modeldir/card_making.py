@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from polycompress.modeldir.figures import (
@@ -52,12 +52,17 @@ def sizes(manifest: Mapping[str, Any], shown: Mapping[str, str], left: str = "le
     return "## Sizes\n\n" + table(("", "before", "after", left), rows)
 
 
-def how_to_load(loader: str) -> str:
+def how_to_load(loader: str, architectures: Sequence[object] = ()) -> str:
     """The section that shows how.
 
     Args:
         loader: Class of transformers.
+        architectures: Names of the model's own class; one of ours needs polycompress.
     """
+    if any(str(name).startswith("Factorised") for name in architectures):
+        return how_to_load_factorised(loader)
+    if any(str(name).startswith("Moe") for name in architectures):
+        return how_to_load_experts(loader)
     return "## How to load it\n\nAs any model, without polycompress:\n\n" + _loading(loader)
 
 

@@ -10,6 +10,7 @@ from polycompress.modeldir.card_metadata import card_metadata
 from polycompress.modeldir.figures import (
     UNKNOWN,
     count,
+    items_of,
     join,
     language_entries,
     number,
@@ -43,7 +44,7 @@ def render_distilling_card(manifest: Mapping[str, Any]) -> str:
         _summary(manifest),
         _sizes(manifest),
         text_seen(manifest),
-        how_to_load(loader),
+        how_to_load(loader, items_of(manifest, "architectures")),
         making(manifest),
         _limits(manifest),
     ]

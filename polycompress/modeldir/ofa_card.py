@@ -9,7 +9,6 @@ from polycompress.modeldir.card_making import (
     PARAMETERS,
     how_it_was_made,
     how_to_load,
-    how_to_load_factorised,
     notes_of,
     sizes,
 )
@@ -164,13 +163,9 @@ def _errors(factors: Mapping[str, Any]) -> list[str]:
 
 
 def _loading(manifest: Mapping[str, Any], factors: Mapping[str, Any]) -> str:
-    loader = loader_of(manifest)
-    if (
-        not any(str(each).startswith("Factorised") for each in items_of(manifest, "architectures"))
-        and not factors
-    ):
-        return how_to_load(loader)
-    return how_to_load_factorised(loader)
+    return how_to_load(
+        loader_of(manifest), ["Factorised"] if factors else items_of(manifest, "architectures")
+    )
 
 
 def _more(facts: Mapping[str, Any], factors: Mapping[str, Any]) -> dict[str, str]:

@@ -37,7 +37,7 @@ def render_sft_card(manifest: Mapping[str, Any]) -> str:
     sections = [
         _summary(manifest),
         _differences(manifest),
-        how_to_load(loader),
+        how_to_load(loader, items_of(manifest, "architectures")),
         _making(manifest),
         _limits(manifest),
     ]

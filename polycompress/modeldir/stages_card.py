@@ -41,7 +41,7 @@ def render_stages_card(manifest: Mapping[str, Any]) -> str:
         _summary(manifest),
         _sizes(manifest),
         _stages(manifest),
-        how_to_load(loader),
+        how_to_load(loader, items_of(manifest, "architectures")),
         how_it_was_made(manifest, {"Recipe": escape(manifest.get("recipe") or UNKNOWN)}),
         _limits(manifest),
     ]

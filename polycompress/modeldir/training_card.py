@@ -107,7 +107,7 @@ def _text(manifest: Mapping[str, Any]) -> str:
 
 
 def _loading(manifest: Mapping[str, Any]) -> str:
-    return how_to_load(_loader(manifest)[0])
+    return how_to_load(_loader(manifest)[0], items_of(manifest, "architectures"))
 
 
 def _making(manifest: Mapping[str, Any]) -> str:

@@ -44,7 +44,7 @@ def render_tuning_card(manifest: Mapping[str, Any]) -> str:
         _summary(manifest),
         _data(manifest),
         _choice(tuning),
-        how_to_load(str(tuning.get("loader") or "AutoModel")),
+        how_to_load(str(tuning.get("loader") or "AutoModel"), items_of(manifest, "architectures")),
         _making(manifest),
         _limits(manifest),
     ]

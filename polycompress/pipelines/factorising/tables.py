@@ -84,6 +84,11 @@ def find_factorised_table(opened: OpenModel) -> FactorisedTable:
         InputError: It has none, or they do not fit each other or the configuration.
     """
     root, model_type = opened.source.path, str(opened.config["model_type"])
+    if is_moe(model_type):
+        raise InputError(
+            f"{root}: has language-family experts, and a plain table. Extract one family: polycompress moe extract "
+            f"{root} --family NAME --out PLAIN"
+        )
     if not is_factorised(model_type):
         raise InputError(
             f"{root}: its table is plain already (model_type {model_type!r}): plain transformers load it as it is."
