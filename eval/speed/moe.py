@@ -184,7 +184,6 @@ def make_pass(model: Any, device: str) -> Pass:
     target = torch.randn(TEXTS[device], LENGTH, WIDTH, device=device)
 
     def once(run: str, kind: str) -> float:
-        model.zero_grad(set_to_none=True)
         model.train(run == "step")
         began = clock(device)
         with (
@@ -195,7 +194,9 @@ def make_pass(model: Any, device: str) -> Pass:
             loss = torch.nn.functional.mse_loss(states.float(), target)
         if run == "step":
             loss.backward()
-        return clock(device) - began
+        spent = clock(device) - began
+        model.zero_grad(set_to_none=True)
+        return spent
 
     return once
 
