@@ -24,7 +24,7 @@ class Record:
     """What one layer's router did."""
 
     probabilities: Tensor
-    """(T, E), with the graph of the forward pass."""
+    """(T, E), with the graph of the forward pass; gradient checkpointing of the reentrant kind leaves none."""
     indices: Tensor
     """(T, k) the experts chosen."""
 
