@@ -105,8 +105,8 @@ def test_teachers_of_text_with_tokens_of_their_own(kitchen: Kitchen, tmp_path: P
     """Alone, compared word by word and by vectors; and beside one that is shown the student's tokens."""
     out, both = tmp_path / "run", f"[teacher, {kitchen.alien}]"
     stages = (
-        f"  - {{name: a, teacher: {kitchen.alien}, losses: [hidden-relative, sentence-vectors], steps: 4}}\n"
-        f"  - {{name: b, teacher: {both}, losses: [{MIXED}, hidden-mse, attention-mse], steps: 4}}\n"
+        f"  - {{name: a, teacher: {kitchen.alien}, losses: [hidden-relative, sentence-vectors], steps: 12}}\n"
+        f"  - {{name: b, teacher: {both}, losses: [{MIXED}, hidden-mse, attention-mse], steps: 8}}\n"
         f"  - {{name: c, teacher: {both}, losses: [mixed-hidden, divergence], steps: 2}}\n"
     )
     with pytest.raises(InputError, match=r"divergence.*\n?.*masked"):
