@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -65,19 +65,49 @@ def identifier(wanted: LanguageFilter) -> Callable[[list[str]], list[str]]:
         )
 
     def pick(texts: list[str]) -> list[str]:
-        try:
-            found, shares = model.predict(texts, k=1)
-        except (ValueError, RuntimeError) as error:
-            raise InputError(
-                f"{wanted.model}: fastText fails with it ({error}). Download the model again."
-            ) from error
-        return [
-            text
-            for text, label, share in zip(texts, found, shares, strict=True)
-            if len(label) and label[0] in right and share[0] >= wanted.threshold
-        ]
+        seen = _labels_seen(wanted.model, model, texts, wanted.threshold)
+        return [text for text, label in zip(texts, seen, strict=True) if label in right]
 
     return pick
+
+
+def languages_seen(
+    model: Path, texts: Sequence[str], languages: Sequence[str], *, threshold: float = 0.5
+) -> list[str | None]:
+    """Which of some languages each text is in, as a model of the user's sees it; the model is read once in a process.
+
+    Args:
+        model: A supervised fastText model whose labels are codes or names of languages.
+        texts: Of any length.
+        languages: Our codes. Of two scripts of a language that a label does not tell apart, the first is taken.
+        threshold: Probability of the most probable label at least; 0 to 1.
+
+    Returns:
+        A code for each text; None where the model is less sure, or sees another language.
+
+    Raises:
+        MissingExtraError: fastText is not installed.
+        InputError: The file is no such model, or none of its labels means any of the languages.
+    """
+    loaded, labels = _loaded(model, _version(model))
+    meant = {label: code for code in reversed(languages) for label in labels_of(code, labels)}
+    if not meant:
+        raise InputError(f"{model}: none of its {len(labels)} labels means one of {', '.join(languages)}.")
+    lines = [" ".join(text.split()) for text in texts]  # fastText takes single lines
+    seen = _labels_seen(model, loaded, lines, threshold) if lines else []
+    return [None if label is None else meant.get(label) for label in seen]
+
+
+def _labels_seen(path: Path, model: Any, lines: list[str], threshold: float) -> list[str | None]:
+    """The most probable label of each line; None below the threshold."""
+    try:
+        found, shares = model.predict(lines, k=1)
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: fastText fails with it ({error}). Download the model again.") from error
+    return [
+        label[0] if len(label) and share[0] >= threshold else None
+        for label, share in zip(found, shares, strict=True)
+    ]
 
 
 def labels_of(language: str, labels: tuple[str, ...]) -> frozenset[str]:

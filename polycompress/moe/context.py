@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
@@ -74,6 +74,7 @@ class RoutingContext:
         """Whether ``current.records`` gets what the routers do."""
         self.current: Routing | None = None
         """Of the latest forward pass."""
+        self._spoken = UNKNOWN
         self._language_ids: Tensor | None = None
         self._token_mask: Tensor | None = None
         self._families: Tensor | None = None
@@ -90,6 +91,20 @@ class RoutingContext:
             yield
         finally:
             self._language_ids, self._token_mask = before
+
+    @contextmanager
+    def speaking(self, language: str) -> Iterator[None]:
+        """Every text meanwhile is in one language, where no ids say otherwise.
+
+        Args:
+            language: A code; one that the model does not know forces nothing.
+        """
+        before, codes = self._spoken, self.config.codes
+        self._spoken = codes.index(language) if language in codes else UNKNOWN
+        try:
+            yield
+        finally:
+            self._spoken = before
 
     def enter(self, module: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
         """Before the base model's forward pass: a hook.
@@ -109,6 +124,8 @@ class RoutingContext:
         language_ids = named.get("language_ids", self._language_ids)
         tokens = _tokens(shape, _valid(shape, token_mask, named.get("attention_mask")))
         routing = Routing(shape=shape, tokens=tokens, collects=self.collects)
+        if language_ids is None and self._spoken != UNKNOWN:
+            language_ids = torch.full(shape[:1], self._spoken)
         if language_ids is not None:
             self._force(routing, language_ids.to(given.device), training=bool(module.training))
         self.current = routing
@@ -136,7 +153,25 @@ class RoutingContext:
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and files have nothing of a forward pass."""
-        return {**self.__dict__, "current": None, "_language_ids": None, "_token_mask": None}
+        passing = {"current": None, "_language_ids": None, "_token_mask": None, "_spoken": UNKNOWN}
+        return {**self.__dict__, **passing}
+
+
+def in_language(model: Any, language: str) -> AbstractContextManager[None]:
+    """What a model is told while it reads texts of one language; only one with experts minds.
+
+    Args:
+        model: Of transformers.
+        language: A code.
+    """
+    context = getattr(model, "moe_context", None)
+    return nullcontext() if context is None else context.speaking(language)
+
+
+def forced_languages(model: Any) -> tuple[str, ...]:
+    """The languages that a model wants to be told at inference too, by number; none of any other model."""
+    context = getattr(model, "moe_context", None)
+    return tuple(context.config.codes) if context is not None and context.config.routing == "forced" else ()
 
 
 def _valid(shape: tuple[int, int], token_mask: Tensor | None, attention_mask: Any) -> Tensor | None:

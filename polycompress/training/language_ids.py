@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
 
 from polycompress.moe.context import UNKNOWN
 from polycompress.training.batches import Batch
-from polycompress.training.distilling_inputs import Inputs
+
+if TYPE_CHECKING:
+    from polycompress.training.distilling_inputs import Inputs
 
 FIELD: Final = "language_ids"
 TOKENS: Final = "token_mask"

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from polycompress.moe.context import forced_languages
 from polycompress.training.batches import Batch
 from polycompress.training.items import Item, Items
+from polycompress.training.language_ids import language_ids as language_ids_of
 from polycompress.training.masking import IGNORED
 from polycompress.training.objective import Prepared
 from polycompress.training.task_model import HeadKind
@@ -88,7 +90,12 @@ class TaskLoss(nn.Module):  # type: ignore[misc]
         self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, token_type_ids: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor,
+        token_type_ids: Tensor | None = None,
+        language_ids: Tensor | None = None,
     ) -> Tensor:
         """The mean loss.
 
@@ -97,10 +104,13 @@ class TaskLoss(nn.Module):  # type: ignore[misc]
             attention_mask: (B, L)
             labels: (B,) classes, (B, L) tags or (B, 2) spans.
             token_type_ids: (B, L) for models that are told.
+            language_ids: (B, L) likewise.
         """
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None:
             inputs["token_type_ids"] = token_type_ids
+        if language_ids is not None:
+            inputs["language_ids"] = language_ids
         found = self.model(**inputs)
         if self.head == "span":
             return span_loss(found.start_logits, found.end_logits, labels, attention_mask)
@@ -124,6 +134,7 @@ class FineTuning:
         """
         self.objective, self.module, self.items = objective, module, items
         self.device, self.is_sparse = device, is_sparse
+        self._languages = forced_languages(objective.model)
 
     def weight(self, batch: Batch) -> int:
         """Over how many texts, tags or windows a batch's loss is a mean."""
@@ -139,6 +150,8 @@ class FineTuning:
             "labels": stack_labels(chosen, self.objective.head, width),
         }
         inputs |= stack_types(chosen, width)
+        if self._languages:
+            inputs["language_ids"] = language_ids_of(batch, self._languages)
         rows = torch.unique(batch.input_ids).to(self.device) if self.is_sparse else None
         return Prepared({name: tensor.to(self.device) for name, tensor in inputs.items()}, rows)
 

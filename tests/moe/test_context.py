@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from polycompress.errors import InputError
+from polycompress.moe.context import forced_languages, in_language
 from polycompress.moe.router import balancing_loss, supervision_loss
 from tests.moe.tiny_moe import IDS, NO_DROPOUT, PADDED, blocks, both, settings
 
@@ -113,6 +114,21 @@ class TestLanguages:
         routing, record, other = routed(forcing, language_ids=torch.tensor([A, C]))
         assert (record.indices[:6] == 0).any(dim=1).all() and not torch.equal(other, output)
         assert torch.equal(routed(forcing)[2], output)
+
+    def test_a_language_may_be_given_for_all_that_comes(self, moe: Any) -> None:
+        with in_language(moe, "swh-Latn"):
+            ids = torch.tensor([C, C])
+            assert torch.equal(routed(moe, train=True)[2], routed(moe, train=True, language_ids=ids)[2])
+            assert routed(moe)[0].forced is None and routed(moe)[0].languages.tolist() == [C] * 12
+            own = routed(moe, train=True, language_ids=torch.tensor([A, UNKNOWN]))[0]
+            assert own.languages.tolist() == [A] * 6 + [UNKNOWN] * 6
+            with in_language(moe, "tur-Latn"):
+                assert routed(moe, train=True)[0].languages is None
+        assert routed(moe, train=True)[0].languages is None
+
+    def test_other_models_are_given_none(self) -> None:
+        with in_language(torch.nn.Linear(2, 2), "swh-Latn"):
+            assert forced_languages(torch.nn.Linear(2, 2)) == ()
 
     def test_forcing_has_a_probability(self, moe: Any) -> None:
         languages = torch.tensor([A, UNKNOWN])

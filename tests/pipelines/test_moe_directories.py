@@ -13,7 +13,9 @@ from polycompress.errors import InputError
 from polycompress.evaluation.models import check_head
 from polycompress.evaluation.speed_models import load_timed_model
 from polycompress.modeldir.directory import read_json
+from polycompress.moe.context import RoutingContext
 from polycompress.pipelines.dense_export import export_dense
+from polycompress.pipelines.evaluate import evaluate
 from polycompress.pipelines.factorise import factorise_model
 from polycompress.pipelines.finetune import finetune
 from polycompress.pipelines.inspect import inspect
@@ -96,6 +98,50 @@ def test_a_task_is_learnt_in_half_precision_with_the_router_in_whole(source: Pat
     assert tensors[f"{PREFIX}experts.up"].dtype == torch.bfloat16
     check_head(final, "text-classification")
     load(final, "sequence")
+
+
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, list[int]]]:
+    """Of each forward pass from now on: whether it trains, and the languages that tokens are forced by."""
+    found: list[tuple[bool, list[int]]] = []
+    plain = RoutingContext.enter
+
+    def enter(self: RoutingContext, module: Any, *given: Any) -> None:
+        plain(self, module, *given)
+        assert self.current is not None
+        if self.current.forced is not None and self.current.languages is not None:
+            found.append((module.training, sorted(set(self.current.languages.tolist()))))
+
+    monkeypatch.setattr(RoutingContext, "enter", enter)
+    return found
+
+
+def test_experts_that_are_to_be_told_the_language_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a task is learnt, while its development examples are judged, and while the model is judged."""
+    names = {"deu-Latn": "A", "eng-Latn": "B", "swh-Latn": "C"}
+    plain = make_tiny("bert", "base", tmp_path / "plain")
+    data = make_pack(tmp_path / "data", examples=14)
+    learnt: dict[str, Path] = {}
+    for routing in ("plain", "forced"):
+        config = settings(3, 1, languages=names, routing=routing)
+        told = seen(monkeypatch)
+        result = finetune(
+            make_moe(plain, tmp_path / f"moe-{routing}", config, noise=0.5),
+            task="sib200", train_langs="en,de", data=data, out=tmp_path / f"run-{routing}",
+            settings={"steps": 2, "batch_texts": 6, "device": "cpu", "evaluate_every": 2},
+        )  # fmt: skip
+        wanted = {(True, (0, 1)), (False, (0,)), (False, (1,))} if routing == "forced" else set()
+        assert {(train, tuple(ids)) for train, ids in told} == wanted
+        (learnt[routing],) = result.finals
+    told = seen(monkeypatch)
+    evaluate(learnt["plain"], task="sib200", langs="en,sw", data=data)
+    assert told == []
+    evaluate(learnt["forced"], task="sib200", langs="en,sw", data=data)
+    assert {tuple(ids) for _, ids in told} == {(1,), (2,)}
+    told.clear()
+    evaluate(learnt["forced"], task="retrieval-tatoeba", langs="sw", data=data)
+    assert list(dict.fromkeys(tuple(ids) for _, ids in told)) == [(1,), (2,)]
 
 
 def test_speed_is_measured_with_the_head(source: Path) -> None:

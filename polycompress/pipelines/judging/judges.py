@@ -19,6 +19,7 @@ from polycompress.evaluation.models import EMBEDDING_KINDS, TaskModel, load_task
 from polycompress.evaluation.records import Example, QuestionExample, TextExample, WordsExample
 from polycompress.evaluation.scoring import correct
 from polycompress.evaluation.task_spec import TaskSpec
+from polycompress.moe.context import in_language
 from polycompress.pipelines.judging.settings import EvaluationSettings
 
 
@@ -67,7 +68,7 @@ def open_judge(path: Path, task: TaskSpec, settings: EvaluationSettings) -> Judg
     if task.kind in EMBEDDING_KINDS:
         from polycompress.pipelines.judging.embeddings import EmbeddingJudge
 
-        return EmbeddingJudge(model, settings)
+        return EmbeddingJudge(model, settings, pivot=task.pivot)
     return HeadJudge(model, settings)
 
 
@@ -80,11 +81,12 @@ class HeadJudge:
 
     def respond(self, examples: Sequence[Example], language: str, *, hidden: bool) -> Response:
         """What the model says of each example."""
-        if self.model.kind == "token-classification":
-            return self._tag(cast("Sequence[WordsExample]", examples), hidden=hidden)
-        if self.model.kind == "question-answering":
-            return self._answer(cast("Sequence[QuestionExample]", examples), language, hidden=hidden)
-        return self._classify(cast("Sequence[TextExample]", examples), hidden=hidden)
+        with in_language(self.model.model, language):
+            if self.model.kind == "token-classification":
+                return self._tag(cast("Sequence[WordsExample]", examples), hidden=hidden)
+            if self.model.kind == "question-answering":
+                return self._answer(cast("Sequence[QuestionExample]", examples), language, hidden=hidden)
+            return self._classify(cast("Sequence[TextExample]", examples), hidden=hidden)
 
     def _classify(self, examples: Sequence[TextExample], *, hidden: bool) -> Response:
         logits, states = self._forward(self.model.encoder.encode_texts(examples), hidden)

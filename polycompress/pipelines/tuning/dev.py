@@ -17,6 +17,7 @@ from polycompress.evaluation.metrics.entities import entity_f1
 from polycompress.evaluation.models import TaskModel
 from polycompress.evaluation.records import QuestionExample, TextExample, WordsExample
 from polycompress.evaluation.task_spec import TaskSpec
+from polycompress.moe.context import in_language
 from polycompress.pipelines.tuning.config import DEV_SCORE
 from polycompress.pipelines.tuning.data import EncodedPart
 from polycompress.pipelines.tuning.inputs import FinetuneInputs
@@ -45,7 +46,8 @@ def dev_evaluation(
         scores, losses = [], []
         with optimiser.caught_up_within(rows):
             for part in parts:
-                logits = forward(ready, part.encoded, batch_tokens=budget)
+                with in_language(ready.model, part.part.language):
+                    logits = forward(ready, part.encoded, batch_tokens=budget)
                 scores.append(score_part(inputs.task, part, logits))
                 losses.append(mean_loss(head, logits, part.items))
         return {DEV_SCORE: float(np.mean(scores)), "dev_loss": float(np.mean(losses))}
