@@ -113,7 +113,9 @@ def read_lexicons(specs: Iterable[str], given: Given, option: str) -> dict[str, 
         if not asked or (language is not None and language not in given.others):
             named = ", ".join(each.code for each in given.others)
             raise InputError(
-                f"{option} {spec!r}: has no words of {named}. Give a lexicon of one with {given.target.code}."
+                f"{option} {spec!r}: has no words of {named}; its first line has to name both languages, as in "
+                f"'{given.target.iso639_1 or given.target.iso639_3}<tab>xx'. Add that line, or give a lexicon of one "
+                f"with {given.target.code}."
             )
         for each in asked:
             found: Lexicon = read_lexicon(path, each, given.target)
