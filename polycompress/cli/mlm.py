@@ -13,11 +13,11 @@ from polycompress.cli.options import (
     Accumulation,
     BatchTokens,
     Corpus,
+    CorpusLangs,
     Device,
     Field,
     HeldOut,
     Json,
-    Langs,
     LearningRate,
     LogEvery,
     Mixing,
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 
 def mlm(
     model: Model,
-    langs: Langs,
     corpus: Corpus,
     steps: Steps,
     out: RunDirectory,
+    langs: CorpusLangs = "",
     resume: Resume = False,
     held_out: HeldOut = [],  # noqa: B006  typer reads the default, nothing changes it
     field: Field = None,
@@ -111,9 +111,9 @@ def mlm(
     torchrun or accelerate launch. SIGTERM and SIGINT save before they end the run.
 
     Examples:
-        polycompress mlm demo --langs sw --corpus 'swahili/*.txt.gz' --steps 1000 --out run
+        polycompress mlm demo --corpus sw='swahili/*.txt.gz' --steps 1000 --out run
 
-        polycompress mlm demo --langs sw,en --corpus sw='sw/*.gz' --corpus en='en/*.gz' --steps 1000 --out run --resume
+        polycompress mlm demo --corpus sw='sw/*.gz' --corpus en='en/*.gz' --steps 1000 --out run --resume
     """
     settings = {
         "training": {

@@ -8,19 +8,14 @@ from typing import Annotated
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Corpus, Device, Field, Json, Model, Threads
+from polycompress.cli.options import Corpus, CorpusLangs, Device, Field, Json, Model, Threads
 from polycompress.errors import MissingExtraError
 
 
 def routes(
     model: Model,
     corpus: Corpus,
-    langs: Annotated[
-        str,
-        typer.Option(
-            "--langs", metavar="CODES", help="Of these languages. [default: all that --corpus names]"
-        ),
-    ] = "",
+    langs: CorpusLangs = "",
     texts: Annotated[int, typer.Option("--texts", metavar="N", help="Of each language, the first N.")] = 200,
     held_out_only: Annotated[
         bool, typer.Option("--held-out-only", help="Only texts that `polycompress count` leaves out.")

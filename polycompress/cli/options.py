@@ -20,6 +20,10 @@ Langs = Annotated[
         "--langs", metavar="CODES", help="Languages, joined by commas: `de`, `deu`, `deu-Latn` or `German`."
     ),
 ]
+CorpusLangs = Annotated[
+    str,
+    typer.Option("--langs", metavar="CODES", help="Of these languages. [default: all that --corpus names]"),
+]
 _CORPUS: Final = (
     "Text files, one text a line, or .jsonl, .csv, .tsv, .parquet; plain or .gz .zst .bz2 .xz; quote the pattern. May "
     "be repeated."

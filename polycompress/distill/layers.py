@@ -86,11 +86,6 @@ def _stack(config: Mapping[str, Any]) -> Stack:
     kind = config.get("model_type")
     if not isinstance(kind, str):
         raise InputError("config.json has no model_type, so it is not known which tensors are which layer's.")
-    if is_moe(kind):
-        raise InputError(
-            f"No student can be cut out of a model of type {kind!r}: its layers with experts are fixed. Extract one "
-            "family first: polycompress moe extract DIR --family NAME --out PLAIN"
-        )
     kind = base_type(kind)
     if kind in REFUSED:
         raise InputError(f"No student can be cut out of a model of type {kind!r}: {REFUSED[kind]}.")
@@ -128,6 +123,11 @@ def _numbered(stack: Stack, names: Sequence[str]) -> dict[str, tuple[str, int, s
 
 def _faults(config: Mapping[str, Any], stack: Stack, layers: int, layer_map: LayerMap) -> list[str]:
     faults = []
+    if is_moe(str(config["model_type"])) and layer_map.layers != tuple(range(layers)):
+        faults.append(
+            f"No student can be cut out of a model of type {config['model_type']!r}: its layers with experts are fixed. "
+            "Extract one family first: polycompress moe extract DIR --family NAME --out PLAIN"
+        )
     if layer_map.teacher_layers != layers:
         faults.append(
             f"The layer map is one of a teacher of {layer_map.teacher_layers} layers, but config.json says {layers}"

@@ -14,6 +14,7 @@ import polycompress
 from polycompress.corpora import CorpusSpec, Reading
 from polycompress.languages import Language
 from polycompress.modeldir.manifest import read_manifest
+from polycompress.pipelines.tokenizers.text import corpus_languages
 from polycompress.pipelines.trimming.loading import asked_languages
 from polycompress.pipelines.tuning.machine import check_packages, with_precision
 from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
@@ -104,10 +105,10 @@ class MlmResult:
 def mlm(
     model: str | os.PathLike[str],
     *,
-    langs: str | Sequence[str],
     corpus: str | Sequence[str],
     out: str | os.PathLike[str],
     settings: Mapping[str, Any],
+    langs: str | Sequence[str] = "",
     held_out: str | Sequence[str] = (),
     reading: Reading | None = None,
     resume: bool = False,
@@ -122,10 +123,10 @@ def mlm(
 
     Args:
         model: A directory, the word ``demo``, or ``owner/name[@revision]`` on the Hugging Face hub.
-        langs: Languages of the text: codes or names, as a list or joined by commas.
         corpus: ``[LANG=]PATTERN`` of text files.
         out: The run's directory: ``config.json``, ``metrics.jsonl``, ``snapshots/``, ``final/``.
         settings: Fields of ``MlmConfig``, as nested plain values; at least ``training.steps``.
+        langs: Languages of the text: codes or names, as a list or joined by commas; none: those that ``corpus`` names.
         held_out: ``[LANG=]PATTERN`` of text to measure the loss on, and to choose the best snapshot by.
         reading: How files become texts.
         resume: Go on from the newest whole snapshot of a run that ended before its time.
@@ -188,7 +189,8 @@ def find_inputs(
     Raises:
         InputError: Something is missing or wrong.
     """
-    languages = asked_languages(langs)
+    specs = [corpus] if isinstance(corpus, str) else list(corpus)
+    languages = asked_languages(langs) if langs else corpus_languages(specs)
     corpora = find_text(corpus, languages, reading, asked_with="--langs")
     return MlmInputs(
         model=find_source_model(model, out),

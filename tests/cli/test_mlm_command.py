@@ -49,6 +49,13 @@ def test_json_is_one_object(table: Path, capsys: pytest.CaptureFixture[str]) -> 
     found = json.loads(done.out)
     assert found["final"] == str(table / "as-json" / "final")
     assert found["training"]["steps"] == 6
+    given = arguments(table, "--json", out="named")
+    named = [
+        f"de={each}" if each.endswith("de.txt") else each for each in given if each not in ("--langs", "de")
+    ]
+    assert json.loads(invoke(capsys, *named).out)["training"]["language_tokens"].keys() == {"deu-Latn"}
+    nameless = [each.removeprefix("de=").replace("/named", "/nameless") for each in named]
+    assert "does not say its language" in refused(capsys, table, *nameless)
     report = invoke(capsys, "report", str(table / "as-json"), "--json", "--out", str(table / "page.html"))
     assert json.loads(report.out)["page"] == str(table / "page.html")
     assert json.loads(report.out)["finished"] is True

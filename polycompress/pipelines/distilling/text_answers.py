@@ -28,7 +28,7 @@ LOADERS: Final[Mapping[Kind, str]] = {"masked": "AutoModelForMaskedLM", "causal"
 def no_head_advice(name: str) -> str:
     """What to do with a model that has no language model's head."""
     return (
-        f"train one first (polycompress mlm {name} --langs ... --corpus ... --steps N --out RUN) and name RUN "
+        f"train one first (polycompress mlm {name} --corpus ... --steps N --out RUN) and name RUN "
         "instead, or leave out answers on text (hidden states and attention need no head)"
     )
 
