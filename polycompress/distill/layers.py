@@ -125,8 +125,8 @@ def _faults(config: Mapping[str, Any], stack: Stack, layers: int, layer_map: Lay
     faults = []
     if is_moe(str(config["model_type"])) and layer_map.layers != tuple(range(layers)):
         faults.append(
-            f"No student can be cut out of a model of type {config['model_type']!r}: its layers with experts are fixed. "
-            "Extract one family first: polycompress moe extract DIR --family NAME --out PLAIN"
+            f"No student can be cut out of a model of type {config['model_type']!r}: its layers with experts are "
+            "fixed; extract one family first: polycompress moe extract DIR --family NAME --out PLAIN"
         )
     if layer_map.teacher_layers != layers:
         faults.append(
