@@ -122,21 +122,15 @@ def told(room: Room, store: Path, model: Model) -> dict[str, Any]:
 
 
 def parameters(model: Path) -> dict[str, int]:
-    """In all, those outside the table of which one token meets, and those of the table."""
+    """In all, those that one token meets, and those of the table among both."""
     from transformers import AutoModel
 
     import polycompress.auto  # noqa: F401  knows models with experts
+    from polycompress.evaluation.speed_models import count_parameters
 
-    loaded = AutoModel.from_pretrained(model)
-    table = loaded.get_input_embeddings().weight.numel()
-    whole = sum(each.numel() for each in loaded.parameters())
-    config = loaded.config
-    experts = getattr(config, "moe", None)
-    idle = 0
-    if experts is not None:
-        own = sum(each.numel() for name, each in loaded.named_parameters() if ".experts." in name)
-        idle = own * (experts["experts"] - experts["top_k"]) // experts["experts"]
-    return {"parameters": whole, "active_parameters": whole - idle - table, "table": table}
+    found = count_parameters(AutoModel.from_pretrained(model))
+    assert found.embedding is not None and found.active is not None
+    return {"parameters": found.total, "active_parameters": found.active, "table": found.embedding}
 
 
 def summary(found: Judgements) -> list[dict[str, Any]]:

@@ -42,8 +42,8 @@ def routes(
 ) -> None:
     """Show which experts the tokens of each language reach, layer by layer. Nothing is written but the picture.
 
-    Shares are of the choices made for a language's tokens. `own family`: tokens that reach an expert of their family;
-    `entropy`: of the shares, in bits, 0 where all tokens go one way; `uncertainty`: of the router about one token.
+    Shares, a column an expert, are of the choices made for a language's tokens. `own`: tokens that reach an expert of
+    their family; `entropy`: of the shares, in bits, 0 where all tokens go one way; `router`: its doubt about one token.
 
     Examples:
         polycompress moe routes moe-trained --corpus de=de.txt.gz --corpus sw=sw.txt.gz --plot routes.png

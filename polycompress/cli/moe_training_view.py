@@ -52,8 +52,9 @@ def show_routes(result: RoutesResult) -> None:
     report = result.report
     for layer in report.layers:
         moved = None if result.drift is None else result.drift.get(layer, {})
-        header = (*HEADER, *expert_names(report), *([] if moved is None else ["moved"]))
+        header = (*HEADER, *map(str, range(report.experts)), *([] if moved is None else ["moved"]))
         console.print_facts(routing_rows(report, layer, moved), f"layer {layer}", header)
+    console.print_line(f"experts: {'; '.join(expert_names(report))}")
     if overlaps := report.mean_overlap:
         shown = ", ".join(f"layer {layer} {console.percent(value)}" for layer, value in overlaps.items())
         console.print_line(f"overlap of two languages, on the mean: {shown}")

@@ -20,6 +20,7 @@ from polycompress.evaluation.model_settings import position_limit
 from polycompress.evaluation.precision import Precision, cpu_multiplies_bf16
 from polycompress.evaluation.pretrained import load_pretrained
 from polycompress.modeldir.paths import read_json
+from polycompress.moe.config import FIELD
 from polycompress.own_models import model_class
 
 DTYPES: Final[Mapping[Precision, torch.dtype]] = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -240,6 +241,9 @@ def _vocabulary(table: Any) -> tuple[int, int]:
 
 
 def _active(config: Any, total: int, routed: int) -> int | None:
+    own = getattr(config, FIELD, None)  # of our models with experts of language families
+    if isinstance(own, dict):
+        return total - routed * (int(own["experts"]) - int(own["top_k"])) // int(own["experts"])
     experts = next((value for name in _EXPERTS if isinstance(value := getattr(config, name, None), int)), 0)
     chosen = next((value for name in _CHOSEN if isinstance(value := getattr(config, name, None), int)), 0)
     if not 0 < chosen <= experts:

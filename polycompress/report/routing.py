@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-HEADER: Final[tuple[str, ...]] = ("language", "family", "tokens", "own family", "entropy", "uncertainty")
-"""Of the rows of a table; the experts follow, and what a language has moved."""
+HEADER: Final[tuple[str, ...]] = ("language", "tokens", "own", "entropy", "router")
+"""Of the rows of a table; the experts' numbers follow, and what a language has moved."""
 NUMBERS_UP_TO: Final = 16
 """With more experts, cells are too small for a number."""
 _FRAME: Final = "#EE6677"
@@ -66,15 +66,14 @@ def routing_rows(
     return [
         (
             code,
-            family,
             f"{seen.tokens[row]:,}",
-            f"{seen.at_home[row]:.1%}",
+            f"{seen.at_home[row]:.0%}",
             f"{seen.entropy[row]:.2f}",
             f"{seen.uncertainty[row]:.2f}",
             *(f"{share:.0%}" for share in seen.shares[row].tolist()),
             *([] if moved is None else [f"{moved[code]:.1%}" if code in moved else "-"]),
         )
-        for row, (code, family) in enumerate(report.languages.items())
+        for row, code in enumerate(report.languages)
     ]
 
 

@@ -148,6 +148,10 @@ def test_speed_is_measured_with_the_head(source: Path) -> None:
     model = load_timed_model(source, precision="fp32", device=torch.device("cpu"))
     assert type(model.module).__name__ == "MoeXLMRobertaForMaskedLM"
     assert model.parameters.total == model.module.num_parameters()
+    of_experts = sum(
+        each.numel() for name, each in load_file(source / "model.safetensors").items() if "experts" in name
+    )
+    assert model.parameters.active == model.parameters.total - of_experts // 3  # two of three
     model.forward(2, 6, 0)()
 
 
