@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from eval.tables import new_subwords, students, training, trimming
+from eval.tables import experts, new_subwords, students, training, trimming
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "german": trimming.german,
@@ -23,6 +23,10 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "fertility": new_subwords.fertility,
     "ranks": new_subwords.ranks,
     "decoder": new_subwords.decoder,
+    "experts": experts.against_dense,
+    "experts, entities": experts.entities,
+    "experts, one family": experts.one_family,
+    "experts, routes": experts.routes,
 }
 
 PICTURES: Sequence[Callable[[], None]] = (new_subwords.draw_curves,)
