@@ -29,11 +29,30 @@ def show_inspection(found: Inspection) -> None:
                 for name, count in found.parameters.items()
                 if count
             ),
+            *(
+                []
+                if found.active_parameters is None
+                else [
+                    (
+                        "  that one token meets",
+                        console.millions(found.active_parameters),
+                        console.percent(found.active_parameters / total),
+                    )
+                ]
+            ),
             ("all", console.millions(total), f"{console.megabytes(found.bytes)} {'/'.join(found.dtypes)}"),
         ],
         f"{found.name} ({kind})",
         ("parameters", "", ""),
     )
+    if found.experts is not None:
+        layers = ", ".join(map(str, found.experts.layers))
+        families = ", ".join(
+            f"{name} {'+'.join(map(str, own))}" for name, own in found.experts.families.items()
+        )
+        console.print_line(
+            f"experts: {found.experts.experts} in layers {layers}, {found.experts.top_k} for each token: {families}"
+        )
     console.print_line(f"tokenizer: {found.tokenizer_type}, {found.vocab:,} tokens")
     for oddity in found.oddities:
         console.print_line(f"  - {oddity}")

@@ -13,7 +13,11 @@ from polycompress.corpora.files import exists
 from polycompress.errors import InputError
 from polycompress.languages import Language, find_language, where_text_is
 from polycompress.modeldir.axes import parameter_parts
+from polycompress.modeldir.axes_table import is_moe
 from polycompress.modeldir.directory import stale_files
+from polycompress.moe.config import MoeConfig
+from polycompress.pipelines.experts.opening import experts_of
+from polycompress.pipelines.experts.sizes import met_parameters
 from polycompress.pipelines.trimming.frontier import Frontier, measure_frontiers
 from polycompress.pipelines.trimming.gathering import Evidence, Progress, counts_from_files, gather_evidence
 from polycompress.pipelines.trimming.loading import OpenModel, architectures, asked_languages, open_model
@@ -54,6 +58,10 @@ class Inspection:
     """Languages asked for that nothing is known of, with what would help."""
     mixture: MixtureReport | None = None
     """Which languages a BPE tokenizer was trained on; None unless asked for."""
+    experts: MoeConfig | None = None
+    """Of language families; None: it has none."""
+    active_parameters: int | None = None
+    """Of a model with experts, those that one token meets."""
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -72,6 +80,8 @@ class Inspection:
             "profiles": {profile.language.code: profile.as_dict() for profile in self.profiles},
             "overlap": None if self.overlap is None else self.overlap.as_dict(),
             "mixture": None if self.mixture is None else self.mixture.as_dict(),
+            "experts": None if self.experts is None else self.experts.as_dict(),
+            "active_parameters": self.active_parameters,
         }
         plain["frontiers"] = {
             frontier.language.code: {
@@ -158,12 +168,17 @@ def inspect(
             opened.vocabulary, known, corpora, counts=counted, frequencies=frequencies, progress=progress
         )
     frontiers, together = measure_frontiers(opened, evidence)
+    parts = parameter_parts(opened.config, opened.checkpoint.tensors, opened.axes)
+    experts = active = None
+    if is_moe(str(opened.config.get("model_type"))):
+        experts = experts_of(opened.config, opened.source.path)
+        active = met_parameters(sum(parts.values()), opened, experts)
     found = Inspection(
         name=opened.source.name,
         model_type=str(opened.config.get("model_type", "unknown")),
         architectures=tuple(architectures(opened.config)),
         dtypes=tuple(sorted({info.dtype for info in opened.checkpoint.tensors.values()})),
-        parameters=parameter_parts(opened.config, opened.checkpoint.tensors, opened.axes),
+        parameters=parts,
         bytes=sum(info.nbytes for info in opened.checkpoint.tensors.values()),
         tokenizer_type=str(opened.vocabulary.document["model"].get("type")),
         vocab=opened.vocabulary.size,
@@ -176,6 +191,8 @@ def inspect(
         together=together,
         gaps=tuple(_gap(item) for item in languages if item not in known),
         mixture=mixed,
+        experts=experts,
+        active_parameters=active,
     )
     _draw(found, plot, plot_overlap)
     return found

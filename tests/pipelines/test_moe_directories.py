@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from polycompress.pipelines.inspect import inspect
 from polycompress.pipelines.mlm import mlm
 from polycompress.pipelines.trim import trim
 from polycompress.pipelines.verify import verify
+from tests.command_line import invoke
 from tests.moe.tiny_moe import load, make_moe, settings
 from tests.pipelines.tiny_pack import make_pack
 from tests.pipelines.tiny_runs import equal, kill_at, until_done, write_corpora
@@ -39,11 +41,15 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_moe(plain, root / "moe", CONFIG, noise=0.05)
 
 
-def test_inspect_counts_experts_among_the_layers(source: Path) -> None:
+def test_inspect_tells_of_experts(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = inspect(source)
     total = sum(each.numel() for each in load_file(source / "model.safetensors").values())
     assert sum(found.parameters.values()) == total and found.model_type == "moe-xlm-roberta"
     assert found.parameters["layers"] > 3 * (2 * 16 * 24 + 16 + 24)
+    assert found.experts == CONFIG and found.active_parameters == total - (2 * 16 * 24 + 16 + 24)
+    done = invoke(capsys, "inspect", str(source))
+    assert re.search(r"that one token meets +\d", done.out)
+    assert "experts: 3 in layers 1, 2 for each token: A 0, B 1, C 2" in done.out
 
 
 def test_trimming_leaves_experts_alone(source: Path, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from polycompress.modeldir.tensors import Checkpoint
-from polycompress.moe.places import LayerTensors
+from polycompress.moe.config import MoeConfig
+from polycompress.moe.places import LayerTensors, expert_networks
+from polycompress.pipelines.trimming.loading import OpenModel, naming
 
 ROUTER_BYTES = 4
 """Of a router's weight, which is float32 always."""
@@ -71,3 +73,20 @@ def active_size(
     infos = [checkpoint.tensors[name] for each in networks for name in each.experts]
     one = sum(math.prod(info.shape) for info in infos) // experts
     return {**size, "active_parameters": size["parameters"] - (experts - top_k) * one}
+
+
+def met_parameters(parameters: int, opened: OpenModel, moe: MoeConfig) -> int:
+    """How many of a model's parameters one token meets.
+
+    Args:
+        parameters: All of them.
+        opened: A model with experts.
+        moe: What its configuration says of them.
+
+    Raises:
+        InputError: Its weights are not those of its configuration.
+    """
+    with naming(opened.source.path):
+        networks = expert_networks(opened.config, opened.checkpoint.tensors, moe)
+    size = {"parameters": parameters}
+    return active_size(size, opened.checkpoint, networks, moe.experts, moe.top_k)["active_parameters"]
