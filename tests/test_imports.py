@@ -18,6 +18,7 @@ TRAINED = (
             "context",
             "experts",
             "fused",
+            "identifying",
             "layer",
             "models",
             "reference",

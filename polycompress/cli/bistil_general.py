@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
 import typer
 
-from polycompress.cli import console
 from polycompress.cli.bistil_view import show_general
 from polycompress.cli.mlm import parse_shares
 from polycompress.cli.options import (
@@ -37,8 +35,9 @@ from polycompress.cli.options import (
     WarmupSteps,
     WeightDecay,
 )
+from polycompress.cli.training_command import speak, text_settings, training_needed
 from polycompress.cli.training_view import training_progress
-from polycompress.errors import InputError, MissingExtraError
+from polycompress.errors import InputError
 
 
 def general(
@@ -158,25 +157,23 @@ def general(
     """  # noqa: E501  a command to copy stands on one line
     settings = {
         "text": {
-            "training": {
-                "steps": steps,
-                "seed": seed,
-                "precision": precision,
-                "accumulation": accumulation,
-                "log_every": log_every,
-                "schedule": {
-                    "kind": "linear",
-                    "warmup_steps": min(steps // 10, 1000) if warmup_steps is None else warmup_steps,
-                },
-                "optimiser": {"learning_rate": learning_rate, "weight_decay": weight_decay},
-                "snapshots": {"every_steps": snapshot_every},
-            },
-            "batching": {"token_budget": batch_tokens},
+            **text_settings(
+                steps=steps,
+                seed=seed,
+                precision=precision,
+                accumulation=accumulation,
+                log_every=log_every,
+                warmup_steps=warmup_steps,
+                learning_rate=learning_rate,
+                weight_decay=weight_decay,
+                snapshot_every=snapshot_every,
+                batch_tokens=batch_tokens,
+                no_masking=no_masking,
+                freeze_embeddings=freeze_embeddings,
+                max_length=max_length,
+                device=device,
+            ),
             "mixing": {"strategy": mixing, "shares": parse_shares(shares)},
-            "masked": not no_masking,
-            "freeze_embeddings": freeze_embeddings,
-            "max_length": max_length,
-            "device": device,
         },
         "shape": {
             "layers": layers,
@@ -193,13 +190,8 @@ def general(
         "trim": not no_trim,
         "min_share": min_share,
     }
-    try:
-        from polycompress.cli.determinism import seed_process
+    with training_needed("bistil", seed=seed):
         from polycompress.pipelines.bistil_general import bistil_general
-
-        seed_process(seed)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("polycompress bistil", "train") from error
     from polycompress.corpora import Reading
 
     with training_progress() as progress:
@@ -219,12 +211,7 @@ def general(
             tell=progress.prepare,
             command=["polycompress", *sys.argv[1:]],
         )
-    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
-        return
-    if json:
-        console.print_json(result.as_dict())
-    else:
-        show_general(result)
+    speak(result, show_general, json=json)
 
 
 def parse_layers(text: str) -> tuple[int, ...]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated, Any
 
 import typer
 
-from polycompress.cli import console
 from polycompress.cli.bistil_view import show_task
 from polycompress.cli.options import (
     Attention,
@@ -27,8 +25,8 @@ from polycompress.cli.options import (
     TaskSteps,
     TrainingLimit,
 )
+from polycompress.cli.training_command import speak, training_needed
 from polycompress.cli.training_view import training_progress
-from polycompress.errors import MissingExtraError
 
 
 def task(
@@ -123,13 +121,8 @@ def task(
         "gold_weight": gold_weight,
         "freeze_norms": not tune_norms,
     }
-    try:
-        from polycompress.cli.determinism import seed_process
+    with training_needed("bistil", seed=seed):
         from polycompress.pipelines.bistil_task import bistil_task
-
-        seed_process(seed)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("polycompress bistil", "train") from error
     with training_progress() as progress:
         result = bistil_task(
             student,
@@ -147,9 +140,4 @@ def task(
             tell=progress.prepare,
             command=["polycompress", *sys.argv[1:]],
         )
-    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
-        return
-    if json:
-        console.print_json(result.as_dict())
-    else:
-        show_task(result)
+    speak(result, show_task, json=json)

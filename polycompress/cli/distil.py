@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,8 +11,8 @@ import typer
 
 from polycompress.cli import console
 from polycompress.cli.options import Json, Resume
+from polycompress.cli.training_command import speak, training_needed
 from polycompress.cli.training_view import training_progress
-from polycompress.errors import MissingExtraError
 
 
 def distil(
@@ -63,13 +62,8 @@ def distil(
 
         polycompress distil --config my-objectives.yaml --set student.layers=3 --dry-run
     """
-    try:
-        from polycompress.cli.determinism import seed_process
+    with training_needed("distil", seed=0):  # each stage has its own seed
         from polycompress.pipelines.distil import distil as run
-
-        seed_process(0)  # each stage has its own seed
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("polycompress distil", "train") from error
     with training_progress() as progress:
         result = run(
             config,
@@ -82,13 +76,7 @@ def distil(
             tell=progress.prepare,
             command=["polycompress", *sys.argv[1:]],
         )
-    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
-        return
-    found = result.as_dict()
-    if json:
-        console.print_json(found)
-    else:
-        _show(found)
+    speak(result, lambda done: _show(done.as_dict()), json=json)
 
 
 def _show(found: Mapping[str, Any]) -> None:

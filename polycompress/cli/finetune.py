@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,8 +25,8 @@ from polycompress.cli.options import (
     TaskSteps,
     TrainingLimit,
 )
+from polycompress.cli.training_command import speak, training_needed
 from polycompress.cli.training_view import duration, training_progress
-from polycompress.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from polycompress.pipelines.finetune import FinetuneResult
@@ -131,13 +130,8 @@ def finetune(
         "seed": seed,
         "device": device,
     }
-    try:
-        from polycompress.cli.determinism import seed_process
+    with training_needed("finetune", seed=seed):
         from polycompress.pipelines.finetune import finetune as run
-
-        seed_process(seed)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("polycompress finetune", "train") from error
     with training_progress() as progress:
         result = run(
             model,
@@ -154,12 +148,7 @@ def finetune(
             tell=progress.prepare,
             command=["polycompress", *sys.argv[1:]],
         )
-    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
-        return
-    if json:
-        console.print_json(result.as_dict())
-    else:
-        _show(result)
+    speak(result, _show, json=json)
 
 
 def _show(result: FinetuneResult) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,8 +32,9 @@ from polycompress.cli.options import (
     WarmupSteps,
     WeightDecay,
 )
+from polycompress.cli.training_command import speak, training_needed, warmup_of
 from polycompress.cli.training_view import duration, training_progress
-from polycompress.errors import InputError, MissingExtraError
+from polycompress.errors import InputError
 
 if TYPE_CHECKING:
     from polycompress.pipelines.mlm import MlmResult
@@ -125,7 +125,7 @@ def mlm(
             "evaluate_every": evaluate_every,
             "schedule": {
                 "kind": schedule,
-                "warmup_steps": min(steps // 10, 1000) if warmup_steps is None else warmup_steps,
+                "warmup_steps": warmup_of(steps, warmup_steps),
                 "decay_steps": decay_steps,
             },
             "optimiser": {
@@ -145,13 +145,8 @@ def mlm(
         "parallel": "fsdp" if fsdp else "ddp",
         "device": device,
     }
-    try:
-        from polycompress.cli.determinism import seed_process
+    with training_needed("mlm", seed=seed):
         from polycompress.pipelines.mlm import mlm as run
-
-        seed_process(seed)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("polycompress mlm", "train") from error
     from polycompress.corpora import Reading
 
     with training_progress() as progress:
@@ -169,12 +164,7 @@ def mlm(
             tell=progress.prepare,
             command=["polycompress", *sys.argv[1:]],
         )
-    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
-        return
-    if json:
-        console.print_json(result.as_dict())
-    else:
-        _show(result)
+    speak(result, _show, json=json)
 
 
 def parse_shares(text: str) -> dict[str, float] | None:

@@ -9,7 +9,7 @@ import typer
 
 from polycompress.cli import console
 from polycompress.cli.options import Corpus, CorpusLangs, Device, Field, Json, Model, Threads
-from polycompress.errors import MissingExtraError
+from polycompress.cli.training_command import training_needed
 
 
 def routes(
@@ -50,12 +50,10 @@ def routes(
 
         polycompress moe routes moe-trained --corpus 'de=texts/*.jsonl' --corpus sw=sw.txt --against moe --json
     """
-    try:
+    with training_needed("moe routes"):
         from polycompress.cli.determinism import use_threads
 
         use_threads(threads)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("polycompress moe routes", "train") from error
     from polycompress.pipelines.moe_routes import moe_routes
 
     with console.progress_bars() as progress:

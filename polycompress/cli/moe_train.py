@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
 import typer
 
-from polycompress.cli import console
 from polycompress.cli.bistil_general import parse_layers
 from polycompress.cli.options import (
     Accumulation,
@@ -34,8 +32,8 @@ from polycompress.cli.options import (
     WarmupSteps,
     WeightDecay,
 )
+from polycompress.cli.training_command import speak, text_settings, training_needed
 from polycompress.cli.training_view import training_progress
-from polycompress.errors import MissingExtraError
 
 
 def train(
@@ -169,26 +167,22 @@ def train(
         polycompress moe train moe --teacher demo --corpus de=de.txt --corpus sw=sw.txt --held-out de=de-dev.txt --held-out sw=sw-dev.txt --anneal --reweight-every 200 --steps 2000 --out moe-trained
     """  # noqa: E501  a command to copy stands on one line
     settings = {
-        "text": {
-            "training": {
-                "steps": steps,
-                "seed": seed,
-                "precision": precision,
-                "accumulation": accumulation,
-                "log_every": log_every,
-                "schedule": {
-                    "kind": "linear",
-                    "warmup_steps": min(steps // 10, 1000) if warmup_steps is None else warmup_steps,
-                },
-                "optimiser": {"learning_rate": learning_rate, "weight_decay": weight_decay},
-                "snapshots": {"every_steps": snapshot_every},
-            },
-            "batching": {"token_budget": batch_tokens},
-            "masked": not no_masking,
-            "freeze_embeddings": freeze_embeddings,
-            "max_length": max_length,
-            "device": device,
-        },
+        "text": text_settings(
+            steps=steps,
+            seed=seed,
+            precision=precision,
+            accumulation=accumulation,
+            log_every=log_every,
+            warmup_steps=warmup_steps,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            snapshot_every=snapshot_every,
+            batch_tokens=batch_tokens,
+            no_masking=no_masking,
+            freeze_embeddings=freeze_embeddings,
+            max_length=max_length,
+            device=device,
+        ),
         "routing": {
             "routing": routing,
             "forcing": forcing,
@@ -209,13 +203,8 @@ def train(
         "answers_weight": answers_weight,
         "temperature": temperature,
     }
-    try:
-        from polycompress.cli.determinism import seed_process
+    with training_needed("moe train", seed=seed):
         from polycompress.pipelines.moe_train import moe_train
-
-        seed_process(seed)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("polycompress moe train", "train") from error
     from polycompress.corpora import Reading
 
     with training_progress() as progress:
@@ -232,11 +221,6 @@ def train(
             tell=progress.prepare,
             command=["polycompress", *sys.argv[1:]],
         )
-    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
-        return
-    if json:
-        console.print_json(result.as_dict())
-        return
     from polycompress.cli.moe_training_view import show_trained
 
-    show_trained(result)
+    speak(result, show_trained, json=json)
