@@ -6,7 +6,8 @@ Ten languages of four branches: German, Dutch, Swedish; French, Spanish, Italian
 demo model is trimmed to them and teaches; a student of six layers is distilled first, and every model begins with it:
 the dense student itself; with wider feed-forward networks, so that a token meets as many parameters as with two experts
 (or that there are as many in all); and with an expert for each branch in the last two layers, whose routers are forced,
-told the family by a loss, or told nothing. All learn from the same texts in the same order for as many steps.
+told the family by a loss, or told nothing. All learn from the same texts in the same order for as many steps. The model
+whose routers were forced is judged plainly, and with the families forced at inference too.
 
 ``main``: sentence retrieval from German (all 1,004 sentences of SIB-200), and SIB-200 learnt from German labels.
 ``routes``: where tokens go. ``ner``: WikiANN learnt from German labels, and MasakhaNER.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -129,6 +130,19 @@ class Room:
                     resume=out.exists(),
                 )
         return out / "final"
+
+    def told(self, seed: int) -> Path:
+        """The one whose routers were forced, forced at inference too, where the language is given."""
+        source, out = self.experts("forced", seed), self.runs / f"experts-told-{seed}"
+        with self.alone(out.name):
+            if not out.is_dir():
+                building = out.with_name(f".{out.name}")
+                shutil.copytree(source, building, dirs_exist_ok=True)
+                config = json.loads((building / "config.json").read_text("utf-8"))
+                config["moe"]["routing"] = "forced"
+                (building / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+                building.rename(out)
+        return out
 
     def upcycled(self) -> Path:
         """The model with an expert for each family, as it begins."""
@@ -265,6 +279,7 @@ def main_models(room: Room, seed: int) -> Sequence[Model]:
         Model("experts, forced", functools.partial(experts, "forced")),
         Model("experts, supervised", functools.partial(experts, "supervised")),
         Model("experts, told nothing", functools.partial(experts, "none")),
+        Model("experts, forced, language given", functools.partial(room.told, seed)),
     )  # fmt: skip
 
 
