@@ -21,7 +21,8 @@ def show_plan(plan: ExpertPlan, moe: MoeConfig) -> None:
         languages = [code for family in families for code in plan.languages_of(family)]
         rows.append((str(expert), ", ".join(families), ", ".join(languages), console.percent(load)))
     layers = ", ".join(map(str, moe.layers))
-    title = f"{moe.experts} experts in layer{'s' if len(moe.layers) > 1 else ''} {layers}, {moe.top_k} for each token"
+    experts = f"{moe.experts} expert{'s' if moe.experts > 1 else ''}"
+    title = f"{experts} in layer{'s' if len(moe.layers) > 1 else ''} {layers}, {moe.top_k} for each token"
     console.print_facts(rows, title, ("expert", "families", "languages", "share of tokens"))
 
 

@@ -136,7 +136,7 @@ def test_what_is_asked_for_must_make_sense(model: Path, texts: Path, tmp_path: P
     for fault, arguments in (
         ("--pieces is a number from 1 to", {"pieces": 0}),
         ("--exponent is a number from 0", {"pieces": 9, "exponent": 2.0}),
-        (r"no text of 1 languages. Zulu: --corpus zul-Latn", {"pieces": 9, "langs": "yo,zu"}),
+        (r"no text of 1 language. Zulu: --corpus zul-Latn", {"pieces": 9, "langs": "yo,zu"}),
     ):
         with pytest.raises(InputError, match=fault):
             extend_tokenizer(model, **{"langs": "yo", "corpus": corpus, "out": out, **arguments})  # type: ignore[arg-type]

@@ -106,7 +106,7 @@ def read_languages(
     bare = [each for each in languages if not any(spec.language == each for spec in corpora)]
     if bare:
         wanted = "; ".join(f"{each.name}: --corpus {each.code}='FILES'{where_text_is(each)}" for each in bare)
-        raise InputError(f"there is no text of {len(bare)} languages. {wanted}")
+        raise InputError(f"there is no text of {len(bare)} language{'s' if len(bare) > 1 else ''}. {wanted}")
     texts = [_read(each, [spec for spec in corpora if spec.language == each]) for each in languages]
     empty = [text.language.code for text in texts if not (text.training and text.choosing and text.held_out)]
     if to_learn and empty:

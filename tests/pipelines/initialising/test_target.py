@@ -62,7 +62,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     specs = write_corpora(tmp_path)
     with pytest.raises(InputError, match="no such directory"):
         opened(model, NewTokens(tokenizer=str(tmp_path / "nothing")))
-    with pytest.raises(InputError, match=r"there is no text of 1 languages\. Zulu"):
+    with pytest.raises(InputError, match=r"there is no text of 1 language\. Zulu"):
         opened(model, NewTokens(extend=("yo", "zu"), corpus=(specs[0],)))
     with pytest.raises(InputError, match="not asked for: add it to --extend"):
         opened(model, NewTokens(extend=("zu",), corpus=(specs[0],)))
