@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "students": "students.students",
     "factorise": "factorise.factorise",
     "report": "report.report",
+    "run": "run.run",
     "convert-tokenizer": "convert_tokenizer.convert_tokenizer",
     "bistil": {"general": "bistil_general.general", "task": "bistil_task.task"},
     "moe": {
@@ -87,6 +88,13 @@ def _make(name: str) -> Any:
     for part, place in ({name: entry} if isinstance(entry, str) else entry).items():
         app.command(part, help=_shown(getdoc(_found(place)) or ""))(_found(place))
     return get_command(app)
+
+
+def function_of(name: str) -> Any:
+    """The Python function of a command, by its name as it is typed, such as ``bistil general``."""
+    group, _, part = name.partition(" ")
+    entry = COMMANDS[group]
+    return _found(entry if isinstance(entry, str) else entry[part or DEFAULT])
 
 
 def _found(place: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from polycompress.training.errors import ConfigError
 
 MIN_SHARE: Final = 1e-6
 """Relative frequency from which on a token is kept; BiStil's."""
+_TEACHER: Final = re.compile(r"^teacher:", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,8 +89,9 @@ def find_recipe(name: str) -> Path:
 
 
 def _own_recipes() -> dict[str, Path]:
-    """Those that come with the program, by name."""
-    return {path.stem: path for path in sorted((data_path("eval") / "recipes").glob("*.yaml"))}
+    """Those that come with the program, by name; recipes of whole runs, which have no teacher, are not among them."""
+    paths = sorted((data_path("eval") / "recipes").glob("*.yaml"))
+    return {path.stem: path for path in paths if _TEACHER.search(path.read_text(encoding="utf-8"))}
 
 
 def read_recipe(path: Path, settings: Sequence[str] = (), data: Path | None = None) -> Findings:

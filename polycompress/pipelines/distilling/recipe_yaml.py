@@ -60,7 +60,7 @@ def read_document(path: Path) -> Document:
     faults: list[str] = []
     values = _value(node, (), lines, faults, None) if node is not None else {}
     if not isinstance(values, dict):
-        faults.append("line 1: is no mapping: a recipe has the fields teacher, student, stages and others")
+        faults.append("line 1: is no mapping: a recipe has fields such as stages")
     if faults:
         raise InputError(f"{path}: {len(faults)} faults:\n  " + "\n  ".join(faults))
     return Document(values, lines)

@@ -1,0 +1,1 @@
+"""Recipes: commands one after another, each fed by those before it."""

@@ -1,0 +1,55 @@
+"""What a stage can do: the commands that a recipe may name, and what each takes from the recipe and leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+ALL, FIRST, SECOND = "all", "first", "second"
+"""Which of the recipe's languages."""
+
+RESERVED: Final = ("out", "overwrite", "resume", "dry-run", "json")
+"""Options that are the run's to give."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kind:
+    """A command as a stage."""
+
+    leaves: Literal["model", "run", "results", "file", "page", "nothing"]
+    """``--out`` is a model; a run with the model in ``final/``, which can be resumed; a directory of results; a file of
+    them; a page; or there is none."""
+    takes: Literal["model", "models", "pair", "results"] = "model"
+    """One model; several; a source and what was made from it; or what earlier stages measured."""
+    languages: Mapping[str, str] = field(default_factory=dict)
+    """Options that default to the recipe's languages: which of them."""
+    reads_text: bool = False
+    """Whether ``--corpus`` defaults to the recipe's corpora, of the stage's languages."""
+    refused: tuple[str, ...] = ()
+    """Options that make another command of it."""
+
+    @property
+    def makes_model(self) -> bool:
+        """Whether later stages can begin with what it leaves."""
+        return self.leaves in ("model", "run")
+
+    @property
+    def takes_runs(self) -> bool:
+        """Whether it takes a run as a whole, all seeds of it."""
+        return self.takes in ("models", "results") or self.leaves == "results"
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "trim": Kind(leaves="model", languages={"langs": ALL}, reads_text=True, refused=("each",)),
+    "bistil general": Kind(leaves="run", languages={"source": FIRST, "target": SECOND}, reads_text=True),
+    "mlm": Kind(leaves="run", reads_text=True),
+    "finetune": Kind(leaves="run", languages={"train-langs": FIRST}),
+    "factorise": Kind(leaves="model"),
+    "eval": Kind(leaves="results", languages={"langs": ALL}, refused=("suite", "compare", "seeds")),
+    "bench": Kind(leaves="file", takes="models"),
+    "inspect": Kind(leaves="nothing", languages={"langs": ALL}, refused=("plot", "plot-overlap")),
+    "verify": Kind(leaves="nothing", takes="pair", languages={"langs": ALL}),
+    "report": Kind(leaves="page", takes="results"),
+}
+"""By the command's name as it is typed."""

@@ -1,0 +1,116 @@
+"""Times in the files of a finished stage: taken out of them, so that a run's files do not depend on when it ran.
+
+What commands write tells when that was and how long it took. Of a run all of this is in ``run.json`` alone; two runs of
+one recipe, one of them interrupted, then leave the same files. Benchmarks are left as they are: what they find is times.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from polycompress.evaluation.speed_table import BENCH_KIND
+from polycompress.modeldir.atomic import atomic_file
+from polycompress.modeldir.leftovers import remove
+from polycompress.training.metrics import METRICS_FILE
+from polycompress.training.run_files import CONFIG, SNAPSHOTS
+
+TIMES: Final = frozenset({"created", "seconds", "tokens_per_second", "memory_mib", "peak_memory_mib"})
+"""Fields that differ from run to run; what a process keeps in memory does as well."""
+MAX_BYTES: Final = 1 << 26
+_DATE: Final = re.compile(r"^- Date: .*\n", re.MULTILINE)
+_INDENT: Final = re.compile(r"\{\n( +)")
+_OURS: Final = ("tool", "kind", "seeds")
+"""Manifests, runs and results have one of these; a document without is that of another program."""
+
+
+def take_times(root: Path) -> dict[str, Any]:
+    """Take times out of all files of an output, and remove snapshots that nothing will go on from.
+
+    Args:
+        root: The output.
+
+    Returns:
+        By file, what was taken.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    taken: dict[str, Any] = {}
+    found: Any
+    for path in sorted(root.rglob(SNAPSHOTS)):
+        if path.is_dir() and (path.parent / CONFIG).exists():
+            remove(path)
+    for path in sorted(root.rglob("*")):
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_BYTES:
+            continue
+        name = path.relative_to(root).as_posix()
+        if path.name == METRICS_FILE:
+            found = _of_lines(path)
+        elif path.suffix == ".json":
+            found = _of_document(path)
+        else:
+            found = _of_card(path) if path.suffix == ".md" else None
+        if found:
+            taken[name] = found
+    return taken
+
+
+def split(value: Any) -> tuple[Any, Any]:
+    """A JSON value without its times, and the times at their places; None where there are none."""
+    if isinstance(value, dict):
+        if value.get("kind") == BENCH_KIND:
+            return value, None
+        rest, times = {}, {}
+        for name, each in value.items():
+            if name in TIMES and not isinstance(each, dict | list):
+                times[name] = each
+                continue
+            rest[name], found = split(each)
+            if found is not None:
+                times[name] = found
+        return rest, times or None
+    if isinstance(value, list):
+        pairs = [split(each) for each in value]
+        found = {str(place): times for place, (_, times) in enumerate(pairs) if times is not None}
+        return [rest for rest, _ in pairs], found or None
+    return value, None
+
+
+def _of_lines(path: Path) -> list[Any]:
+    pairs = [split(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    times = [found for _, found in pairs]
+    if any(times):
+        _write(path, "".join(json.dumps(rest, ensure_ascii=False) + "\n" for rest, _ in pairs))
+    return times if any(times) else []
+
+
+def _of_document(path: Path) -> Any:
+    text = path.read_text(encoding="utf-8")
+    document = json.loads(text)
+    if not isinstance(document, dict) or not any(name in document for name in _OURS):
+        return None
+    rest, times = split(document)
+    if times is not None:
+        indent = _INDENT.match(text)
+        _write(
+            path,
+            json.dumps(rest, ensure_ascii=text.isascii(), indent=len(indent[1]) if indent else None)
+            + ("\n" if text.endswith("\n") else ""),
+        )
+    return times
+
+
+def _of_card(path: Path) -> Any:
+    text = path.read_text(encoding="utf-8")
+    rest = _DATE.sub("", text)
+    if rest != text:
+        _write(path, rest)
+    return None
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_file(path, "w") as file:
+        file.write(text)
