@@ -53,12 +53,16 @@ def run(
 
         polycompress run my-recipe.yaml --set stages.student.options.steps=500 --out runs/short
     """
-    with training_needed("run", seed=0):  # each stage has its own seed
-        from polycompress.pipelines.run import run_recipe
     from polycompress.cli.recipe_commands import recipe_command
     from polycompress.cli.run_view import show_plan, show_run
+    from polycompress.pipelines.run import run_recipe
 
     def tell(planned: Planned, what: str) -> None:
+        if what == "begins" and planned.stage.kind.computes:
+            with training_needed(
+                "run", seed=0
+            ):  # the same whether a stage before ran in this process or another
+                pass
         if not json and what == "begins":
             console.print_line(
                 f"stage {planned.stage.number}, {planned.stage.name}: {planned.stage.command.name} ({planned.why})"

@@ -9,12 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from polycompress.errors import InputError
-from polycompress.modeldir.atomic import atomic_file
 from polycompress.pipelines.recipes.commands import Commands
-from polycompress.pipelines.recipes.directory import RECIPE, RunDirectory
+from polycompress.pipelines.recipes.directory import RunDirectory
 from polycompress.pipelines.recipes.finding import find_recipe
 from polycompress.pipelines.recipes.planning import Plan, make_plan
 from polycompress.pipelines.recipes.reading import read_recipe
@@ -75,15 +72,15 @@ def run_recipe(
     findings.report()
     run = RunDirectory(Path(RUNS) / findings.recipe.name if out is None else Path(out))
     run.check(findings.recipe.name)
+    plan = make_plan(findings, run)
     if dry_run:
-        return RunResult(plan=make_plan(findings, run), stages=None)
+        return RunResult(plan=plan, stages=None)
     if any(each.is_relative_to(run.root.absolute()) for each in _models(findings.recipe.model)):
         raise InputError(f"{run.root}: holds the recipe's model. Choose another --out.")
     with run.locked():
         run.adopt(findings.recipe.stages)
-        plan = make_plan(findings, run)
-        with atomic_file(run.root / RECIPE, "w") as file:
-            yaml.safe_dump(plan.recipe.settled(), file, sort_keys=False, allow_unicode=True, width=100)
+        plan = make_plan(findings, run)  # what another process did in the meantime is finished
+        run.lay_out(plan.recipe.settled())
         return RunResult(plan=plan, stages=tuple(run_stages(plan, run, tell)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -88,3 +89,12 @@ class DistillationTask:
         means |= {f"lost_mass_{who}": total / max(1, self._steps) for who, total in self._lost.items()}
         self._sums, self._lost, self._steps = [0.0] * len(self._sums), {}, 0
         return means
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums since ``figures`` was called, for a snapshot."""
+        return {"sums": list(self._sums), "lost": dict(self._lost), "steps": self._steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up sums of an earlier process, so that the log does not tell that there were two."""
+        self._sums, self._lost = list(state["sums"]), dict(state["lost"])
+        self._steps = state["steps"]

@@ -62,6 +62,12 @@ class Watcher(Protocol):
     def figures(self) -> Mapping[str, float]:
         """What it measured since the last call, for the log."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What it measured since that call, the same on every process, of plain values."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what ``state_dict`` gave."""
+
 
 class Companion(Protocol):
     """Goes along with a run, may change what its next step does, and has state of its own that snapshots keep."""
@@ -213,6 +219,8 @@ def resume(parts: Parts, snapshot_parts: Mapping[str, Any]) -> TrainState:
     parts.data.load_state_dict(snapshot_parts["data"])
     for name, companion in parts.companions.items():
         companion.load_state_dict(snapshot_parts["companions"][name])
+    if parts.watcher is not None and "watcher" in snapshot_parts:  # older snapshots have none
+        parts.watcher.load_state_dict(snapshot_parts["watcher"])
     return TrainState(**snapshot_parts["state"])
 
 
@@ -297,6 +305,8 @@ def _save(parts: Parts, config: TrainingConfig, state: TrainState, evaluated: bo
     tree |= {"data": parts.data.state_dict(), "state": asdict(state)}
     if parts.companions:
         tree["companions"] = {name: each.state_dict() for name, each in parts.companions.items()}
+    if parts.watcher is not None:
+        tree["watcher"] = parts.watcher.state_dict()
     if parts.devices.is_main:
         try:
             save_snapshot(root, state.step, tree, parts.identity, score=score)

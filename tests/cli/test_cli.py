@@ -40,6 +40,7 @@ COMMANDS = (
     "ofa",
     "plan",
     "report",
+    "run",
     "sft",
     "students",
     "tasks",

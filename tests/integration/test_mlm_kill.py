@@ -16,64 +16,12 @@ from typing import Any
 import pytest
 
 from tests.command_line import environment
+from tests.forking import Server
 from tests.tiny_models import TEXTS, make_tiny
 
 pytestmark = pytest.mark.integration
 
-# Imports once; every line of its input is a command, run in a child of its own and answered with how that ended.
-SERVER = """
-import json, os, sys
-import polycompress.pipelines.tuning.mlm_run, accelerate, transformers.models.xlm_roberta.modeling_xlm_roberta
-from polycompress.cli import main
-print("ready", flush=True)
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        sys.argv = ["polycompress", *json.loads(line)]
-        main.main()
-    print(child, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
 STEPS, EVERY = 60, 4
-
-
-class Server:
-    """See ``SERVER``."""
-
-    def __init__(self, log: Path) -> None:
-        self.log = log.open("w")
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
-            env=environment(TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1"),
-        )  # fmt: skip
-        assert self._line() == "ready"
-
-    def start(self, *arguments: str) -> int:
-        """Begin a command; its process id."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(arguments) + "\n")
-        self.process.stdin.flush()
-        return int(self._line())
-
-    def ended(self) -> int:
-        """How the command ended."""
-        while not (line := self._line()).lstrip("-").isdigit():
-            continue  # what the command says
-        return int(line)
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.wait(timeout=60)
-        self.process.stdout.close()
-        self.log.close()
-
-    def _line(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, "the server is gone"
-        return line.strip()
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from polycompress.errors import InputError
 from polycompress.modeldir.atomic import atomic_file, storage_error
 from polycompress.modeldir.leftovers import sweep
@@ -72,15 +74,14 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the directory, and keep other processes out of it.
+        """Make the directory if need be, and keep other processes out of it.
 
         Raises:
             InputError: Another process is at work in it.
             StorageError: The disk refused.
         """
         try:
-            (self.root / STAGES).mkdir(parents=True, exist_ok=True)
-            (self.root / WORK).mkdir(exist_ok=True)
+            self.root.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(
                 self.root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666
             )
@@ -94,10 +95,24 @@ class RunDirectory:
                     f"{self.root}: another process is at work in it. Wait for it, or choose another --out."
                 ) from error
             for folder in (self.root, self.root / STAGES, self.root / WORK):
-                sweep(folder)
+                sweep(folder)  # of what is not there nothing is left
             yield
         finally:
             os.close(descriptor)
+
+    def lay_out(self, recipe: Mapping[str, Any]) -> None:
+        """Write the settled recipe, which makes a run of the directory, and the folders of its stages.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        with atomic_file(self.root / RECIPE, "w") as file:
+            yaml.safe_dump(dict(recipe), file, sort_keys=False, allow_unicode=True, width=100)
+        try:
+            (self.root / STAGES).mkdir(exist_ok=True)
+            (self.root / WORK).mkdir(exist_ok=True)
+        except OSError as error:
+            raise storage_error(error, self.root) from error
 
     def adopt(self, stages: tuple[Stage, ...]) -> None:
         """Give outputs of stages whose place in the recipe is another now their new number."""

@@ -35,6 +35,11 @@ class Kind:
         return self.leaves in ("model", "run")
 
     @property
+    def computes(self) -> bool:
+        """Whether it runs models, not only moves their rows."""
+        return self.leaves in ("run", "results", "file")
+
+    @property
     def takes_runs(self) -> bool:
         """Whether it takes a run as a whole, all seeds of it."""
         return self.takes in ("models", "results") or self.leaves == "results"

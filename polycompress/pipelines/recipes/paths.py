@@ -6,11 +6,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from polycompress.corpora.hub_datasets import SCHEME
 from polycompress.errors import InputError
 from polycompress.modeldir.paths import user_path
 from polycompress.pipelines.distilling.recipe_table import Where
+
+DATA: Final = "{data}"
 
 
 def split_text(text: str) -> tuple[str, str]:
@@ -27,6 +30,8 @@ class Paths:
     """Where relative ones begin, absolute."""
     lines: Mapping[Where, str]
     """Of the file; what ``--set`` gave is written from the working directory, as on a command line."""
+    data: Path | None = None
+    """What ``{data}`` at the beginning stands for."""
 
     def settle(self, text: str, where: Where, *, anywhere: bool = False) -> str:
         """A path, absolute.
@@ -39,10 +44,12 @@ class Paths:
         Raises:
             InputError: It is no path, or a relative one that leads out.
         """
+        if text.startswith(f"{DATA}/"):
+            return self._in_data(text.removeprefix(f"{DATA}/"))
         path = user_path(text)
         if path.is_absolute():
             return os.path.normpath(path)
-        if self._is_set(where):
+        if self.is_set(where):
             return os.path.normpath(Path.cwd() / path)
         found = Path(os.path.normpath(self.root / path))
         if not anywhere and not found.is_relative_to(self.root):
@@ -68,11 +75,21 @@ class Paths:
         Raises:
             InputError: As ``settle``.
         """
-        if text.startswith((".", "/", "~")):
+        if text.startswith((".", "/", "~", f"{DATA}/")):
             return self.settle(text, where)
-        root = Path.cwd() if self._is_set(where) else self.root
+        root = Path.cwd() if self.is_set(where) else self.root
         return self.settle(text, where) if (root / user_path(text)).is_dir() else text
 
-    def _is_set(self, where: Where) -> bool:
+    def _in_data(self, text: str) -> str:
+        """A path in the data directory."""
+        if self.data is None:
+            raise InputError(f"{DATA}/{text}: there is no data directory: give one, such as --set data=DIR")
+        found = Path(os.path.normpath(self.data / text))
+        if not found.is_relative_to(self.data):
+            raise InputError(f"'{DATA}/{text}' leads out of the data directory: write the whole path")
+        return str(found)
+
+    def is_set(self, where: Where) -> bool:
+        """Whether ``--set`` gave the value at a place."""
         places = (self.lines.get(where[:length]) for length in range(len(where), 0, -1))
         return next((place for place in places if place is not None), "").startswith("--set")

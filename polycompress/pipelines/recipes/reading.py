@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import re
@@ -64,6 +65,8 @@ def read_recipe(path: Path, commands: Commands, settings: Sequence[str] = ()) ->
     faults: list[str] = []
     table = Located(document.values, faults, document.lines)
     paths = Paths(Path(os.path.abspath(path)).parent, document.lines)  # noqa: PTH100  links stay as they are
+    data = _data(table, paths)
+    paths = dataclasses.replace(paths, data=data)
     name = table.text("name", path.stem if _NAME.fullmatch(path.stem) else None)
     if name and not _NAME.fullmatch(name):
         table.fault(f"name is {name[:60]!r}: {_NAMED}")
@@ -75,20 +78,14 @@ def read_recipe(path: Path, commands: Commands, settings: Sequence[str] = ()) ->
         model=model or "",
         languages=languages,
         corpora=_corpora(table, paths, languages),
-        data=_data(table, paths),
+        data=data,
         stages=(),
     )
     stages = _stages(table, recipe, commands, paths)
     table.finish()
-    whole = Recipe(
-        name=name,
-        model=recipe.model,
-        languages=languages,
-        corpora=recipe.corpora,
-        data=recipe.data,
-        stages=stages,
+    return Findings(
+        recipe=dataclasses.replace(recipe, stages=stages), faults=faults, subject=f"The recipe {path}"
     )
-    return Findings(recipe=whole, faults=faults, subject=f"The recipe {path}")
 
 
 def _languages(table: Located) -> tuple[str, ...]:
@@ -127,12 +124,14 @@ def _corpus(spec: str, place: int, paths: Paths, languages: Sequence[str]) -> st
 
 
 def _data(table: Located, paths: Paths) -> Path | None:
-    """The data directory: the file's, else the environment's."""
+    """The data directory: what was set, else the environment's, else the file's."""
     given = table.optional_text("data")
+    if os.environ.get(DATA) and not paths.is_set(("data",)):
+        return Path(os.environ[DATA]).absolute()
     if given is not None:
         found = table.tried("data", lambda: paths.settle(given, ("data",), anywhere=True))
         return None if found is None else Path(found)
-    return Path(os.environ[DATA]).absolute() if os.environ.get(DATA) else None
+    return None
 
 
 def _stages(table: Located, recipe: Recipe, commands: Commands, paths: Paths) -> tuple[Stage, ...]:

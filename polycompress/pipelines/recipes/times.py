@@ -1,7 +1,8 @@
 """Times in the files of a finished stage: taken out of them, so that a run's files do not depend on when it ran.
 
 What commands write tells when that was and how long it took. Of a run all of this is in ``run.json`` alone; two runs of
-one recipe, one of them interrupted, then leave the same files. Benchmarks are left as they are: what they find is times.
+one recipe, one of them interrupted, then leave the same files. Benchmarks are left as they are:
+times are what they found.
 """
 
 from __future__ import annotations

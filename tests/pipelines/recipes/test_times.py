@@ -47,7 +47,11 @@ def test_nothing_is_lost_and_no_time_stays(value: Any) -> None:
 
 
 def test_times_are_taken_out_of_what_commands_write(tmp_path: Path) -> None:
-    manifest = {"tool": {"name": "polycompress"}, "created": "today", "training": {"seconds": 1.5, "steps": 2}}
+    manifest = {
+        "tool": {"name": "polycompress"},
+        "created": "today",
+        "training": {"seconds": 1.5, "steps": 2},
+    }
     (tmp_path / "final").mkdir()
     (tmp_path / "final" / "polycompress.json").write_text(json.dumps(manifest, indent=2) + "\n")
     (tmp_path / "final" / "README.md").write_text("# Card\n- Date: 2026-01-01\n- Seed: 0\n")
