@@ -30,9 +30,8 @@ def show_plan(plan: Plan) -> None:
     ]
     header = ("stage", "command", "from", "state", "size", "expected time")
     console.print_facts(rows, f"{plan.recipe.name}: {plan.recipe.model}", header)
-    there = sum(each.bytes or 0 for each in plan.stages)
     console.print_line(
-        f"{plan.out}: {console.megabytes(there)} there, {console.megabytes(plan.free_bytes)} free on its disk"
+        f"{plan.out}: {console.megabytes(plan.used_bytes)} there, {console.megabytes(plan.free_bytes)} free on its disk"
     )
     console.print_line("nothing was written (--dry-run)")
 
@@ -68,16 +67,36 @@ def _time(planned: Planned) -> str:
 
 
 def _figures(result: Mapping[str, Any]) -> str:
-    """The number that says most about a stage, where there is one."""
-    dev = result.get("dev")
-    if isinstance(dev, Mapping) and isinstance(dev.get("mean"), int | float):
-        return f"development {dev['mean']:.3f}"
+    """The numbers that say most about a stage, where there are such."""
+    told = [*_surgery(result), *_training(result), *_scores(result)]
+    return ", ".join(told[:4]) + (" ..." if len(told) > 4 else "")
+
+
+def _surgery(result: Mapping[str, Any]) -> list[str]:
+    sizes = _part(_part(result, "plan"), "sizes")
+    before, after = _part(sizes, "before").get("vocab"), _part(sizes, "after").get("vocab")
+    told = []
+    if isinstance(before, int) and isinstance(after, int):
+        told.append(f"{console.number(before)} -> {console.number(after)} tokens")
+    if "certificate" in result:
+        told.append("certificate passed" if _part(result, "certificate").get("passed") else "no certificate")
+    return told
+
+
+def _training(result: Mapping[str, Any]) -> list[str]:
+    mean = _part(result, "dev").get("mean")
+    return [f"development {mean:.3f}"] if isinstance(mean, int | float) else []
+
+
+def _scores(result: Mapping[str, Any]) -> list[str]:
     scores = result.get("scores")
-    if isinstance(scores, list) and scores:
-        found = [
-            f"{row['language']} {row['score']:.3f}"
-            for row in scores
-            if isinstance(row, Mapping) and isinstance(row.get("score"), int | float)
-        ]
-        return ", ".join(found[:4]) + (" ..." if len(found) > 4 else "")
-    return ""
+    return [
+        f"{row['language']} {row['score']:.3f}"
+        for row in (scores if isinstance(scores, list) else [])
+        if isinstance(row, Mapping) and isinstance(row.get("score"), int | float)
+    ]
+
+
+def _part(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = found.get(name)
+    return part if isinstance(part, Mapping) else {}

@@ -30,10 +30,12 @@ class Option:
     metavar: str = ""
 
     @property
-    def stands_for(self) -> Literal["model", "text", "file", "value"]:
-        """What its value names: a model, text as ``[LANG=]PATTERN``, a file or directory, or nothing but itself."""
-        if self.metavar == "MODEL":
+    def stands_for(self) -> Literal["model", "text", "file", "preset", "value"]:
+        """What its value names: a model, text as ``[LANG=]PATTERN``, a path, a preset or a file, or only itself."""
+        if self.type is str and self.metavar in ("MODEL", "DIR"):
             return "model"
+        if self.metavar == "PRESET|FILE":
+            return "preset"
         if _OF_LANGUAGES.fullmatch(self.metavar):
             return "text"
         return "file" if self.type is Path else "value"

@@ -44,7 +44,7 @@ class Fingerprints:
             InputError: A model, text or another file is not there.
         """
         texts = [name for name in stage.options if self._reads(stage, name) == "text"]
-        files = [name for name in stage.options if self._reads(stage, name) == "file"]
+        files = [name for name in stage.options if self._is_file(stage, name)]
         return {
             "tool": polycompress.__version__,
             "do": stage.command.name,
@@ -72,6 +72,10 @@ class Fingerprints:
         """Of a model from outside."""
         path = resolve_model(self.path_of(source)).path
         return sum(file.stat().st_size for file in _model_files(path))
+
+    def _is_file(self, stage: Stage, name: str) -> bool:
+        reads = self._reads(stage, name)
+        return reads == "file" or (reads == "preset" and Path(str(stage.options[name])).is_absolute())
 
     def _reads(self, stage: Stage, name: str) -> str:
         return stage.command.options[name].stands_for

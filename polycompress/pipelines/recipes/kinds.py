@@ -48,9 +48,13 @@ class Kind:
 KINDS: Final[Mapping[str, Kind]] = {
     "trim": Kind(leaves="model", languages={"langs": ALL}, reads_text=True, refused=("each",)),
     "bistil general": Kind(leaves="run", languages={"source": FIRST, "target": SECOND}, reads_text=True),
+    "bistil task": Kind(leaves="run", languages={"train-langs": FIRST}),
     "mlm": Kind(leaves="run", reads_text=True),
     "finetune": Kind(leaves="run", languages={"train-langs": FIRST}),
     "factorise": Kind(leaves="model"),
+    "moe upcycle": Kind(leaves="model", languages={"langs": ALL}),
+    "moe train": Kind(leaves="run", reads_text=True),
+    "moe extract": Kind(leaves="model"),
     "eval": Kind(leaves="results", languages={"langs": ALL}, refused=("suite", "compare", "seeds")),
     "bench": Kind(leaves="file", takes="models"),
     "inspect": Kind(leaves="nothing", languages={"langs": ALL}, refused=("plot", "plot-overlap")),

@@ -122,6 +122,8 @@ def _settled(
     """Paths absolute, all else as it is."""
     if isinstance(value, str) and option.stands_for == "text":
         return shared.paths.settle_text(value, where)
+    if isinstance(value, str) and option.stands_for == "preset":
+        return shared.paths.settle_if_there(value, where)
     if isinstance(value, str) and option.stands_for == "file":
         return shared.paths.settle(value, where, anywhere=option.name == "data")
     return value

@@ -70,15 +70,23 @@ class Paths:
         return text.removesuffix(pattern) + self.settle(pattern, where)
 
     def settle_model(self, text: str, where: Where) -> str:
-        """A model: a directory, absolute, where there is one or where it is written like one; else as it is.
+        """A model: a path, absolute, where something is there or where it is written like one; else as it is.
 
         Raises:
             InputError: As ``settle``.
         """
         if text.startswith((".", "/", "~", f"{DATA}/")):
             return self.settle(text, where)
+        return self.settle_if_there(text, where)
+
+    def settle_if_there(self, text: str, where: Where) -> str:
+        """A path, absolute, where something is there; else the text, which then is a name.
+
+        Raises:
+            InputError: As ``settle``.
+        """
         root = Path.cwd() if self.is_set(where) else self.root
-        return self.settle(text, where) if (root / user_path(text)).is_dir() else text
+        return self.settle(text, where) if (root / user_path(text)).exists() else text
 
     def _in_data(self, text: str) -> str:
         """A path in the data directory."""

@@ -55,8 +55,10 @@ class Plan:
     recipe: Recipe
     out: Path
     stages: tuple[Planned, ...]
+    used_bytes: int
+    """By what the run's directory holds."""
     free_bytes: int
-    """On the disk of the run."""
+    """On its disk."""
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -65,6 +67,7 @@ class Plan:
             "model": self.recipe.model,
             "out": str(self.out),
             "stages": [stage.as_dict() for stage in self.stages],
+            "used_bytes": self.used_bytes,
             "free_bytes": self.free_bytes,
         }
 
@@ -92,7 +95,13 @@ def make_plan(findings: Findings, run: RunDirectory) -> Plan:
         keys[stage.name] = key_of(identity)
         planned.append(_planned(stage, identity, keys[stage.name], run, prints, planned, history))
     findings.report()
-    return Plan(recipe=recipe, out=run.root, stages=tuple(planned), free_bytes=_free(run.root))
+    return Plan(
+        recipe=recipe,
+        out=run.root,
+        stages=tuple(planned),
+        used_bytes=tree_bytes(run.root) if run.root.is_dir() else 0,
+        free_bytes=_free(run.root),
+    )
 
 
 def tree_bytes(path: Path) -> int:
@@ -120,7 +129,7 @@ def _planned(
         why=why,
         bytes=tree_bytes(output) if is_finished and output.is_dir() else None,
         at_most=None if is_finished else _at_most(stage, prints, before),
-        seconds=None if is_finished else _expected(stage, history),
+        seconds=None if is_finished else _expected(stage, identity, read_note(run.record(stage)), history),
     )
 
 
@@ -149,22 +158,28 @@ def _at_most(stage: Stage, prints: Fingerprints, before: Sequence[Planned]) -> i
     return made.bytes or made.at_most
 
 
-def _expected(stage: Stage, history: Mapping[str, Any]) -> float | None:
-    """What the stage took before, by steps where it has such; of another of its kind only by steps."""
-    steps = stage.options.get("steps")
-    own = history.get(stage.name)
-    alike = [own, *(each for each in history.values() if each is not own)]
-    for each in alike:
-        if not isinstance(each, Mapping) or each.get("do") != stage.command.name:
+def _expected(
+    stage: Stage, identity: Identity, record: Mapping[str, Any], history: Mapping[str, Any]
+) -> float | None:
+    """What the stage took before with the same options; of one that trains, by the steps of any like it."""
+    own, steps = history.get(stage.name), stage.options.get("steps")
+    same = _dict(record.get("identity")).get("options") == identity["options"]
+    if same and isinstance(own, Mapping) and isinstance(own.get("seconds"), int | float):
+        return float(own["seconds"])
+    if not isinstance(steps, int):
+        return None
+    for each in (own, *history.values()):
+        known = _dict(each)
+        if known.get("do") != stage.command.name:
             continue
-        seconds, done = each.get("seconds"), each.get("steps")
-        if not isinstance(seconds, int | float):
-            continue
-        if isinstance(steps, int) and isinstance(done, int) and done > 0:
-            return float(seconds) * steps / done
-        if each is own and steps == done:
-            return float(seconds)
+        seconds, training, done = (known.get(name) for name in ("seconds", "training_seconds", "steps"))
+        if isinstance(seconds, int | float) and isinstance(training, int | float) and done:
+            return float(seconds - training + training * steps / done)
     return None
+
+
+def _dict(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _free(path: Path) -> int:

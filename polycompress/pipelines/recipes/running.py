@@ -26,6 +26,7 @@ from polycompress.pipelines.recipes.directory import RUN, WORK, RunDirectory, re
 from polycompress.pipelines.recipes.placing import Call, call_of
 from polycompress.pipelines.recipes.planning import Plan, Planned, tree_bytes
 from polycompress.pipelines.recipes.times import split, take_times
+from polycompress.training.metrics import METRICS_FILE
 from polycompress.training.run_files import CONFIG
 
 logger = logging.getLogger(__name__)
@@ -179,12 +180,19 @@ def _write_times(plan: Plan, planned: Planned, run: RunDirectory, known: Mapping
         "seconds": known["seconds"],
         "resumed": known["resumed"],
         "steps": planned.stage.options.get("steps"),
+        "training_seconds": _training_seconds(known.get("times") or {}),
         "result": known.get("result_times"),
         "files": known.get("times"),
     }
     write_note(
         path, {"recipe": plan.recipe.name, "machine": machine(), "versions": versions(), "stages": stages}
     )
+
+
+def _training_seconds(times: Mapping[str, Any]) -> float | None:
+    """Of a run, what its last line of figures says; interruptions are left out."""
+    lines = times.get(METRICS_FILE)
+    return lines[-1].get("seconds") if lines and isinstance(lines[-1], dict) else None
 
 
 def _done(planned: Planned, run: RunDirectory) -> Done:

@@ -18,17 +18,22 @@ from polycompress.modeldir.leftovers import remove
 from polycompress.training.metrics import METRICS_FILE
 from polycompress.training.run_files import CONFIG, SNAPSHOTS
 
-TIMES: Final = frozenset({"created", "seconds", "tokens_per_second", "memory_mib", "peak_memory_mib"})
-"""Fields that differ from run to run; what a process keeps in memory does as well."""
+TIMES: Final = frozenset(
+    {"created", "date", "seconds", "tokens_per_second", "memory_mib", "peak_memory_mib", "machine"}
+)
+"""Fields that differ from run to run, or from machine to machine; what a process keeps in memory does as well."""
 MAX_BYTES: Final = 1 << 26
-_DATE: Final = re.compile(r"^- Date: .*\n", re.MULTILINE)
+_DATE: Final = re.compile(r"^- Date: .*\n|(?<=`) on \d{4}-\d\d-\d\d(?=\.$)", re.MULTILINE)
+"""In a model's card, and below a table of results."""
 _INDENT: Final = re.compile(r"\{\n( +)")
+_MASK: Final = "mask.safetensors"
+"""Which weights a first training chose; the difference that came of it holds the same."""
 _OURS: Final = ("tool", "kind", "seeds")
 """Manifests, runs and results have one of these; a document without is that of another program."""
 
 
 def take_times(root: Path) -> dict[str, Any]:
-    """Take times out of all files of an output, and remove snapshots that nothing will go on from.
+    """Take times out of all files of an output, and remove what only an interrupted run would go on from.
 
     Args:
         root: The output.
@@ -41,8 +46,8 @@ def take_times(root: Path) -> dict[str, Any]:
     """
     taken: dict[str, Any] = {}
     found: Any
-    for path in sorted(root.rglob(SNAPSHOTS)):
-        if path.is_dir() and (path.parent / CONFIG).exists():
+    for path in (found for name in (SNAPSHOTS, _MASK) for found in sorted(root.rglob(name))):
+        if (path.parent / CONFIG).exists() and not path.is_symlink():
             remove(path)
     for path in sorted(root.rglob("*")):
         if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_BYTES:
@@ -66,7 +71,7 @@ def split(value: Any) -> tuple[Any, Any]:
             return value, None
         rest, times = {}, {}
         for name, each in value.items():
-            if name in TIMES and not isinstance(each, dict | list):
+            if name in TIMES and (name == "machine" or not isinstance(each, dict | list)):
                 times[name] = each
                 continue
             rest[name], found = split(each)

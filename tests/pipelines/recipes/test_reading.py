@@ -177,6 +177,25 @@ def test_a_path_of_an_option_is_from_the_recipe_and_one_that_was_set_from_here(
     assert recipe.corpora == (f"eng-Latn={tmp_path}/here/a/*.txt",)
 
 
+def test_the_data_directory_is_what_was_set_else_the_environments_else_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = {**SMALL, "options": {"corpus": "de={data}/de.txt"}}
+    path = write_recipe(tmp_path, recipe_of(stage, data="pack"))
+
+    def corpus(*settings: str) -> object:
+        return read_recipe(path, recipe_command, settings).recipe.stages[0].options["corpus"]
+
+    assert corpus() == (f"de={tmp_path}/pack/de.txt",)
+    monkeypatch.setenv("POLYCOMPRESS_DATA", "/env")
+    assert corpus() == ("de=/env/de.txt",)
+    assert corpus("data=/set") == ("de=/set/de.txt",)
+    monkeypatch.delenv("POLYCOMPRESS_DATA")
+    only(faults(tmp_path, stage, data=None), "there is no data directory: give one, such as --set data=DIR")
+    up = {**SMALL, "options": {"corpus": "de={data}/../de.txt"}}
+    only(faults(tmp_path, up), "leads out of the data directory")
+
+
 @pytest.mark.parametrize("name", list(KINDS))
 def test_every_kind_is_a_command_whose_options_are_known(name: str) -> None:
     command, kind = recipe_command(name), KINDS[name]

@@ -21,7 +21,7 @@ _TREES = st.recursive(
 def names(value: Any) -> set[str]:
     """Of all fields that hold no further ones."""
     if isinstance(value, dict):
-        own = {name for name, each in value.items() if not isinstance(each, dict | list)}
+        own = {name for name, each in value.items() if name == "machine" or not isinstance(each, dict | list)}
         return own.union(*map(names, value.values()))
     return set().union(*map(names, value)) if isinstance(value, list) else set()
 
@@ -61,17 +61,24 @@ def test_times_are_taken_out_of_what_commands_write(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "seconds": 0.5}\n{"step": 2, "seconds": 0.7}\n')
     bench = json.dumps({"kind": BENCH_KIND, "seconds": 3.0})
     (tmp_path / "bench.json").write_text(bench)
+    (tmp_path / "sib200.md").write_text(
+        "| 1 |\n\nMade by `polycompress eval x on 2026-01-01` on 2026-01-01.\n"
+    )
+    result = {"kind": "evaluation", "date": "2026-01-01", "machine": {"cores": 2}, "scores": []}
+    (tmp_path / "sib200.json").write_text(json.dumps(result, indent=1))
     (tmp_path / "snapshots" / "step-2").mkdir(parents=True)
     taken = take_times(tmp_path)
     assert taken == {
         "final/polycompress.json": {"created": "today", "training": {"seconds": 1.5}},
         "metrics.jsonl": [{"seconds": 0.5}, {"seconds": 0.7}],
+        "sib200.json": {"date": "2026-01-01", "machine": {"cores": 2}},
     }
     assert json.loads((tmp_path / "final" / "polycompress.json").read_text())["training"] == {"steps": 2}
     assert (tmp_path / "final" / "polycompress.json").read_text().startswith('{\n  "tool": {\n')
     assert (tmp_path / "final" / "README.md").read_text() == "# Card\n- Seed: 0\n"
     assert (tmp_path / "final" / "config.json").read_text() == other
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert (tmp_path / "sib200.md").read_text().endswith("Made by `polycompress eval x on 2026-01-01`.\n")
     assert (tmp_path / "bench.json").read_text() == bench
     assert not (tmp_path / "snapshots").exists()
     assert take_times(tmp_path) == {}
