@@ -10,7 +10,7 @@ import json
 import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,9 +76,20 @@ def _call(function: Any, parameters: Mapping[str, Any], typed: Sequence[str]) ->
     """
     before, sys.argv = sys.argv, ["polycompress", *typed]
     try:
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
+        with contextlib.redirect_stdout(io.StringIO()) as printed, _threads_kept():
             function(**parameters, json=True)
     finally:
         sys.argv = before
     found: dict[str, Any] = json.loads(printed.getvalue() or "{}")
     return found
+
+
+@contextlib.contextmanager
+def _threads_kept() -> Iterator[None]:
+    """What ``--threads`` sets is for one command: those after it compute as if they ran alone."""
+    before = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            sys.modules["torch"].set_num_threads(before)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import gc
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -89,12 +90,26 @@ def run_stages(plan: Plan, run: RunDirectory, tell: Tell | None = None) -> list[
             _tell(tell, planned, "finished")
         else:
             _tell(tell, planned, "begins")
-            with contextlib.chdir(run.root):
+            with contextlib.chdir(run.root), _named(planned.stage.name):
                 _run_stage(plan, planned, RunDirectory(Path()))
+            gc.collect()  # a model that is in use no more, before the next is loaded
             _tell(tell, planned, "ended")
         done.append(_done(planned, run))
     remove(run.root / WORK)
     return done
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Errors that begin with a stage's name."""
+    try:
+        yield
+    except PolycompressError as error:
+        raise StageError(name, str(error), error.exit_code) from error
+    except MemoryError as error:
+        raise StageError(name, "out of memory", 1) from error
+    except OSError as error:
+        raise StageError(name, str(error), 1) from error
 
 
 def _run_stage(plan: Plan, planned: Planned, run: RunDirectory) -> None:
@@ -122,15 +137,8 @@ def _carry_out(planned: Planned, call: Call, resume: bool, known: Mapping[str, A
     if stage.kind.leaves == "run":
         parameters["resume"] = resume
     began, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
-    try:
-        call.prepare()
-        found = stage.command.call(parameters, call.typed)
-    except PolycompressError as error:
-        raise StageError(stage.name, str(error), error.exit_code) from error
-    except MemoryError as error:
-        raise StageError(stage.name, "out of memory", 1) from error
-    except OSError as error:
-        raise StageError(stage.name, str(error), 1) from error
+    call.prepare()
+    found = stage.command.call(parameters, call.typed)
     result, times = split(_moved(found, str(call.work), str(call.place)))
     return {
         "key": planned.key,
