@@ -11,6 +11,7 @@ import pytest
 from typer.main import get_command
 
 from polycompress.cli import main
+from polycompress.cli.default_command import DEFAULT
 from polycompress.cli.recipe_commands import recipe_command
 from polycompress.pipelines.recipes.commands import as_parameters, typed
 from polycompress.pipelines.recipes.kinds import KINDS
@@ -22,7 +23,7 @@ def parser_of(name: str) -> Any:
     found = get_command(main.app)
     for word in name.split():
         found = found.commands[word]  # type: ignore[attr-defined]
-    return found
+    return getattr(found, "commands", {}).get(DEFAULT, found)
 
 
 @pytest.mark.parametrize("name", list(KINDS))

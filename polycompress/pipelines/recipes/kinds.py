@@ -51,6 +51,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "bistil task": Kind(leaves="run", languages={"train-langs": FIRST}),
     "mlm": Kind(leaves="run", reads_text=True),
     "finetune": Kind(leaves="run", languages={"train-langs": FIRST}),
+    "ofa": Kind(leaves="model", refused=("check",)),
     "factorise": Kind(leaves="model"),
     "moe upcycle": Kind(leaves="model", languages={"langs": ALL}),
     "moe train": Kind(leaves="run", reads_text=True),

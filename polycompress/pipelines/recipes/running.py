@@ -123,14 +123,14 @@ def _run_stage(plan: Plan, planned: Planned, run: RunDirectory) -> None:
         if not can_resume:
             _clear(call.work)
             write_note(note, {"key": planned.key})
-        known = _carry_out(planned, call, can_resume, known)
+        known = _carry_out(planned, call, can_resume)
         write_note(note, known)
     if run.work(stage).is_dir():
         known["times"] = take_times(run.work(stage))
     _publish(plan, planned, run, known)
 
 
-def _carry_out(planned: Planned, call: Call, resume: bool, known: Mapping[str, Any]) -> dict[str, Any]:
+def _carry_out(planned: Planned, call: Call, resume: bool) -> dict[str, Any]:
     """Call the command; what to note of it."""
     stage = planned.stage
     parameters = {**as_parameters(stage.command, stage.options), **call.parameters}

@@ -13,15 +13,18 @@ from polycompress.cli.recipe_commands import recipe_command
 from polycompress.pipelines.recipes.kinds import KINDS
 from polycompress.pipelines.recipes.planning import Planned
 from polycompress.pipelines.run import run_recipe
+from polycompress.pipelines.trimming import gathering
 from tests.pipelines.tiny_recipes import SMALL, contents, make_kitchen, recipe_of, run, states, write_recipe
 from tests.pipelines.tiny_runs import Killed
 
 LEARN = {"max-length": 48, "device": "cpu"}
 TASK = {"task": "sib200", **LEARN}
+PIECES = {"init": "pieces", "pieces": 20, "force": True}
 STAGES: tuple[Mapping[str, Any], ...] = (
     SMALL,
     {"name": "check", "do": "verify"},
     {"name": "look", "do": "inspect", "options": {"no-frequencies": True}},
+    {"name": "plus", "do": "ofa", "options": {"extend": "de", "corpus": "de=new.txt", **PIECES}},
     {"name": "factors", "do": "factorise", "options": {"rank": 8}},
     {"name": "experts", "do": "moe upcycle", "model": "small", "options": {"layers": 1}},
     {"name": "routed", "do": "moe train", "options": {"teacher": "small", "steps": 2, **LEARN}},
@@ -44,13 +47,31 @@ SPEED: tuple[Mapping[str, Any], ...] = (
 
 @pytest.fixture(scope="module")
 def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_kitchen(tmp_path_factory.mktemp("kitchen"))
+    root = make_kitchen(tmp_path_factory.mktemp("kitchen"))
+    words = (
+        "Donaudampfschifffahrt",
+        "Kapitänsmütze",
+        "Zuckerwattestand",
+        "Regenbogenforelle",
+        "Schneeflocke",
+    )
+    lines = (" ".join(words[(row * k) % 5] for k in range(1, 5)) + f" {row}" for row in range(400))
+    (root / "new.txt").write_text("\n".join(lines), encoding="utf-8")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def short_word_lists(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setattr(gathering, "FORMS", 2_000)
+    monkeypatch.setattr(gathering, "BACKGROUND_FORMS", 500)
+    monkeypatch.setenv("POLYCOMPRESS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 def test_every_kind_is_tried_here() -> None:
     assert {stage["do"] for stage in (*STAGES, *SPEED)} == set(KINDS)
 
 
+@pytest.mark.slow
 def test_in_pieces_it_leaves_what_it_leaves_whole(kitchen: Path, tmp_path: Path) -> None:
     path = write_recipe(kitchen, recipe_of(*STAGES))
     assert set(states(run(path, tmp_path / "whole")).values()) == {"done"}

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from polycompress.cli.recipe_commands import recipe_command
+from polycompress.pipelines.recipes.finding import find_recipe, own_recipes
 from polycompress.pipelines.recipes.kinds import KINDS, RESERVED
 from polycompress.pipelines.recipes.reading import read_recipe
 from polycompress.pipelines.recipes.stages import Source
@@ -194,6 +195,18 @@ def test_the_data_directory_is_what_was_set_else_the_environments_else_the_files
     only(faults(tmp_path, stage, data=None), "there is no data directory: give one, such as --set data=DIR")
     up = {**SMALL, "options": {"corpus": "de={data}/../de.txt"}}
     only(faults(tmp_path, up), "leads out of the data directory")
+
+
+@pytest.mark.parametrize("name", ["swahili-ner", "two-languages"])
+def test_the_recipes_that_come_along_have_no_faults(name: str) -> None:
+    found = read_recipe(find_recipe(name), recipe_command, ["data=/data"])
+    assert found.faults == []
+    assert found.recipe.name == name
+    assert name in own_recipes()
+
+
+def test_recipes_of_distillation_are_not_among_them() -> None:
+    assert {"ernie-tiny", "bilingual-student"}.isdisjoint(own_recipes())
 
 
 @pytest.mark.parametrize("name", list(KINDS))
