@@ -197,7 +197,7 @@ def test_the_data_directory_is_what_was_set_else_the_environments_else_the_files
     only(faults(tmp_path, up), "leads out of the data directory")
 
 
-@pytest.mark.parametrize("name", ["swahili-ner", "two-languages"])
+@pytest.mark.parametrize("name", ["new-languages", "swahili-ner", "two-languages"])
 def test_the_recipes_that_come_along_have_no_faults(name: str) -> None:
     found = read_recipe(find_recipe(name), recipe_command, ["data=/data"])
     assert found.faults == []
