@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from polycompress.errors import InputError
 from polycompress.kernels.choosing import Impl, choose_impl
@@ -61,6 +62,9 @@ def factorised_embedding(
         )
     if ids.dtype not in (torch.int32, torch.int64):
         raise InputError(f"factorised_embedding: ids are {ids.dtype}; they have to be int32 or int64")
+    if torch.compiler.is_exporting():
+        # A graph has no look at its ids, and no function with a gradient of its own.
+        return functional.embedding(ids, coordinates) @ primitives
     chosen = choose_impl(impl, "factorised_embedding", ids, coordinates, primitives)
     result: Tensor = _FactorisedLookup.apply(ids, coordinates, primitives, padding_idx, sparse, chosen)
     return result
