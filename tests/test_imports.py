@@ -31,7 +31,7 @@ TRAINED = (
     *(
         f"pipelines.{name}"
         for name in (
-            *("bench", "bistil_", "distil", "evaluate", "experts_training", "finetune", "mlm"),
+            *("bench", "bistil_", "distil", "evaluate", "experts_training", "export", "finetune", "mlm"),
             *("moe_routes", "moe_train", "students"),
         )
     ),
@@ -64,11 +64,23 @@ TRAINED = (
     *("pipelines.tuning.trained_writing", "pipelines.tuning.writing"),
     *(
         f"evaluation.{name}"
-        for name in ("batches", "forward", "models", "pooling", "precision", "pretrained", "speed_")
+        for name in (
+            "batches",
+            "forward",
+            "models",
+            "onnx_model",
+            "pooling",
+            "precision",
+            "pretrained",
+            "speed_",
+        )
     ),
 )
 """Torch from end to end; commands open them when they are needed."""
-HEAVY = ("torch", "transformers", "datasets", "sentencepiece", "scipy", "matplotlib", "huggingface_hub")
+HEAVY = (
+    *("torch", "transformers", "datasets", "sentencepiece", "scipy", "matplotlib", "huggingface_hub"),
+    *("onnx", "onnxruntime", "sentence_transformers"),
+)
 
 
 def run(code: str) -> str:

@@ -19,8 +19,8 @@ def bench(
         list[str],
         typer.Argument(
             metavar="MODEL...",
-            help="Directories of models or runs, `demo`, or `owner/name[@revision]` on the Hugging Face hub. The "
-            "others are compared with the first.",
+            help="Directories of models, runs or exported graphs, `demo`, or `owner/name[@revision]` on the Hugging "
+            "Face hub. The others are compared with the first.",
         ),
     ],
     batch: Annotated[

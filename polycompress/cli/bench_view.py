@@ -20,5 +20,10 @@ def show_bench(found: Mapping[str, Any]) -> None:
         f"{settings['device']}, threads: {settings['threads']}; one forward pass{head} over random tokens, models in "
         "turns; ratios are medians over turns"
     )
+    graphs = [each["name"] for each in found["models"] if each["engine"] == "onnxruntime"]
+    if graphs:
+        console.print_line(
+            f"graphs in onnxruntime, each in the precision it was exported in: {', '.join(graphs)}"
+        )
     if len(found["models"]) > 1:
         console.print_line(f"x: against {found['models'][0]['name']}; of speeds, how many times as fast")

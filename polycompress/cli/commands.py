@@ -27,6 +27,7 @@ COMMANDS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "finetune": "finetune.finetune",
     "eval": "eval.evaluate",
     "bench": "bench.bench",
+    "export": "export.export",
     "distil": "distil.distil",
     "students": "students.students",
     "factorise": "factorise.factorise",

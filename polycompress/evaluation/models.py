@@ -16,6 +16,7 @@ from polycompress.errors import InputError
 from polycompress.evaluation.encoding import TaskEncoder
 from polycompress.evaluation.labels import label_columns
 from polycompress.evaluation.model_settings import padding_id, read_prompt, text_length, uses_segments
+from polycompress.evaluation.onnx_model import graph_settings, load_onnx_model
 from polycompress.evaluation.pooling import Pooling, read_pooling
 from polycompress.evaluation.precision import Precision, choose_device, choose_precision
 from polycompress.evaluation.pretrained import load_pretrained
@@ -23,6 +24,7 @@ from polycompress.evaluation.records import Kind
 from polycompress.modeldir.checkpoint import open_checkpoint
 from polycompress.modeldir.convert import ensure_tokenizer_json
 from polycompress.modeldir.directory import read_bytes, read_json
+from polycompress.modeldir.exported import is_exported
 from polycompress.vocab.document import MAX_DOCUMENT_BYTES
 
 EMBEDDING_KINDS: Final[tuple[Kind, ...]] = ("retrieval", "word-translation")
@@ -79,10 +81,10 @@ def load_task_model(
     max_length: int | None = None,
     task: str | None = None,
 ) -> TaskModel:
-    """Load a model directory for a kind of task.
+    """Load a model directory, or an exported one, for a kind of task.
 
-    Only safetensors are read, and no code of the directory is run. Weights are fp32; ``precision`` is that of the
-    computation.
+    Only safetensors are read, or the graph, and no code of the directory is run. Weights are fp32; ``precision`` is
+    that of the computation. A graph runs on the processor, in its own precision.
 
     Args:
         path: The model directory.
@@ -95,12 +97,16 @@ def load_task_model(
 
     Raises:
         InputError: The directory cannot be loaded, has another head or other labels than the task needs, or
-            ``max_length`` is more than it has positions for.
+            ``max_length`` is more than it has positions for; or a graph is to run elsewhere or otherwise than it can.
     """
     root = Path(path)
     config = read_json(root, "config.json") or {}
     check_head(root, kind, task)
-    model = _load(root, config, kind, task)
+    if is_exported(root):
+        device, precision = graph_settings(root, device, precision)
+        model = load_onnx_model(root, *_graph_head(kind))
+    else:
+        model = _load(root, config, kind, task)
     tokenizer_path = ensure_tokenizer_json(root)
     document = read_bytes(root, tokenizer_path.name, max_bytes=MAX_DOCUMENT_BYTES)
     return task_model(
@@ -202,6 +208,14 @@ def check_head(root: Path, kind: Kind, task: str | None = None) -> None:
 
 def _advice(where: str, kind: Kind, task: str | None) -> str:
     return f"Make one with: polycompress finetune {where} --task {task or _HEADS[kind][2]} --train-langs en --out DIR"
+
+
+def _graph_head(kind: Kind) -> tuple[Any, str]:
+    """Class of transformers whose outline stands behind a graph, and an output that the graph must have."""
+    if kind in EMBEDDING_KINDS:
+        return transformers.AutoModel, "last_hidden_state"
+    output = "start_logits" if kind == "question-answering" else "logits"
+    return getattr(transformers, _HEADS[kind][1]), output
 
 
 def _load(root: Path, config: Mapping[str, Any], kind: Kind, task: str | None) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 PACKAGES: Final = (
     "polycompress", "tokenizers", "numpy", "safetensors", "torch", "transformers", "datasets", "scikit-learn",
-    "wordfreq",
+    "wordfreq", "onnx", "onnxruntime",
 )  # fmt: skip
 """Whose version can change a score."""
 

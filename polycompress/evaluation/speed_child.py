@@ -35,6 +35,11 @@ def main() -> None:
 
 def work(request: Mapping[str, Any], lines: IO[str]) -> None:
     """Import, load, run."""
+    (work_on_graph if request["exported"] else work_on_model)(request, lines)
+
+
+def work_on_model(request: Mapping[str, Any], lines: IO[str]) -> None:
+    """With torch."""
     begun = time.perf_counter()
     import torch
     import transformers
@@ -51,9 +56,46 @@ def work(request: Mapping[str, Any], lines: IO[str]) -> None:
     path = Path(request["path"])
     begun = time.perf_counter()
     model = load_timed_model(path, precision=request["precision"], device=device, body=request["body"])
+    tokenizer = load_tokenizer(Tokenizer, path, begun, lines)
+    run = model.forward(request["batch"], request["length"], 0)
+    for _ in range(2):
+        run()
+    peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
+    say(lines, {"stage": "run", "accelerator_mib": peak})
+    del tokenizer  # in memory until here
+
+
+def work_on_graph(request: Mapping[str, Any], lines: IO[str]) -> None:
+    """With onnxruntime alone, as where graphs are served."""
+    begun = time.perf_counter()
+    from tokenizers import Tokenizer
+
+    from polycompress.errors import MissingExtraError
+
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError("an exported model", "onnx") from error
+    from polycompress.evaluation.onnx_session import open_timed_graph
+
+    onnxruntime.get_available_providers()
+    say(lines, {"stage": "libraries", "seconds": time.perf_counter() - begun})
+    path = Path(request["path"])
+    begun = time.perf_counter()
+    graph = open_timed_graph(path, threads=request["threads"])
+    tokenizer = load_tokenizer(Tokenizer, path, begun, lines)
+    run = graph.forward(request["batch"], request["length"], 0)
+    for _ in range(2):
+        run()
+    say(lines, {"stage": "run", "accelerator_mib": None})
+    del tokenizer  # in memory until here
+
+
+def load_tokenizer(loader: Any, path: Path, begun: float, lines: IO[str]) -> Any:
+    """The tokenizer of a directory, if it has one; tell how long the model and it took since ``begun``."""
     loaded = time.perf_counter()
     document = path / "tokenizer.json"
-    tokenizer = Tokenizer.from_file(str(document)) if document.is_file() else None
+    tokenizer = loader.from_file(str(document)) if document.is_file() else None
     ended = time.perf_counter()
     say(
         lines,
@@ -63,11 +105,7 @@ def work(request: Mapping[str, Any], lines: IO[str]) -> None:
             "tokenizer_seconds": None if tokenizer is None else ended - loaded,
         },
     )
-    run = model.forward(request["batch"], request["length"], 0)
-    for _ in range(2):
-        run()
-    peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
-    say(lines, {"stage": "run", "accelerator_mib": peak})
+    return tokenizer
 
 
 def say(lines: IO[str], found: Mapping[str, Any]) -> None:

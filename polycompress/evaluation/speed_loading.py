@@ -18,6 +18,7 @@ import polycompress
 from polycompress.errors import InputError, PolycompressError
 from polycompress.evaluation.speed import Precision
 from polycompress.evaluation.speed_memory import Memory, anonymous_mib, can_measure, mapped_mib
+from polycompress.modeldir.exported import is_exported
 
 _LOOK_EVERY_SECONDS: Final = 0.002
 _ERROR_LINES: Final = 5
@@ -88,7 +89,7 @@ def measure_loading(
     """
     request = {
         "path": str(path.resolve()), "precision": precision, "device": device, "threads": threads,
-        "batch": batch, "length": length, "body": body,
+        "batch": batch, "length": length, "body": body, "exported": is_exported(path),
     }  # fmt: skip
     with tempfile.TemporaryFile() as complaints:
         child = _start(request, complaints)

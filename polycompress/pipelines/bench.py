@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from polycompress.errors import InputError
+from polycompress.evaluation.onnx_session import TimedGraph, open_timed_graph
 from polycompress.evaluation.precision import choose_device
 from polycompress.evaluation.provenance import machine, versions
 from polycompress.evaluation.speed import (
@@ -30,7 +31,8 @@ from polycompress.evaluation.speed import (
 from polycompress.evaluation.speed_loading import Loading, measure_loading
 from polycompress.evaluation.speed_models import TimedModel, has_bf16, load_timed_model
 from polycompress.evaluation.speed_table import BENCH_KIND, BENCH_SCHEMA
-from polycompress.pipelines.judging.bench_models import BenchModel, find_bench_models
+from polycompress.modeldir.exported import stated_parameters
+from polycompress.pipelines.judging.bench_models import BenchModel, check_graphs, find_bench_models
 
 if TYPE_CHECKING:
     from polycompress.pipelines.trimming.gathering import Progress
@@ -81,17 +83,18 @@ def bench(
 ) -> BenchResult:
     """Measure some models in turns.
 
-    Load time and private memory are those of fresh processes, which take turns as well. Latency (at batch 1) and tokens
+    Load time and private memory are those of fresh processes, which take turns as well; that of a graph has onnxruntime
+    in it and no torch. Latency (at batch 1) and tokens
     a second are those of one forward pass over random tokens, all models being in this process. Encoder-decoders get as
     many tokens on either side; of causal language models only the next token's logits are asked for.
 
     Args:
-        models: Each a directory (of a model or a run), the word ``demo``, or ``owner/name[@revision]``; the others are
-            compared with the first.
+        models: Each a directory (of a model, a run or an exported graph), the word ``demo``, or
+            ``owner/name[@revision]``; the others are compared with the first.
         batches: Texts of a batch.
         lengths: Tokens of each text.
         precisions: ``fp32``, ``bf16``, to which the weights are converted; None: the first, and the second where the
-            device has it.
+            device has it and no model is a graph.
         rounds: Turns of each size; ten times as many at batch 1.
         device: ``auto``, ``cpu`` or ``cuda``.
         body: Leave heads out.
@@ -107,18 +110,20 @@ def bench(
     """
     begun = time.perf_counter()
     place = choose_device(device)
+    found = find_bench_models(models)
+    if precisions is None and any(each.exported for each in found):
+        precisions = ("fp32",)
     settings = SpeedSettings(
         batches=tuple(batches), lengths=tuple(lengths), precisions=_precisions(precisions, place), rounds=rounds,
         body=body, seed=seed,
     )  # fmt: skip
-    found = find_bench_models(models)
+    check_graphs(found, precisions=settings.precisions, device=place.type, body=body)
     tell = progress or (lambda label, amount, total: None)
     loadings = _load_in_turns(found, settings, device, tell)
     timings: list[list[Timing]] = [[] for _ in found]
     counts: list[Mapping[str, int | None]] = []
     for precision in settings.precisions:
-        ready = [load_timed_model(each.path, precision=precision, device=place, body=body) for each in found]
-        counts = [each.parameters.as_dict() for each in ready]
+        ready, counts = _load(found, settings, precision, place)
         for index, column in enumerate(_time(ready, settings, precision, tell)):
             timings[index] += column
         del ready
@@ -138,6 +143,23 @@ def bench(
         seconds=time.perf_counter() - begun,
         command=tuple(command),
     )
+
+
+def _load(
+    models: Sequence[BenchModel], settings: SpeedSettings, precision: Precision, device: torch.device
+) -> tuple[list[TimedModel | TimedGraph], list[Mapping[str, int | None]]]:
+    """All models, ready to be timed, and how many parameters each has."""
+    ready: list[TimedModel | TimedGraph] = []
+    counts: list[Mapping[str, int | None]] = []
+    for each in models:
+        if each.exported:
+            ready.append(open_timed_graph(each.path, threads=torch.get_num_threads()))
+            counts.append(stated_parameters(each.path))
+        else:
+            model = load_timed_model(each.path, precision=precision, device=device, body=settings.body)
+            ready.append(model)
+            counts.append(model.parameters.as_dict())
+    return ready, counts
 
 
 def _precisions(asked: Sequence[str] | None, device: torch.device) -> tuple[Precision, ...]:
@@ -174,7 +196,7 @@ def _load_in_turns(
 
 
 def _time(
-    models: Sequence[TimedModel],
+    models: Sequence[TimedModel | TimedGraph],
     settings: SpeedSettings,
     precision: Precision,
     tell: Callable[[str, int, int | None], None],

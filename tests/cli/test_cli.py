@@ -31,6 +31,7 @@ COMMANDS = (
     "demo-model",
     "distil",
     "eval",
+    "export",
     "factorise",
     "finetune",
     "inspect",

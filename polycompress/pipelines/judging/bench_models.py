@@ -11,6 +11,7 @@ from typing import Any, Final
 from polycompress.errors import InputError
 from polycompress.modeldir.checkpoint import open_checkpoint
 from polycompress.modeldir.directory import file_sha256, read_json
+from polycompress.modeldir.exported import graph_bytes, is_exported
 from polycompress.modeldir.manifest import MANIFEST_FILE
 from polycompress.pipelines.judging.models import find_models
 from polycompress.pipelines.trimming.loading import architectures
@@ -33,6 +34,8 @@ class BenchModel:
     all_bytes: int
     """Of every file in the directory."""
     manifest_sha256: str | None
+    exported: bool
+    """Whether it is a graph that onnxruntime runs."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -40,6 +43,7 @@ class BenchModel:
             "name": self.name,
             "path": self.spec,
             "architecture": self.architecture,
+            "engine": "onnxruntime" if self.exported else "torch",
             "manifest_sha256": self.manifest_sha256,
             "bytes": {
                 "all": self.all_bytes,
@@ -68,7 +72,7 @@ def find_bench_models(models: Sequence[str | os.PathLike[str]]) -> tuple[BenchMo
 def _look_at(path: Path, spec: str, name: str) -> BenchModel:
     config = read_json(path, "config.json")
     assert config is not None
-    checkpoint = open_checkpoint(path)
+    exported = is_exported(path)
     names = architectures(config)
     tokenizer = path / _TOKENIZER
     return BenchModel(
@@ -76,11 +80,44 @@ def _look_at(path: Path, spec: str, name: str) -> BenchModel:
         spec=spec,
         path=path,
         architecture=names[0] if names else str(config.get("model_type")),
-        weights_bytes=sum((path / file).stat().st_size for file in checkpoint.files),
+        weights_bytes=graph_bytes(path) if exported else _weights_bytes(path),
         tokenizer_bytes=tokenizer.stat().st_size if tokenizer.is_file() else None,
         all_bytes=_directory_bytes(path),
         manifest_sha256=file_sha256(path, MANIFEST_FILE) if (path / MANIFEST_FILE).is_file() else None,
+        exported=exported,
     )
+
+
+def check_graphs(models: Sequence[BenchModel], *, precisions: Sequence[str], device: str, body: bool) -> None:
+    """Refuse what graphs cannot be measured in: they run as they were exported, on the processor.
+
+    Args:
+        models: Of which some may be graphs.
+        precisions: Asked for.
+        device: Where everything runs.
+        body: Whether heads are left out.
+
+    Raises:
+        InputError: There is a graph among them, and something else is asked for.
+    """
+    graph = next((each for each in models if each.exported), None)
+    if graph is None:
+        return
+    faults = [
+        fault
+        for wrong, fault in (
+            (tuple(precisions) != ("fp32",), "a graph cannot be converted: give --precision fp32"),
+            (device != "cpu", "a graph runs on the processor: give --device cpu"),
+            (body, "a graph's head cannot be left out: export it with --body"),
+        )
+        if wrong
+    ]
+    if faults:
+        raise InputError(f"{graph.path} is an exported graph, so nothing was measured: {'; '.join(faults)}.")
+
+
+def _weights_bytes(path: Path) -> int:
+    return sum((path / file).stat().st_size for file in open_checkpoint(path).files)
 
 
 def _directory_bytes(path: Path) -> int:

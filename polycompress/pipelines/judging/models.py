@@ -16,6 +16,7 @@ from polycompress.modeldir.axes import find_vocab_axes, parameter_parts
 from polycompress.modeldir.checkpoint import open_checkpoint
 from polycompress.modeldir.convert import ensure_tokenizer_json
 from polycompress.modeldir.directory import file_sha256, read_json
+from polycompress.modeldir.exported import graph_bytes, graph_files, is_exported, stated_parameters
 from polycompress.modeldir.figures import part_of
 from polycompress.modeldir.manifest import MANIFEST_FILE, read_manifest
 from polycompress.modeldir.sources import ModelSource, resolve_model
@@ -98,7 +99,13 @@ def find_teacher(teacher: str | os.PathLike[str]) -> JudgedModel:
 
 
 def model_size(path: Path) -> dict[str, Any]:
-    """Parameters and bytes of a model directory's weights."""
+    """Parameters and bytes of a model directory's weights, of a graph the parameters that its manifest states."""
+    if is_exported(path):
+        known = stated_parameters(path)
+        return {
+            "parameters": {name: known[name] for name in ("total", "embedding")},
+            "bytes": graph_bytes(path),
+        }
     config = read_json(path, "config.json")
     assert config is not None
     checkpoint = open_checkpoint(path)
@@ -123,11 +130,16 @@ def _name(source: ModelSource) -> str:
 
 
 def _fingerprint(path: Path) -> str:
-    names = ["config.json", ensure_tokenizer_json(path).name, *sorted(open_checkpoint(path).files)]
+    names = ["config.json", ensure_tokenizer_json(path).name, *_weight_files(path)]
     names += [name for name in _SETTINGS if (path / name).is_file()]
     modules = (file.relative_to(path).as_posix() for file in path.glob("[0-9]*_*/*"))
     names += sorted(name for name in modules if name.endswith((".json", ".safetensors")))
     return hashlib.sha256("".join(file_sha256(path, name) for name in names).encode()).hexdigest()
+
+
+def _weight_files(path: Path) -> list[str]:
+    """Names of the files with the model's numbers: safetensors, or a graph."""
+    return sorted(graph_files(path) if is_exported(path) else open_checkpoint(path).files)
 
 
 def _found(spec: str, name: str, paths: tuple[Path, ...], seeds: tuple[int, ...] | None) -> JudgedModel:
