@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,6 +23,21 @@ def export(
     onnx: Annotated[
         bool, typer.Option("--onnx", help="A graph for onnxruntime, compared with the model.")
     ] = False,
+    sentence_transformers: Annotated[
+        bool,
+        typer.Option(
+            "--sentence-transformers", help="A directory in the layout of that library; without torch."
+        ),
+    ] = False,
+    pooling: Annotated[
+        str | None,
+        typer.Option(
+            "--pooling",
+            metavar="NAME",
+            help="Of --sentence-transformers, where the model does not say: `mean` (the default), `cls`, `max`, "
+            "`weightedmean`, `lasttoken`, `mean_sqrt_len_tokens`.",
+        ),
+    ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Of --onnx: matrices and tables in eight bits.")
     ] = False,
@@ -58,13 +75,24 @@ def export(
     --onnx writes a graph in which batch and length are free, with the tokenizer beside it, and compares its outputs
     with the model's; `polycompress bench` and `polycompress eval` take the directory as they take a model.
 
+    --sentence-transformers writes a directory that the library of that name loads; modules and prompts that the model
+    comes with are kept.
+
     Examples:
         polycompress export demo --onnx --out demo-onnx
 
+        polycompress export mlm-run --sentence-transformers --pooling mean --out sentences
+
         polycompress export sw-ner --onnx --int8 --task ner-wikiann --langs en,sw --data data --out sw-ner-onnx
     """
-    if not onnx:
-        raise InputError("export: say which form to write: --onnx")
+    if onnx == sentence_transformers:
+        raise InputError("export: say which form to write: --onnx or --sentence-transformers")
+    command = ["polycompress", *sys.argv[1:]]
+    if sentence_transformers:
+        _refuse("--onnx", {"--int8": int8, "--body": body, "--text": text, "--task": task, "--limit": limit})
+        _write_sentence_transformers(model, out, pooling, command, overwrite=overwrite, json=json)
+        return
+    _refuse("--sentence-transformers", {"--pooling": pooling})
     if reduce_range and not int8:
         raise InputError("--reduce-range is of --int8: give both")
     try:
@@ -78,12 +106,36 @@ def export(
     with console.progress_bars() as progress:
         result = export_onnx(
             model, out=out, int8=int8, reduce_range=reduce_range, body=body, text=text, task=request,
-            overwrite=overwrite, progress=progress, command=["polycompress", *sys.argv[1:]],
+            overwrite=overwrite, progress=progress, command=command,
         )  # fmt: skip
     if json:
         console.print_json(result.as_dict())
     else:
         _show(result)
+
+
+def _refuse(form: str, given: Mapping[str, object]) -> None:
+    """Refuse options that are of the other form."""
+    wrong = [name for name, value in given.items() if value]
+    if wrong:
+        raise InputError(f"{' and '.join(wrong)}: only with {form}")
+
+
+def _write_sentence_transformers(
+    model: str, out: Path, pooling: str | None, command: list[str], *, overwrite: bool, json: bool
+) -> None:
+    from polycompress.pipelines.sentence_export import export_sentence_transformers
+
+    with console.progress_bars() as progress:
+        result = export_sentence_transformers(
+            model, out=out, pooling=pooling, overwrite=overwrite, progress=progress, command=command
+        )
+    if json:
+        console.print_json(result.as_dict())
+        return
+    made = "as its own modules say" if result.pooling is None else f"by pooling ({result.pooling})"
+    console.print_line(f"{result.source}: vectors of texts are made {made}")
+    console.print_line(f"written to {result.out}")
 
 
 def _show(result: ExportResult) -> None:

@@ -14,17 +14,8 @@ from safetensors.torch import load_file
 from polycompress.errors import InputError
 from polycompress.modeldir.directory import read_bytes, read_json, safe_file
 from polycompress.modeldir.paths import load_json
+from polycompress.modeldir.sentence_modules import MODES, OLD_KEYS
 
-MODES: Final = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
-"""In the order in which several are put side by side."""
-_OLD_KEYS: Final = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
-}
 _ACTIVATIONS: Final = {
     "Identity": torch.nn.Identity,
     "Tanh": torch.nn.Tanh,
@@ -156,7 +147,7 @@ def _read_modes(path: Path, folder: str) -> Pooling:
     settings = _settings(path, folder)
     named = settings.get("pooling_mode")
     if named is None:
-        asked = [mode for key, mode in _OLD_KEYS.items() if settings.get(key)] or ["mean"]
+        asked = [mode for key, mode in OLD_KEYS.items() if settings.get(key)] or ["mean"]
     else:
         asked = [named] if isinstance(named, str) else list(named) if isinstance(named, list) else [named]
     unknown = [mode for mode in asked if mode not in MODES]

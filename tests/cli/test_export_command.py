@@ -45,9 +45,29 @@ def test_a_graph_in_eight_bits_with_scores(
     )
 
 
+def test_sentence_transformers(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("export", model, "--sentence-transformers", "--pooling", "cls", "--out", tmp_path / "out")
+    outcome = invoke(capsys, *asked)
+    assert outcome.code == 0, outcome.err
+    assert "topics: vectors of texts are made by pooling (cls)" in outcome.out
+    assert json.loads((tmp_path / "out" / "modules.json").read_text())[1]["path"] == "1_Pooling"
+    found = json.loads(invoke(capsys, *asked, "--overwrite", "--json").out)
+    assert found == {"out": str(tmp_path / "out"), "source": "topics", "pooling": "cls"}
+
+
 def test_what_is_wrong_is_said(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    assert "say which form to write: --onnx" in refused(capsys, tmp_path, "export", model, "--out", out)
+    for given in ((), ("--onnx", "--sentence-transformers")):
+        assert "say which form to write: --onnx or --sentence-transformers" in refused(
+            capsys, tmp_path, "export", model, *given, "--out", out
+        )
+    asked = ("--int8", "--body", "--text", "x.txt")
+    assert "--int8 and --body and --text: only with --onnx" in refused(
+        capsys, tmp_path, "export", model, "--sentence-transformers", *asked, "--out", out
+    )
+    assert "--pooling: only with --sentence-transformers" in refused(
+        capsys, tmp_path, "export", model, "--onnx", "--pooling", "mean", "--out", out
+    )
     assert "--reduce-range is of --int8: give both" in refused(
         capsys, tmp_path, "export", model, "--onnx", "--reduce-range", "--out", out
     )
