@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycompress.errors import InputError, MissingExtraError
-from polycompress.modeldir.exported import GRAPH_FILE
+from polycompress.modeldir.exported import DATA_FILE, GRAPH_FILE
 from polycompress.modeldir.paths import read_json, safe_file
 
 INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids")
@@ -70,6 +70,7 @@ def open_graph(path: Path, *, threads: int | None = None) -> Graph:
     except ImportError as error:
         raise MissingExtraError("an exported model", "onnx") from error
     file = safe_file(path, GRAPH_FILE)
+    safe_file(path, DATA_FILE)  # onnxruntime opens it, so it must not be a link that leads out
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     if threads is not None:

@@ -26,6 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_graph_in_eight_bits_with_scores(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
     monkeypatch.setenv("COLUMNS", "120")
     root, out = model.parent, tmp_path / "out"
     asked = ("--onnx", "--int8", "--reduce-range", "--text", root / "text.txt", "--out", out)

@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
 
 from polycompress.errors import CertificateError, InputError
 from polycompress.evaluation.models import load_task_model
-from polycompress.modeldir.exported import is_exported
+from polycompress.evaluation.onnx_session import open_graph
+from polycompress.modeldir.exported import graph_bytes, graph_files, is_exported
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines import export as export_module
 from polycompress.pipelines.bench import bench
 from polycompress.pipelines.evaluate import evaluate
 from polycompress.pipelines.export import ExportResult, export_onnx
+from polycompress.pipelines.exporting import quantising
 from polycompress.pipelines.exporting.graph import Traced, write_graph
 from polycompress.pipelines.exporting.scores import TaskRequest
 from polycompress.pipelines.factorise import factorise_model
@@ -30,6 +31,9 @@ from tests.evaluation.tiny_task_models import tiny
 from tests.pipelines.tiny_pack import make_pack
 from tests.tampering import edit, put, variant
 from tests.tiny_models import TEXTS, make_tiny
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 TAGS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 PLAIN = EvaluationSettings(precision="fp32", device="cpu", max_length=64)
@@ -266,6 +270,48 @@ def test_damaged_graphs(content: bytes, kitchen: Kitchen, tmp_path: Path) -> Non
         evaluate(bad, task="ner-wikiann", langs="en", data=kitchen.data, settings=PLAIN)
     with pytest.raises(InputError, match=r"bad/model\.onnx"):
         bench([bad], batches=(1,), lengths=(8,), rounds=1, device="cpu")
+
+
+def outside(model: Path, location: str, folder: Path) -> Path:
+    """A graph with its weights in a file of this name."""
+    shutil.copytree(model, folder)
+    graph = onnx.load(folder / "model.onnx")
+    for each in graph.graph.initializer:
+        if len(each.raw_data) > 1000:
+            onnx.external_data_helper.set_external_data(each, location, offset=0, length=len(each.raw_data))
+            each.ClearField("raw_data")
+            each.data_location = onnx.TensorProto.EXTERNAL
+    (folder / "model.onnx").write_bytes(graph.SerializeToString())
+    return folder
+
+
+def test_weights_that_lie_elsewhere_are_not_read(kitchen: Kitchen, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(1 << 16))
+    for number, location in enumerate(("../secret", str(secret))):
+        bad = outside(kitchen.fp32.out, location, tmp_path / str(number))
+        with pytest.raises(InputError, match=r"model\.onnx: onnxruntime cannot load the graph"):
+            open_graph(bad)
+    linked = outside(kitchen.fp32.out, "model.onnx.data", tmp_path / "linked")
+    (linked / "model.onnx.data").symlink_to(secret)
+    with pytest.raises(InputError, match=r"model\.onnx\.data: is a link that leaves the model directory"):
+        open_graph(linked)
+    (linked / "model.onnx.data").unlink()
+    (linked / "model.onnx.data").write_bytes(secret.read_bytes())
+    assert graph_files(linked) == ("model.onnx", "model.onnx.data")
+    assert open_graph(linked).outputs == ("logits",)
+
+
+def test_large_graphs_have_their_weights_beside_them(
+    kitchen: Kitchen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantising, "_EXTERNAL_FROM", 0)
+    source = shutil.copytree(kitchen.fp32.out, tmp_path / "source") / "model.onnx"
+    done = quantising.quantise(source, tmp_path / "model.onnx")
+    assert graph_files(tmp_path) == ("model.onnx", "model.onnx.data")
+    assert done.bytes_after == graph_bytes(tmp_path) < done.bytes_before
+    assert len({(tmp_path / name).stat().st_mode for name in graph_files(tmp_path)}) == 1
+    assert open_graph(tmp_path).outputs == ("logits",)
 
 
 def test_hostile_directories(kitchen: Kitchen, tmp_path: Path) -> None:

@@ -26,11 +26,10 @@ from tests.tiny_models import TEXTS, make_tiny
 
 def vectors(path: Path, texts: list[str] | None = None, **options: Any) -> np.ndarray:
     """What the library makes of the texts."""
-    from sentence_transformers import SentenceTransformer
-
+    library = pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found: np.ndarray = SentenceTransformer(str(path), device="cpu").encode(
+        found: np.ndarray = library.SentenceTransformer(str(path), device="cpu").encode(
             texts or list(TEXTS), **options
         )
     return found

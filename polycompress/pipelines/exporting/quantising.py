@@ -46,7 +46,7 @@ def quantise(source: Path, out: Path, *, reduce_range: bool = False) -> Quantise
     """Write a quantised graph.
 
     Args:
-        source: The graph in fp32.
+        source: The graph in fp32; what is needed on the way is written beside it, and stays there.
         out: The file to write, in another directory.
         reduce_range: Matrices in seven bits: sums of products then fit into sixteen, which is what processors without
             VNNI add in.
@@ -88,6 +88,8 @@ def quantise(source: Path, out: Path, *, reduce_range: bool = False) -> Quantise
             raise PolycompressError(
                 f"onnxruntime cannot quantise the graph: {error}. Leave --int8 out."
             ) from error
+    if (beside := _beside(out)).is_file():
+        beside.chmod(out.stat().st_mode)  # the library lets nobody else read it
     graph = onnx.load(out, load_external_data=False).graph
     counts = Counter(node.op_type for node in graph.node)
     # A table counts as an activation, so its numbers have no sign.
@@ -104,8 +106,13 @@ def quantise(source: Path, out: Path, *, reduce_range: bool = False) -> Quantise
 
 def _bytes(file: Path) -> int:
     """Of a graph and what lies beside it."""
-    beside = file.with_name(file.name + ".data")
+    beside = _beside(file)
     return file.stat().st_size + (beside.stat().st_size if beside.is_file() else 0)
+
+
+def _beside(file: Path) -> Path:
+    """Where the weights lie that a graph has no room for."""
+    return file.with_name(file.name + ".data")
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 import transformers
@@ -16,6 +15,9 @@ from polycompress.evaluation.pooling import Pooling
 from polycompress.evaluation.pretrained import load_pretrained
 from polycompress.pipelines.exporting.graph import Traced, outputs_of, write_graph
 from tests.tiny_models import HEADS, make_tiny
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+pytest.importorskip("onnxscript", reason="onnxscript is not installed")
 
 SIZES = ((1, 1), (1, 2), (3, 7), (2, 60))
 
