@@ -52,7 +52,7 @@ def export(
         list[str],
         typer.Option(
             "--text",
-            metavar="PATTERN",
+            metavar="[LANG=]PATTERN",
             help="Text to compare on, one text a line. May be repeated. [default: words of the model's languages]",
         ),
     ] = [],  # noqa: B006  typer reads the default, nothing changes it

@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from polycompress.corpora import find_files, read_texts
@@ -34,11 +35,11 @@ def find_sample(patterns: Sequence[str | os.PathLike[str]], manifest: Mapping[st
     """Choose the texts.
 
     Args:
-        patterns: Text files, one text a line; the first lines are taken, of each as many.
+        patterns: Text files, ``[LANG=]PATTERN``, one text a line; the first lines are taken, of each as many.
         manifest: Of the model, which may name its languages.
 
     Raises:
-        InputError: A file is missing or damaged, or there is no line in them.
+        InputError: A file is missing or damaged, or there is no line in it, or a language is none.
     """
     if patterns:
         return Sample(tuple(_lines([os.fspath(each) for each in patterns])), "lines of the given text")
@@ -54,9 +55,18 @@ def _lines(patterns: Sequence[str]) -> list[str]:
     share = -(-TEXTS // len(patterns))
     texts: list[str] = []
     for pattern in patterns:
-        lines = (line for line in read_texts(find_files(pattern, option="--text")) if line.strip())
+        lines = (line for line in read_texts(find_files(_unnamed(pattern), option="--text")) if line.strip())
         texts += itertools.islice(lines, share)
     return texts[:TEXTS]
+
+
+def _unnamed(pattern: str) -> str:
+    """A pattern without the language before it, which must be one; which it is makes no difference here."""
+    name, is_named, rest = pattern.partition("=")
+    if not is_named or Path(pattern).exists():
+        return pattern
+    find_language(name)
+    return rest
 
 
 def _sentences(language: Language, count: int) -> list[str]:

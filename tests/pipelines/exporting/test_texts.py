@@ -29,7 +29,9 @@ def test_of_other_languages_where_there_is_no_list(manifest: dict[str, object]) 
 def test_the_user_s_own(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("".join(f"first {n}\n\n" for n in range(200)))
     (tmp_path / "b.txt").write_text("second\n")
-    found = find_sample([tmp_path / "a.txt", str(tmp_path / "b.txt")], {"languages": [{"code": "deu-Latn"}]})
+    found = find_sample(
+        [tmp_path / "a.txt", f"de={tmp_path / 'b.txt'}"], {"languages": [{"code": "deu-Latn"}]}
+    )
     assert found.texts == (*(f"first {n}" for n in range(TEXTS // 2)), "second")
     assert found.origin == "lines of the given text"
 
@@ -38,5 +40,7 @@ def test_files_without_text(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text(" \n\n")
     with pytest.raises(InputError, match=r"empty\.txt: no text in it"):
         find_sample([tmp_path / "empty.txt"], {})
+    with pytest.raises(InputError, match="xyzzy"):
+        find_sample(["xyzzy=none.txt"], {})
     with pytest.raises(InputError, match="--text"):
         find_sample([tmp_path / "none.txt"], {})

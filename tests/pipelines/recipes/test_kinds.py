@@ -37,7 +37,8 @@ STAGES: tuple[Mapping[str, Any], ...] = (
     },
     {"name": "sparse", "do": "bistil task", "options": {"teacher": "more", "steps": 2, "task": "sib200"}},
     {"name": "topics", "do": "finetune", "model": "student", "options": {"steps": 2, **TASK}},
-    {"name": "scores", "do": "eval", "options": {"teacher": "sparse", **TASK}},
+    {"name": "sentences", "do": "export", "options": {"sentence-transformers": True}},
+    {"name": "scores", "do": "eval", "model": "topics", "options": {"teacher": "sparse", **TASK}},
     {"name": "page", "do": "report"},
 )
 SPEED: tuple[Mapping[str, Any], ...] = (
