@@ -13,6 +13,7 @@ import torch
 from polycompress.corpora import is_held_out
 from polycompress.errors import InputError
 from polycompress.pipelines.moe_routes import RoutesResult, moe_routes
+from polycompress.pipelines.trimming.loading import open_model
 from polycompress.vocab.held_out import HELD_OUT_SHARE
 from tests.moe.tiny_moe import make_moe, settings
 from tests.pipelines.tiny_runs import write_corpora
@@ -156,3 +157,11 @@ def test_what_cannot_be_shown_is_refused(place: Place, options: dict[str, Any], 
     model = place.root / given.pop("model", "moe")
     with pytest.raises(InputError, match=message):
         place.routes(model, corpus=corpus, **given)
+
+
+def test_a_tokenizer_that_surgery_shares_is_left_as_it_was(place: Place) -> None:
+    """Else whoever trims the same model next, in this process, would see long texts shortened."""
+    opened = open_model(place.moe)
+    place.routes(max_length=16)
+    assert opened.vocabulary.tokenizer.truncation is None
+    assert open_model(place.moe).vocabulary is opened.vocabulary

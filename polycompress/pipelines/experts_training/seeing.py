@@ -12,13 +12,14 @@ from polycompress.evaluation.batches import pad_batch, plan_batches
 from polycompress.evaluation.encoding import TaskEncoder
 from polycompress.evaluation.model_settings import padding_id, text_length
 from polycompress.evaluation.precision import choose_device
-from polycompress.modeldir.directory import read_json
+from polycompress.modeldir.directory import read_bytes, read_json
 from polycompress.moe.config import MoeConfig
 from polycompress.moe.routing_report import homes_of
 from polycompress.moe.statistics import RoutingCounts, count_routing
-from polycompress.pipelines.trimming.loading import OpenModel
+from polycompress.pipelines.trimming.loading import OpenModel, make_tokenizer
 from polycompress.training.language_ids import FIELD
 from polycompress.training.model import load_encoder
+from polycompress.vocab.document import MAX_DOCUMENT_BYTES
 
 BATCH_TOKENS: Final = 2048
 Tell = Callable[[str, int, int | None], None]
@@ -48,7 +49,10 @@ def see_routing(
     Raises:
         InputError: The model cannot be loaded, or the tokenizer refuses a text.
     """
-    path, tokenizer = opened.source.path, opened.vocabulary.tokenizer
+    path = opened.source.path
+    tokenizer = make_tokenizer(
+        read_bytes(path, "tokenizer.json", max_bytes=MAX_DOCUMENT_BYTES)
+    )  # shortens texts
     settings = read_json(path, "tokenizer_config.json", required=False) or {}
     model = load_encoder(path).model.to(choose_device(device)).eval()
     pad_id = padding_id(model.config, tokenizer, settings)
