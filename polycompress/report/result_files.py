@@ -13,6 +13,7 @@ from polycompress.evaluation.records import Part
 from polycompress.evaluation.results import KIND, MAX_RESULT_BYTES, number, read_result
 from polycompress.evaluation.speed_table import BENCH_KIND, SpeedTable, speed_tables
 from polycompress.modeldir.paths import load_json, safe_file
+from polycompress.report.speeds import Speed, read_speed
 
 MAX_FILES: Final = 10_000
 """JSON files looked at; more is another kind of directory."""
@@ -74,6 +75,8 @@ class Results:
     judged: tuple[Judged, ...]
     speed: tuple[tuple[str, tuple[SpeedTable, ...]], ...]
     """Of each file of a benchmark its name and its tables."""
+    rates: tuple[Speed, ...] = ()
+    """Of each of these files that timed something."""
 
 
 def read_results(root: Path) -> Results:
@@ -84,6 +87,7 @@ def read_results(root: Path) -> Results:
     """
     judged: dict[tuple[str, Model], Judged] = {}
     speed = []
+    rates = []
     for path in _json_files(root):
         if path.stat().st_size > MAX_RESULT_BYTES:
             raise InputError(
@@ -95,12 +99,13 @@ def read_results(root: Path) -> Results:
             _add(judged, read_result(path), path)
         elif kind == BENCH_KIND and isinstance(found, dict):
             speed.append((path.relative_to(root).as_posix(), speed_tables(found, path)))
+            rates.append(read_speed(found, path))
     if not judged and not speed:
         raise InputError(
             f"{root}: holds neither a training run (there is no config.json) nor results. Give the directory that "
             "`polycompress eval --out` or `polycompress bench --out` wrote into."
         )
-    return Results(tuple(judged.values()), tuple(speed))
+    return Results(tuple(judged.values()), tuple(speed), tuple(each for each in rates if each is not None))
 
 
 def _json_files(root: Path) -> Iterator[Path]:
