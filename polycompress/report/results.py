@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from polycompress.evaluation.speed_table import SpeedTable
-from polycompress.modeldir.figures import UNKNOWN, parameters, share, size
+from polycompress.modeldir.figures import UNKNOWN, join, parameters, share, size
 from polycompress.report.comparison import (
     Panel,
     correlation,
@@ -87,19 +87,20 @@ def render_results(report: ResultsReport) -> str:
 
 def shown_scores(report: ResultsReport) -> dict[str, Any]:
     """What ``scores.html`` shows of results: tables, pictures."""
-    pictures = [
-        (title, [_figure(panel, logarithmic) for panel in panels])
-        for title, panels, logarithmic in (
-            ("Score by size", report.by_size, True),
-            ("Score by speed", report.by_speed, True),
-            ("Score by loyalty", report.by_loyalty, False),
+    kinds = [
+        (name, panels, name != "loyalty")
+        for name, panels in (
+            ("size", report.by_size),
+            ("speed", report.by_speed),
+            ("loyalty", report.by_loyalty),
         )
         if panels
     ]
     return {
         "models": _model_table(report.models) if report.models else None,
         "heat_map": report.heat_map,
-        "pictures": pictures,
+        "by": join([name for name, _, _ in kinds]),
+        "pictures": [_figure(each, logarithmic) for _, panels, logarithmic in kinds for each in panels],
         "speed": report.speed,
     }
 
@@ -153,7 +154,7 @@ def _figure(panel: Panel, logarithmic: bool) -> Figure:
     )
     keys = tuple((each.name, f"key-{number % COLOURS}") for number, each in enumerate(panel.series))
     numbers = dots_table(panel.series, panel.across, panel.up)
-    return Figure(panel.task, svg, numbers, keys, _words(panel, logarithmic))
+    return Figure(f"{panel.task} by {panel.across}", svg, numbers, keys, _words(panel, logarithmic))
 
 
 def _words(panel: Panel, logarithmic: bool) -> str:

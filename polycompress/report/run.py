@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from polycompress.errors import InputError
 from polycompress.report.chart import Series, line_chart, line_class
 from polycompress.report.figures import MAX_ROWS, Figure, series_table
 from polycompress.report.pages import PAGE, render_page, write_page
+from polycompress.report.result_files import WANTED
 from polycompress.training.metrics import METRICS_FILE, read_metrics
 from polycompress.training.run_files import FINAL, read_run
 
@@ -59,7 +61,10 @@ def read_report(run: Path) -> RunReport:
     Raises:
         InputError: It is none of a run, or has measured nothing.
     """
-    config = read_run(run)
+    try:
+        config = read_run(run)
+    except InputError as error:
+        raise InputError(f"{error} {WANTED}") from error
     records = read_metrics(run / METRICS_FILE)
     last = records[-1] if records else {}
     source, names = _part(config, "source"), _language_names(config)

@@ -21,10 +21,12 @@ class Speed:
     """Tokens a second."""
     by_manifest: Mapping[str, float]
     """The same by the SHA-256 of models' manifests."""
+    names: Mapping[str, str]
+    """What the benchmark calls models, by path."""
 
     def rate_of(self, path: str, manifest: str | None) -> float | None:
         """Tokens a second of a model, which is known by its manifest or else by its place."""
-        return self.by_manifest.get(manifest, None) if manifest is not None else self.by_path.get(path)
+        return self.by_manifest.get(manifest) if manifest is not None else self.by_path.get(path)
 
 
 def read_speed(found: Mapping[str, Any], where: Path) -> Speed | None:
@@ -52,6 +54,7 @@ def read_speed(found: Mapping[str, Any], where: Path) -> Speed | None:
         rates = [number(each["timings"][place]["tokens_per_second"], 0, 1e15) for each in found["models"]]
         precision, length, batch = cells[place]
         models = [(str(each.get("path") or ""), each.get("manifest_sha256")) for each in found["models"]]
+        names = [str(each["name"]) for each in found["models"]]
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{where}: is no whole result of a benchmark ({error!r}). Make it again with `polycompress bench --out`."
@@ -61,4 +64,5 @@ def read_speed(found: Mapping[str, Any], where: Path) -> Speed | None:
         f"batches of {batch} x {length} tokens in {precision}",
         {path: rate for path, _, rate in pairs if path},
         {manifest: rate for _, manifest, rate in pairs if isinstance(manifest, str)},
+        {path: name for (path, _), name in zip(models, names, strict=True) if path},
     )

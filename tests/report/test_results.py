@@ -55,7 +55,7 @@ def test_a_page_stands_alone(results: Path) -> None:
     assert "http" not in text.replace("http-equiv", "")
     for part in (
         'name="viewport"', "prefers-color-scheme: dark", "default-src 'none'", "Scores by language and task",
-        "Score by size", "Score by loyalty", "Size and speed", "German (deu-Latn)", "118.0 M (118,000,000)", "50.0%",
+        "Scores by size and loyalty", "Size and speed", "German (deu-Latn)", "118.0 M (118,000,000)", "50.0%",
         "bench.json", "1,600  1.25x", "loyalty to full; correlation",
     ):  # fmt: skip
         assert part in text, part
