@@ -56,6 +56,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "moe upcycle": Kind(leaves="model", languages={"langs": ALL}),
     "moe train": Kind(leaves="run", reads_text=True),
     "moe extract": Kind(leaves="model"),
+    "moe routes": Kind(leaves="nothing", reads_text=True, refused=("against", "plot")),
     "export": Kind(leaves="model", languages={"langs": ALL}),
     "eval": Kind(leaves="results", languages={"langs": ALL}, refused=("suite", "compare", "seeds")),
     "bench": Kind(leaves="file", takes="models"),
