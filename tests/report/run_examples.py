@@ -180,10 +180,11 @@ def _judge(place: Path, taken: str) -> None:
 def _time(place: Path) -> None:
     found = make_bench()
     places = {"demo": "demo", "1-small": "stages/1-small", "3-student": "stages/3-student"}
-    found["models"] = [
-        {**found["models"][0], "name": name, "path": path, "timings": [{"p50_ms": 9.0, "p95_ms": 9.5, "tokens_per_second": 900.0 * rank}]}
-        for rank, (name, path) in enumerate(places.items(), start=1)
-    ]  # fmt: skip
+    first = found["models"][0]
+    found["models"] = []
+    for rank, (name, path) in enumerate(places.items(), start=1):
+        timing = {"p50_ms": 9.0, "p95_ms": 9.5, "tokens_per_second": 900.0 * rank}
+        found["models"].append({**first, "name": name, "path": path, "timings": [timing]})
     found["ratios"] = {
         key: {name: [*values, values[-1]] for name, values in part.items()} if isinstance(part, dict) else
         [{**each, "speedup": [*each["speedup"], 2.0]} for each in part]

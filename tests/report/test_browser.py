@@ -1,4 +1,4 @@
-"""Pages in a real browser: nothing is loaded, nothing is said on its console, all of it is seen on any screen and paper."""
+"""Pages in a real browser: nothing is loaded, its console is silent, all of it is seen on any screen and on paper."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ KINDS = ("whole", "training", "results")
 CONTRASTS = """() => {
   const parse = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
   const light = (rgb) => { const [r, g, b] = rgb.slice(0, 3).map((each) => { const share = each / 255;
-    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4; });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
   const found = [];
   for (const element of document.querySelectorAll('body *')) {
     const own = [...element.childNodes].some((each) => each.nodeType === 3 && each.textContent.trim());
@@ -29,7 +30,8 @@ CONTRASTS = """() => {
     if (!own || ['TITLE', 'title', 'STYLE'].includes(element.tagName) || !place.width || !place.height) continue;
     const style = getComputedStyle(element);
     let behind = element, back = [0, 0, 0, 0];
-    while (behind && !(back.length === 3 || back[3] > 0)) { back = parse(getComputedStyle(behind).backgroundColor); behind = behind.parentElement; }
+    while (behind && !(back.length === 3 || back[3] > 0)) {
+      back = parse(getComputedStyle(behind).backgroundColor); behind = behind.parentElement; }
     const ink = parse(element.ownerSVGElement ? style.fill : style.color);
     const [low, high] = [light(ink), light(back)].sort((a, b) => a - b);
     found.push([(high + 0.05) / (low + 0.05), element.tagName + ': ' + element.textContent.trim().slice(0, 40)]);
@@ -116,9 +118,7 @@ def test_on_paper_it_is_light_and_tables_are_open(browser: Any, pages: dict[str,
     page, _ = open_page(browser, pages[kind], color_scheme="dark")
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    heights = page.evaluate(
-        "[...document.querySelectorAll('figure table')].map((each) => each.getBoundingClientRect().height)"
-    )
+    heights = page.evaluate("[...document.querySelectorAll('figure table')].map((each) => each.offsetHeight)")
     assert heights and min(heights) > 20
     assert page.pdf(format="A4").startswith(b"%PDF")
     page.context.close()
