@@ -12,7 +12,7 @@ WIDTH: Final = 420
 ROW: Final = 30
 _SPINE: Final = 92
 _RADIUS: Final = 5
-_LETTERS: Final = 46
+_LETTERS: Final = 40
 """That have room beside a point."""
 
 

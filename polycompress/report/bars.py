@@ -12,7 +12,7 @@ WIDTH: Final = 420
 ROW: Final = 40
 """Of each bar, with its words above it."""
 _THICK: Final = 14
-_LETTERS: Final = 62
+_LETTERS: Final = 52
 """That have room above a bar."""
 
 

@@ -22,6 +22,8 @@ MEASURES: Final = (
     ("cka", "CKA with the teacher"),
 )
 """Measures of loyalty in the order in which one is taken for the picture."""
+_NAMED: Final = 12
+"""Points of a model that have room for their language's code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +165,13 @@ def _shared(judged: Sequence[Judged]) -> list[Part]:
 
 def _loyal(one: Judged, measure: str, name: str, models: Sequence[Model]) -> Dots:
     dots = []
+    is_named = len(one.scores) <= _NAMED
     for part, score in sorted(one.scores.items()):
         loyalty = one.loyalty.get(str(part), {}).get(measure)
         if loyalty is not None:
+            label = part.language.partition("-")[0][:4] if is_named else ""
             hint = f"{part_name(part.language, part.subset)}: {score.value:.4f}, {name} {loyalty:.4f}"
-            dots.append(Dot(loyalty, score.value, score.low, score.high, "", f"{one.model.name}, {hint}"))
+            dots.append(Dot(loyalty, score.value, score.low, score.high, label, f"{one.model.name}, {hint}"))
     return Dots(f"{models.index(one.model) + 1}: {one.model.name}", tuple(dots))
 
 
