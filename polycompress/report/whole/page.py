@@ -207,10 +207,9 @@ def _renamed(results: Results, run: RunFound) -> Results:
     def renamed(model: Model) -> Model:
         return replace(model, name=called(model.path, model.name))
 
-    folders = _folders(run)
     names = {name: called(path, name) for each in results.rates for path, name in each.names.items()}
     judged = tuple(
-        replace(each, model=renamed(each.model), teacher=folders.get(each.teacher, each.teacher))
+        replace(each, model=renamed(each.model), teacher=called(each.teacher, each.teacher))
         for each in results.judged
     )
     speed = tuple(
@@ -222,16 +221,12 @@ def _renamed(results: Results, run: RunFound) -> Results:
 
 def _called(trainings: tuple[Training, ...], run: RunFound) -> tuple[Training, ...]:
     """Trainings whose models are called as their stages are."""
-    folders = _folders(run)
-    return tuple(
-        replace(each, report=replace(each.report, source=folders.get(each.report.source, each.report.source)))
-        for each in trainings
-    )
-
-
-def _folders(run: RunFound) -> dict[str, str]:
-    """By the name of its folder, which commands call a model after, the name of each stage."""
-    return {each.place.name: each.name for each in run.stages}
+    found = []
+    for each in trainings:
+        stage = run.stage_at(each.report.source)
+        source = each.report.source if stage is None else stage.name
+        found.append(replace(each, report=replace(each.report, source=source)))
+    return tuple(found)
 
 
 def _heads(head: tuple[str, ...], names: Mapping[str, str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from polycompress.pipelines.recipes.directory import RECIPE, RUN, STAGES, read_n
 from polycompress.pipelines.recipes.kinds import KINDS
 from polycompress.pipelines.recipes.reading import MAX_STAGES, NAME
 
+_OUTPUT: Final = re.compile(rf"(?:{STAGES}/)?\d{{1,3}}-(?P<name>[a-z0-9-]+)(?:/|\Z)", re.ASCII)
+"""Of a stage, as commands name it: the path, or its last part alone."""
 _FIELDS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "do": str,
     "key": str,
@@ -44,11 +47,6 @@ class StageFound:
     result: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def folder(self) -> str:
-        """As commands name its output, from the run's directory."""
-        return f"{STAGES}/{self.place.name}"
-
-    @property
     def makes_model(self) -> bool:
         """Whether later stages can begin with what it leaves."""
         return self.do in KINDS and KINDS[self.do].makes_model
@@ -75,10 +73,9 @@ class RunFound:
         return tuple(each for each in self.stages if each.is_finished)
 
     def stage_at(self, path: str) -> StageFound | None:
-        """The stage whose output a command named by a path."""
-        return next(
-            (each for each in self.stages if path == each.folder or path.startswith(f"{each.folder}/")), None
-        )
+        """The stage whose output a command named by a path, which may have had another number then."""
+        match = _OUTPUT.match(path)
+        return next((each for each in self.stages if match is not None and each.name == match["name"]), None)
 
 
 def is_recipe_run(root: Path) -> bool:
