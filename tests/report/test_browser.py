@@ -115,8 +115,13 @@ def test_text_is_read_in_light_and_in_the_dark(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_on_paper_it_is_light_and_tables_are_open(browser: Any, pages: dict[str, Path], kind: str) -> None:
-    page, _ = open_page(browser, pages[kind], color_scheme="dark")
+    paper = {"width": 720, "height": 1000}  # about what margins leave of A4
+    page, _ = open_page(browser, pages[kind], color_scheme="dark", viewport=paper)
     page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= paper["width"]
+    tables = "[...document.querySelectorAll('figure table')]"
+    spread = f"{tables}.map((each) => each.offsetWidth - each.parentElement.clientWidth)"
+    assert max(page.evaluate(spread)) <= 1
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     heights = page.evaluate("[...document.querySelectorAll('figure table')].map((each) => each.offsetHeight)")
     assert heights and min(heights) > 20
