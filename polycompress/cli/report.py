@@ -17,34 +17,49 @@ def report(
         Path,
         typer.Argument(
             metavar="DIR",
-            help="A training run, or what `eval --out` and `bench --out` wrote into one directory.",
+            help="A run of a recipe, a training run, or what `eval --out` and `bench --out` wrote into one directory.",
         ),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="The page. [default: report.html in DIR]")
     ] = None,
+    show: Annotated[
+        bool, typer.Option("--open", help="Open the page in the browser once it is written.")
+    ] = False,
+    before: Annotated[
+        str | None,
+        typer.Option(
+            "--before",
+            metavar="STAGE",
+            help="Of a run of a recipe: only the stages before this one, and no times. It is how the stage "
+            "itself makes its page.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Show a training run, or results of evaluations and benchmarks, as one HTML page.
+    """Show a run of a recipe, a training run, or results of evaluations and benchmarks, as one HTML page.
 
-    Of a run, finished or not: loss, learning rate, speed, languages, settings. Of results: a heat map of languages and
-    tasks, scores by size of the model with their intervals, scores by loyalty to the teacher, speed. The page stands
-    alone: nothing is loaded from anywhere, and it can be sent as it is.
+    Of a run of a recipe, finished or not: what was made from what, sizes, languages, scores by size, by speed and by
+    loyalty, curves, experts, where everything came from, and the commands to do it again. Of a training run: loss,
+    learning rate, speed, languages, settings. Of results: a heat map of languages and tasks, and the same pictures. The
+    page stands alone: nothing is loaded from anywhere, and it can be sent as it is.
 
     Examples:
-        polycompress report run
+        polycompress report runs/swahili-ner --open
 
         polycompress report results --out results.html
     """
     try:
-        from polycompress.report.results import write_results_report
-        from polycompress.report.run import write_report
+        from polycompress.report.kinds import write_any_report
     except ModuleNotFoundError as error:
         raise MissingExtraError("polycompress report", "report") from error
 
-    is_run = (directory / "config.json").exists() or not directory.is_dir()
-    shown, page = write_report(directory, out) if is_run else write_results_report(directory, out)
+    shown, page = write_any_report(directory, out, before=before)
     if json:
         console.print_json({"page": str(page), **shown.as_dict()})
     else:
         console.print_line(f"written to {page}")
+    if show:
+        import webbrowser
+
+        webbrowser.open(page.absolute().as_uri())

@@ -6,8 +6,9 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Final
+
+from polycompress.report.text import escaped
 
 COLOURS: Final = 8
 """Classes ``line-0`` to ``line-7``; further lines begin again, and have the class ``again`` besides."""
@@ -60,8 +61,8 @@ def line_chart(title: str, series: Sequence[Series], *, across: str) -> str:
         return right, down
 
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
-        f"<title>{escape(title)}</title>",
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escaped(title)}">',
+        f"<title>{escaped(title)}</title>",
     ]
     for tick in up_ticks:
         _, down = place(first, tick)
@@ -77,7 +78,7 @@ def line_chart(title: str, series: Sequence[Series], *, across: str) -> str:
                 f'<text class="tick" x="{right:.1f}" y="{down}" text-anchor="middle">{short(tick)}</text>'
             )
     parts.append(
-        f'<text class="tick" x="{WIDTH - _RIGHT}" y="{HEIGHT - 4}" text-anchor="end">{escape(across)}</text>'
+        f'<text class="tick" x="{WIDTH - _RIGHT}" y="{HEIGHT - 4}" text-anchor="end">{escaped(across)}</text>'
     )
     for number, each in enumerate(thinned):
         style = line_class("line", number)

@@ -13,9 +13,15 @@ from polycompress.evaluation.records import Part
 from polycompress.evaluation.results import KIND, MAX_RESULT_BYTES, number, read_result
 from polycompress.evaluation.speed_table import BENCH_KIND, SpeedTable, speed_tables
 from polycompress.modeldir.paths import load_json, safe_file
+from polycompress.report.speeds import Speed, read_speed
 
 MAX_FILES: Final = 10_000
 """JSON files looked at; more is another kind of directory."""
+WANTED: Final = (
+    "Give a run of a recipe (with recipe.yaml and stages/, as `polycompress run` makes it), a training run (with "
+    "config.json and metrics.jsonl), or a directory that `polycompress eval --out` or `bench --out` wrote results into."
+)
+"""What a page can be made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,10 @@ class Results:
     judged: tuple[Judged, ...]
     speed: tuple[tuple[str, tuple[SpeedTable, ...]], ...]
     """Of each file of a benchmark its name and its tables."""
+    rates: tuple[Speed, ...] = ()
+    """Of each of these files that timed something."""
+    versions: tuple[Mapping[str, Any], ...] = ()
+    """``versions`` of each file that has them."""
 
 
 def read_results(root: Path) -> Results:
@@ -82,9 +92,48 @@ def read_results(root: Path) -> Results:
     Raises:
         InputError: There is none, one is damaged, or two say different things of the same.
     """
-    judged: dict[tuple[str, Model], Judged] = {}
-    speed = []
+    found = _Collected()
     for path in _json_files(root):
+        found.add(path, path.relative_to(root).as_posix())
+    if not found.judged and not found.speed:
+        raise InputError(
+            f"{root}: holds neither a run of a recipe, nor a training run (there is no config.json), nor results. "
+            f"{WANTED}"
+        )
+    return found.results()
+
+
+def gather_results(folders: Mapping[str, Path]) -> tuple[Results, tuple[str, ...]]:
+    """Read the results of several directories, each with a name for its benchmarks.
+
+    Returns:
+        What could be read, and what is wrong with the rest.
+    """
+    found = _Collected()
+    faults = []
+    for name, folder in folders.items():
+        try:
+            for path in _json_files(folder):
+                try:
+                    found.add(path, name)
+                except InputError as error:
+                    faults.append(str(error))
+        except InputError as error:
+            faults.append(str(error))
+    return found.results(), tuple(faults)
+
+
+@dataclass(slots=True)
+class _Collected:
+    """What was read so far."""
+
+    judged: dict[tuple[str, Model], Judged] = field(default_factory=dict)
+    speed: list[tuple[str, tuple[SpeedTable, ...]]] = field(default_factory=list)
+    rates: list[Speed] = field(default_factory=list)
+    versions: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def add(self, path: Path, name: str) -> None:
+        """Read one file, if it holds a result; one of a benchmark is shown with a name."""
         if path.stat().st_size > MAX_RESULT_BYTES:
             raise InputError(
                 f"{path}: larger than {MAX_RESULT_BYTES >> 20} MiB. Take it out of the directory of results."
@@ -92,15 +141,19 @@ def read_results(root: Path) -> Results:
         found = load_json(path.read_bytes(), path)
         kind = found.get("kind") if isinstance(found, dict) else None
         if kind == KIND:
-            _add(judged, read_result(path), path)
+            _add(self.judged, read_result(path), path)
         elif kind == BENCH_KIND and isinstance(found, dict):
-            speed.append((path.relative_to(root).as_posix(), speed_tables(found, path)))
-    if not judged and not speed:
-        raise InputError(
-            f"{root}: holds neither a training run (there is no config.json) nor results. Give the directory that "
-            "`polycompress eval --out` or `polycompress bench --out` wrote into."
+            tables, rates = speed_tables(found, path), read_speed(found, path)
+            self.speed.append((name, tables))
+            self.rates += [] if rates is None else [rates]
+        if kind in (KIND, BENCH_KIND) and isinstance(found, dict) and isinstance(found.get("versions"), dict):
+            self.versions.append({"versions": found["versions"]})
+
+    def results(self) -> Results:
+        """All of it."""
+        return Results(
+            tuple(self.judged.values()), tuple(self.speed), tuple(self.rates), tuple(self.versions)
         )
-    return Results(tuple(judged.values()), tuple(speed))
 
 
 def _json_files(root: Path) -> Iterator[Path]:

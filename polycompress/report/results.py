@@ -7,16 +7,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from polycompress.errors import MissingExtraError
 from polycompress.evaluation.speed_table import SpeedTable
-from polycompress.modeldir.atomic import atomic_file
-from polycompress.modeldir.figures import UNKNOWN, parameters, share, size
-from polycompress.report.comparison import Panel, correlation, left_out, loyalty_panels, size_panels
+from polycompress.modeldir.figures import UNKNOWN, join, parameters, share, size
+from polycompress.report.comparison import (
+    Panel,
+    correlation,
+    left_out,
+    loyalty_panels,
+    size_panels,
+    speed_panels,
+)
+from polycompress.report.figures import Figure, Table, dots_table, table
 from polycompress.report.heatmap import HeatMap, heat_map
+from polycompress.report.pages import PAGE, render_page, write_page
 from polycompress.report.result_files import Judged, Model, Results, read_results
 from polycompress.report.scatter import COLOURS, scatter
 
-PAGE: Final = "report.html"
 _TEMPLATE: Final = "results.html"
 
 
@@ -29,6 +35,7 @@ class ResultsReport:
     """The first has the number 1."""
     heat_map: HeatMap | None
     by_size: tuple[Panel, ...]
+    by_speed: tuple[Panel, ...]
     by_loyalty: tuple[Panel, ...]
     speed: tuple[tuple[str, tuple[SpeedTable, ...]], ...]
     notes: tuple[str, ...]
@@ -62,6 +69,7 @@ def make_report(name: str, found: Results) -> ResultsReport:
         models=models,
         heat_map=heat_map(judged, models) if judged else None,
         by_size=size_panels(judged, models),
+        by_speed=speed_panels(judged, models, found.rates),
         by_loyalty=loyalty_panels(judged, models),
         speed=found.speed,
         notes=tuple(dict.fromkeys([*said, *left_out(judged)])),
@@ -74,39 +82,27 @@ def render_results(report: ResultsReport) -> str:
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-        from markupsafe import Markup
-    except ImportError as error:
-        raise MissingExtraError("polycompress report", "report") from error
-    environment = Environment(
-        loader=PackageLoader("polycompress.report", "."), autoescape=True, undefined=StrictUndefined
-    )
-    # scatter escapes what it is given.
-    pictures = [
-        (
-            title,
-            [(panel, Markup(_picture(panel, logarithmic)), _words(panel, logarithmic)) for panel in panels],
-        )
-        for title, panels, logarithmic in (
-            ("Score by size", report.by_size, True),
-            ("Score by loyalty", report.by_loyalty, False),
+    return render_page(_TEMPLATE, report=report, scores=shown_scores(report))
+
+
+def shown_scores(report: ResultsReport) -> dict[str, Any]:
+    """What ``scores.html`` shows of results: tables, pictures."""
+    kinds = [
+        (name, panels, name != "loyalty")
+        for name, panels in (
+            ("size", report.by_size),
+            ("speed", report.by_speed),
+            ("loyalty", report.by_loyalty),
         )
         if panels
     ]
-    models = [
-        (
-            each,
-            parameters(each.parameters),
-            share(each.embedding, each.parameters),
-            size(each.bytes),
-            each.trained_on or UNKNOWN,
-        )
-        for each in report.models
-    ]
-    return environment.get_template(_TEMPLATE).render(
-        report=report, models=models, pictures=pictures, colours=COLOURS
-    )
+    return {
+        "models": _model_table(report.models) if report.models else None,
+        "heat_map": report.heat_map,
+        "by": join([name for name, _, _ in kinds]),
+        "pictures": [_figure(each, logarithmic) for _, panels, logarithmic in kinds for each in panels],
+        "speed": report.speed,
+    }
 
 
 def write_results_report(root: Path, page: Path | None = None) -> tuple[ResultsReport, Path]:
@@ -125,9 +121,7 @@ def write_results_report(root: Path, page: Path | None = None) -> tuple[ResultsR
     """
     report = read_results_report(root)
     target = root / PAGE if page is None else page
-    text = render_results(report)
-    with atomic_file(target) as file:
-        file.write(text.encode("utf-8", "backslashreplace"))
+    write_page(target, render_results(report))
     return report, target
 
 
@@ -137,11 +131,30 @@ def _models(judged: Sequence[Judged]) -> tuple[Model, ...]:
     return tuple(sorted(found, key=lambda model: (-(model.parameters or -1), model.name, model.path)))
 
 
-def _picture(panel: Panel, logarithmic: bool) -> str:
+def _model_table(models: Sequence[Model]) -> Table:
+    rows = [
+        (
+            str(number),
+            f"{each.name} ({each.path})" if each.path and each.path != each.name else each.name,
+            each.trained_on or UNKNOWN,
+            parameters(each.parameters),
+            share(each.embedding, each.parameters),
+            size(each.bytes),
+        )
+        for number, each in enumerate(models, start=1)
+    ]
+    head = ("no.", "model", "trained on", "parameters", "of them in the input table", "on disk")
+    return table(head, rows, words=3)
+
+
+def _figure(panel: Panel, logarithmic: bool) -> Figure:
     title = f"{panel.task}: {panel.up} by {panel.across}"
-    return scatter(
+    svg = scatter(
         title, panel.series, across=panel.across, up=panel.up, logarithmic=logarithmic, joined=panel.joined
     )
+    keys = tuple((each.name, f"key-{number % COLOURS}") for number, each in enumerate(panel.series))
+    numbers = dots_table(panel.series, panel.across, panel.up)
+    return Figure(f"{panel.task} by {panel.across}", svg, numbers, keys, _words(panel, logarithmic))
 
 
 def _words(panel: Panel, logarithmic: bool) -> str:

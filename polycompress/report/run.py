@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from polycompress.errors import MissingExtraError
-from polycompress.modeldir.atomic import atomic_file
+from polycompress.errors import InputError
 from polycompress.report.chart import Series, line_chart, line_class
+from polycompress.report.figures import MAX_ROWS, Figure, series_table
+from polycompress.report.pages import PAGE, render_page, write_page
+from polycompress.report.result_files import WANTED
 from polycompress.training.metrics import METRICS_FILE, read_metrics
 from polycompress.training.run_files import FINAL, read_run
 
-PAGE: Final = "report.html"
 _TEMPLATE: Final = "run.html"
 _BY_LANGUAGE: Final = (
     ("Shares of the languages", "language_shares"),
@@ -60,7 +61,10 @@ def read_report(run: Path) -> RunReport:
     Raises:
         InputError: It is none of a run, or has measured nothing.
     """
-    config = read_run(run)
+    try:
+        config = read_run(run)
+    except InputError as error:
+        raise InputError(f"{error} {WANTED}") from error
     records = read_metrics(run / METRICS_FILE)
     last = records[-1] if records else {}
     source, names = _part(config, "source"), _language_names(config)
@@ -75,7 +79,7 @@ def read_report(run: Path) -> RunReport:
         facts=_facts(last, records),
         curves=(*_curves(records), *_curves_by_language(records, names)),
         languages=_languages(last, names),
-        settings=tuple(_flat(config["settings"])),
+        settings=tuple(_flat(config["settings"]))[:MAX_ROWS],
     )
 
 
@@ -85,24 +89,20 @@ def render_report(report: RunReport) -> str:
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-        from markupsafe import Markup
-    except ImportError as error:
-        raise MissingExtraError("polycompress report", "report") from error
-    environment = Environment(
-        loader=PackageLoader("polycompress.report", "."), autoescape=True, undefined=StrictUndefined
-    )
-    # line_chart escapes what it is given.
-    charts = [
-        (
+    return render_page(_TEMPLATE, report=report, figures=curve_figures(report))
+
+
+def curve_figures(report: RunReport) -> list[Figure]:
+    """The curves of a run as pictures."""
+    return [
+        Figure(
             title,
-            Markup(line_chart(title, series, across="step")),
-            [(each.name, line_class("key", number)) for number, each in enumerate(series)],
+            line_chart(title, series, across="step"),
+            series_table(series, "step"),
+            tuple((each.name, line_class("key", number)) for number, each in enumerate(series)),
         )
         for title, series in report.curves
     ]
-    return environment.get_template(_TEMPLATE).render(report=report, charts=charts)
 
 
 def write_report(run: Path, page: Path | None = None) -> tuple[RunReport, Path]:
@@ -121,9 +121,7 @@ def write_report(run: Path, page: Path | None = None) -> tuple[RunReport, Path]:
     """
     report = read_report(run)
     target = run / PAGE if page is None else page
-    text = render_report(report)
-    with atomic_file(target) as file:
-        file.write(text.encode("utf-8", "backslashreplace"))
+    write_page(target, render_report(report))
     return report, target
 
 
@@ -179,7 +177,7 @@ def _languages(last: Mapping[str, Any], names: Mapping[str, str]) -> tuple[tuple
     tokens = {str(code): _whole(value) for code, value in _part(last, "language_tokens").items()}
     total = max(1, sum(tokens.values()))
     ordered = sorted(tokens.items(), key=lambda pair: -pair[1])
-    return tuple((names.get(code, code), value, value / total) for code, value in ordered)
+    return tuple((names.get(code, code), value, value / total) for code, value in ordered[:MAX_ROWS])
 
 
 def _language_names(config: Mapping[str, Any]) -> dict[str, str]:

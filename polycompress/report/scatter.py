@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Final
 
 from polycompress.report.chart import short, ticks
+from polycompress.report.text import escaped
 
 WIDTH: Final = 460
 HEIGHT: Final = 280
@@ -74,8 +74,8 @@ def scatter(
         raise ValueError("there is nothing to draw")
     axes = _Axes.around(dots, logarithmic)
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
-        f"<title>{escape(title)}</title>",
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escaped(title)}">',
+        f"<title>{escaped(title)}</title>",
         *axes.drawn(across, up),
     ]
     for number, each in enumerate(series):
@@ -150,8 +150,8 @@ class _Axes:
                 f'text-anchor="middle">{short(tick)}</text>'
             )
         parts.append(
-            f'<text class="tick" x="{WIDTH - _RIGHT}" y="{HEIGHT - 5}" text-anchor="end">{escape(across)}</text>'
-            f'<text class="tick" x="4" y="11">{escape(up)}</text>'
+            f'<text class="tick" x="{WIDTH - _RIGHT}" y="{HEIGHT - 5}" text-anchor="end">{escaped(across)}</text>'
+            f'<text class="tick" x="4" y="11">{escaped(up)}</text>'
         )
         return parts
 
@@ -175,7 +175,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 def _drawn(dot: Dot, style: str, axes: _Axes) -> list[str]:
     right, down = axes.right(dot.x), axes.down(dot.y)
-    parts = [f'<g class="{style}"><title>{escape(dot.hint)}</title>']
+    parts = [f'<g class="{style}"><title>{escaped(dot.hint)}</title>']
     if dot.low is not None and dot.high is not None:
         parts.append(
             f'<line class="interval" x1="{right:.1f}" x2="{right:.1f}" y1="{axes.down(dot.low):.1f}" '
@@ -186,7 +186,7 @@ def _drawn(dot: Dot, style: str, axes: _Axes) -> list[str]:
         left_of = right > WIDTH - _RIGHT - 30
         parts.append(
             f'<text class="label" x="{right + (-6 if left_of else 6):.1f}" y="{down - 5:.1f}"'
-            f"{' text-anchor=' + chr(34) + 'end' + chr(34) if left_of else ''}>{escape(dot.label)}</text>"
+            f"{' text-anchor=' + chr(34) + 'end' + chr(34) if left_of else ''}>{escaped(dot.label)}</text>"
         )
     parts.append("</g>")
     return parts

@@ -92,7 +92,9 @@ def test_what_others_got(tmp_path: Path) -> None:
 
 
 def test_nothing_to_show(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds neither a training run .* nor results"):
+    with pytest.raises(
+        InputError, match=r"holds neither a run of a recipe, nor a training run .* nor results"
+    ):
         read_results(tmp_path)
 
 

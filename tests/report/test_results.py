@@ -13,19 +13,12 @@ from polycompress.languages import all_languages
 from polycompress.report.comparison import correlation, left_out, loyalty_panels, size_panels
 from polycompress.report.result_files import read_results
 from polycompress.report.results import make_report, read_results_report, render_results, write_results_report
+from tests.report.page_checks import Page
 from tests.report.result_examples import make_bench, make_result, write
-from tests.report.test_run import Page
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command()(report)
 SIZES = {"full": 118_000_000, "half": 60_000_000, "small": 25_000_000}
-
-
-class Results(Page):
-    """As of a run, with the elements that pictures of points have."""
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        assert tag in ("line", "circle", "polyline", "meta")
 
 
 @pytest.fixture
@@ -51,11 +44,11 @@ def test_a_page_stands_alone(results: Path) -> None:
     report, page = write_results_report(results)
     assert page == results / "report.html"
     text = page.read_text(encoding="utf-8")
-    assert Results(text).outside == []
+    assert Page(text).outside == []
     assert "http" not in text.replace("http-equiv", "")
     for part in (
         'name="viewport"', "prefers-color-scheme: dark", "default-src 'none'", "Scores by language and task",
-        "Score by size", "Score by loyalty", "Size and speed", "German (deu-Latn)", "118.0 M (118,000,000)", "50.0%",
+        "Scores by size and loyalty", "Size and speed", "German (deu-Latn)", "118.0 M (118,000,000)", "50.0%",
         "bench.json", "1,600  1.25x", "loyalty to full; correlation",
     ):  # fmt: skip
         assert part in text, part
@@ -156,7 +149,7 @@ def test_text_from_files_is_escaped(tmp_path: Path) -> None:
     assert "<script" not in text
     assert "<b>" not in text
     assert "<i>" not in text
-    assert Results(text).outside == []
+    assert Page(text).outside == []
     assert text.count("&lt;script&gt;") >= 10
 
 
@@ -166,7 +159,7 @@ def test_benchmarks_alone(tmp_path: Path) -> None:
     assert "Size and speed" in text
     assert "Models" not in text
     assert "<svg" not in text
-    Results(text)
+    Page(text)
 
 
 def test_the_command(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,7 +172,7 @@ def test_the_command(results: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_neither_a_run_nor_results(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds neither a training run"):
+    with pytest.raises(InputError, match="holds neither a run of a recipe, nor a training run"):
         app([str(tmp_path)], standalone_mode=False)
     with pytest.raises(InputError, match="no such directory"):
         app([str(tmp_path / "none")], standalone_mode=False)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from polycompress.errors import InputError
 from polycompress.report.chart import MAX_POINTS, Series, line_chart, short, thin, ticks
 from polycompress.report.run import read_report, render_report, write_report
+from tests.report.page_checks import Page
 
 CONFIG: dict[str, Any] = {
     "command": ["polycompress", "mlm", "demo", "--corpus", "a b.txt"],
@@ -36,33 +36,6 @@ def record(step: int, **more: Any) -> dict[str, Any]:
         "tokens": 100 * step, "tokens_per_second": 500.0 + step, "seconds": 0.2 * step, "memory_mib": 900.0,
         "peak_memory_mib": 950.0, "language_tokens": {"deu-Latn": 75 * step, "xxx-Latn": 25 * step}, **more,
     }  # fmt: skip
-
-
-class Page(HTMLParser):
-    """What a page loads and runs, and whether its elements close."""
-
-    VOID = frozenset({"meta", "br", "img", "link", "input"})
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.outside: list[str] = []
-        self.open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        names = {name for name, _ in attributes}
-        if tag in ("script", "link", "img", "iframe", "object", "base") or names & {"src", "href", "onload"}:
-            self.outside.append(tag)
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        assert tag in ("line", "circle", "polyline", "meta")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 def test_a_page_stands_alone(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ class Feeding:
             given = self.part.text("model")
             return (self.named(given, "model"),) if given else ()
         if takes == "results":
-            return self._measured()
+            return self._earlier()
         return (self._latest(),)
 
     def named(self, text: str, field: str, *place: int) -> Source:
@@ -85,12 +85,10 @@ class Feeding:
         makers = [stage for stage in self.before if stage.kind.makes_model]
         return self.named(makers[-1].name if makers else MODEL, "model")
 
-    def _measured(self) -> tuple[Source, ...]:
-        found = [stage for stage in self.before if stage.kind.leaves in ("results", "file")]
+    def _earlier(self) -> tuple[Source, ...]:
+        found = [stage for stage in self.before if stage.kind.leaves != "page"]
         if not found:
-            self.part.fault(
-                "do: there is nothing to report: let a stage that measures, eval or bench, come before"
-            )
+            self.part.fault("do: there is nothing to report: let other stages come before")
         return tuple(Source(name=stage.name, is_stage=True) for stage in found)
 
 

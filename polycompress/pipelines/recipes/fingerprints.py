@@ -17,7 +17,7 @@ from polycompress.evaluation.tasks import find_task
 from polycompress.modeldir.hashes import remembered_sha256
 from polycompress.modeldir.sources import HUB_PATTERNS, resolve_model
 from polycompress.pipelines.recipes.paths import split_text
-from polycompress.pipelines.recipes.stages import Source, Stage
+from polycompress.pipelines.recipes.stages import Recipe, Source, Stage
 
 MAX_FILES: Final = 100_000
 """Below a directory that an option names."""
@@ -29,8 +29,8 @@ Identity = Mapping[str, Any]
 class Fingerprints:
     """Of what stages read from outside of the run, each looked at once."""
 
-    def __init__(self, model: str) -> None:
-        self._model = model
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
         self._models: dict[str, dict[str, str]] = {}
 
     def identity(self, stage: Stage, keys: Mapping[str, str]) -> Identity:
@@ -45,7 +45,9 @@ class Fingerprints:
         """
         texts = [name for name in stage.options if self._reads(stage, name) == "text"]
         files = [name for name in stage.options if self._is_file(stage, name)]
+        shown = {"shown": self._shown(stage)} if stage.kind.takes == "results" else {}
         return {
+            **shown,
             "tool": polycompress.__version__,
             "do": stage.command.name,
             "models": [self._of_source(source, keys) for source in stage.sources],
@@ -64,9 +66,19 @@ class Fingerprints:
             "examples": _examples(stage),
         }
 
+    def _shown(self, stage: Stage) -> list[Any]:
+        """What a report says besides what stages left: what all of it is called."""
+        recipe = self._recipe
+        before = [
+            [each.folder, each.command.name, [source.name for source in each.inputs]]
+            for each in recipe.stages
+            if each.number < stage.number
+        ]
+        return [recipe.name, recipe.model, list(recipe.languages), stage.name, before]
+
     def path_of(self, source: Source) -> str:
         """A model from outside, as a command takes it."""
-        return self._model if source.name == "model" else source.name
+        return self._recipe.model if source.name == "model" else source.name
 
     def bytes_of(self, source: Source) -> int:
         """Of a model from outside."""
@@ -119,6 +131,8 @@ def changes(before: object, now: Identity) -> str:
         old = (*_list(before.get("models")), *_dict(before.get("named")).values())
         if _nameless(source) not in [_nameless(each) for each in old if isinstance(each, dict)]:
             names.append(f"{source['stage']} changes" if "stage" in source else f"another {source['model']}")
+    if before.get("shown") != now.get("shown"):
+        names.append("other names")
     if before.get("examples") != now["examples"]:
         names.append("other examples")
     return ", ".join(dict.fromkeys(names)) or "other inputs"

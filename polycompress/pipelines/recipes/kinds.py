@@ -21,7 +21,7 @@ class Kind:
     """``--out`` is a model; a run with the model in ``final/``, which can be resumed; a directory of results; a file of
     them; a page; or there is none."""
     takes: Literal["model", "models", "pair", "results"] = "model"
-    """One model; several; a source and what was made from it; or what earlier stages measured."""
+    """One model; several; a source and what was made from it; or what all earlier stages left."""
     languages: Mapping[str, str] = field(default_factory=dict)
     """Options that default to the recipe's languages: which of them."""
     reads_text: bool = False
@@ -56,11 +56,12 @@ KINDS: Final[Mapping[str, Kind]] = {
     "moe upcycle": Kind(leaves="model", languages={"langs": ALL}),
     "moe train": Kind(leaves="run", reads_text=True),
     "moe extract": Kind(leaves="model"),
+    "moe routes": Kind(leaves="nothing", reads_text=True, refused=("against", "plot")),
     "export": Kind(leaves="model", languages={"langs": ALL}),
     "eval": Kind(leaves="results", languages={"langs": ALL}, refused=("suite", "compare", "seeds")),
     "bench": Kind(leaves="file", takes="models"),
     "inspect": Kind(leaves="nothing", languages={"langs": ALL}, refused=("plot", "plot-overlap")),
     "verify": Kind(leaves="nothing", takes="pair", languages={"langs": ALL}),
-    "report": Kind(leaves="page", takes="results"),
+    "report": Kind(leaves="page", takes="results", refused=("open", "before")),
 }
 """By the command's name as it is typed."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from polycompress.modeldir.atomic import storage_error
-from polycompress.pipelines.recipes.commands import typed
+from polycompress.pipelines.recipes.commands import Value, typed
 from polycompress.pipelines.recipes.directory import RunDirectory
 from polycompress.pipelines.recipes.planning import Plan, Planned
 from polycompress.pipelines.recipes.stages import Source, Stage
@@ -54,13 +52,13 @@ def call_of(plan: Plan, planned: Planned, run: RunDirectory) -> Call:
     models = [path_of(source) for source in stage.sources]
     named = {name: path_of(source) for name, source in stage.models.items()}
     parameters: dict[str, Any] = {command.options[name].parameter: path for name, path in named.items()}
-    prepare = _nothing
     arguments = models
+    told: dict[str, Value] = {}
     if stage.kind.takes == "models":
         parameters[command.arguments[0].parameter] = models
     elif stage.kind.takes == "results":
-        gathered, arguments, prepare = _gathered(plan, stage, by_name, work, place, models, run)
-        parameters[command.arguments[0].parameter] = gathered
+        arguments, told = (models[:1], {}) if stage.is_of_run else ([str(run.root)], {"before": stage.name})
+        parameters |= {command.arguments[0].parameter: Path(arguments[0]), **told}
     else:
         parameters |= dict(zip((each.parameter for each in command.arguments), models, strict=True))
     outputs: list[str] = []
@@ -68,42 +66,14 @@ def call_of(plan: Plan, planned: Planned, run: RunDirectory) -> Call:
         file = _FILES.get(stage.kind.leaves, "")
         parameters["out"] = work / file
         outputs = ["--out", str(place / file)]
-        if file and prepare is _nothing:
-            prepare = _folder(work)
-    if stage.kind.leaves == "results":
-        prepare = _folder(work)
-    words = [*typed(command, arguments, {**named, **stage.options}), *outputs]
+    prepare = _folder(work) if stage.kind.leaves in (*_FILES, "results") else _nothing
+    words = [*typed(command, arguments, {**named, **stage.options, **told}), *outputs]
     return Call(parameters, tuple(words), work, place, prepare)
 
 
 def _model_of(stage: Stage, run: RunDirectory, *, whole: bool) -> str:
     place = run.output(stage)
     return str(place / FINAL if stage.kind.leaves == "run" and not whole else place)
-
-
-def _gathered(
-    plan: Plan,
-    stage: Stage,
-    by_name: Mapping[str, Stage],
-    work: Path,
-    place: Path,
-    models: list[str],
-    run: RunDirectory,
-) -> tuple[Path, list[str], Callable[[], None]]:
-    """The directory that a report is made of: a run's, or copies of results, called as the recipe."""
-    if stage.is_of_run:
-        return Path(models[0]), models, _folder(work)
-    name = plan.recipe.name
-
-    def prepare() -> None:
-        try:
-            for source in stage.sources:
-                measured = by_name[source.name]
-                shutil.copytree(run.output(measured), work / name / measured.folder, dirs_exist_ok=True)
-        except OSError as error:
-            raise storage_error(error, work) from error
-
-    return work / name, [str(place / name)], prepare
 
 
 def _folder(path: Path) -> Callable[[], None]:

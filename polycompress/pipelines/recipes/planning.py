@@ -81,7 +81,7 @@ def make_plan(findings: Findings, run: RunDirectory) -> Plan:
     """
     findings.report()
     recipe = findings.recipe
-    prints = Fingerprints(recipe.model)
+    prints = Fingerprints(recipe)
     history = read_note(run.root / RUN).get("stages", {})
     planned: list[Planned] = []
     keys: dict[str, str] = {}

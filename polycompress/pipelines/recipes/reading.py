@@ -25,7 +25,7 @@ from polycompress.training.errors import ConfigError
 
 DATA: Final = "POLYCOMPRESS_DATA"
 MAX_STAGES: Final = 100
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}", re.ASCII)
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}", re.ASCII)
 _NAMED: Final = "give small letters, digits and hyphens, at most 40"
 
 
@@ -66,8 +66,8 @@ def read_recipe(path: Path, commands: Commands, settings: Sequence[str] = ()) ->
     paths = Paths(Path(os.path.abspath(path)).parent, document.lines)  # noqa: PTH100  links stay as they are
     data = _data(table, paths)
     paths = dataclasses.replace(paths, data=data)
-    name = table.text("name", path.stem if _NAME.fullmatch(path.stem) else None)
-    if name and not _NAME.fullmatch(name):
+    name = table.text("name", path.stem if NAME.fullmatch(path.stem) else None)
+    if name and not NAME.fullmatch(name):
         table.fault(f"name is {name[:60]!r}: {_NAMED}")
     given = table.text(MODEL)
     model = table.tried(MODEL, lambda: paths.settle_model(given, (MODEL,))) if given else None
@@ -141,7 +141,7 @@ def _stages(table: Located, recipe: Recipe, commands: Commands, paths: Paths) ->
         table.fault(f"stages: there are {len(tables)}; give 1 to {MAX_STAGES}")
     for place, part in enumerate(tables[:MAX_STAGES]):
         name = part.text("name")
-        if name and (not _NAME.fullmatch(name) or name == MODEL):
+        if name and (not NAME.fullmatch(name) or name == MODEL):
             part.fault(f"name is {name[:60]!r}: {_NAMED}, and not 'model', which is the recipe's own")
         if name in names:
             part.fault(f"name is {name!r}, as of a stage before: give each its own")

@@ -31,7 +31,7 @@ class Stage:
     command: Command
     kind: Kind
     sources: tuple[Source, ...]
-    """Its arguments; of a report, the stages that measured, or one that made a run."""
+    """Its arguments; of a report, the stages before it, or one that made a run."""
     models: Mapping[str, Source]
     """Options that name a model."""
     options: Mapping[str, Value]
@@ -48,7 +48,7 @@ class Stage:
 
     @property
     def is_of_run(self) -> bool:
-        """Whether it reports one stage's run, not what stages measured."""
+        """Whether it reports one stage's training, not the run of the recipe."""
         return self.kind.takes == "results" and self.names_model
 
     @property

@@ -28,7 +28,8 @@ STAGES: tuple[Mapping[str, Any], ...] = (
     {"name": "factors", "do": "factorise", "options": {"rank": 8}},
     {"name": "experts", "do": "moe upcycle", "model": "small", "options": {"layers": 1}},
     {"name": "routed", "do": "moe train", "options": {"teacher": "small", "steps": 2, **LEARN}},
-    {"name": "family", "do": "moe extract", "options": {"family": "Germanic"}},
+    {"name": "routes", "do": "moe routes", "model": "routed", "options": {"texts": 4, **LEARN}},
+    {"name": "family", "do": "moe extract", "model": "routed", "options": {"family": "Germanic"}},
     {"name": "more", "do": "mlm", "model": "small", "options": {"steps": 2, **LEARN}},
     {
         "name": "student",

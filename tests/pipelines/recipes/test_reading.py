@@ -55,7 +55,7 @@ def test_stages_are_filled_up_with_what_the_recipe_says(tmp_path: Path) -> None:
     assert ner.options["data"] == scores.options["data"] == str(tmp_path / "data")
     assert scores.sources == speed.sources[1:] == (Source(name="ner", is_stage=True),)
     assert [source.name for source in check.sources] == ["model", "small"]
-    assert [source.name for source in page.sources] == ["scores", "speed"]
+    assert [source.name for source in page.sources] == ["small", "student", "ner", "scores", "speed", "check"]
     assert page.folder == "7-page"
 
 

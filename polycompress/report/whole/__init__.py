@@ -1,0 +1,1 @@
+"""The page of a whole run of a recipe."""
