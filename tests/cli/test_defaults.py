@@ -62,7 +62,7 @@ def test_numbers_lists_and_truths_are_recorded_as_they_are_typed(
         '[trim]\ncorpus = ["a", "b"]\nsize = 300\nfull = true\nlink = false\n', encoding="utf-8"
     )
     sys.argv = ["polycompress", "trim", "none"]
-    assert "none: no such directory" in refused(capsys, tmp_path, "trim", "none", "--langs", "de")
+    assert "no output directory was given" in refused(capsys, tmp_path, "trim", "none", "--langs", "de")
     assert sys.argv[3:] == ["--corpus", "a", "--corpus", "b", "--size", "300", "--full"]
 
 
