@@ -150,7 +150,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_corpora(root)
     write_vectors(root / "aligned")
     own = {"yo": "yor-Latn", "ig": "ibo-Latn"}
-    for code in ("de", "en", "fr", "ig", "sw", "yo", "zulu", "swahili", "bantu"):
+    for code in ("de", "en", "fr", "ig", "sw", "yo", "swahili", "bantu", "zu"):
         lines = [f"{TEXTS[(3 * index) % 16]} {code} {index}" for index in range(60)]
         if code in own:
             lines = (root / f"{own[code]}.txt").read_text(encoding="utf-8").splitlines()
