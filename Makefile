@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint speed clean
+.PHONY: help demo test test-all lint docs release-check speed clean
 
 VENV ?= .venv
 VENV_OLD ?= .venv-old
@@ -28,7 +28,7 @@ INSTALL_HELP = { echo >&2 "make: pip could not install this (see above). It need
 export OMP_NUM_THREADS ?= 1
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo  ## trim a real 118M-parameter multilingual encoder to German and print the certificate
 	@[ -f $(MODELS)/e5-small/config.json ] || $(BIN)/polycompress demo-model $(MODELS)/e5-small
@@ -46,6 +46,13 @@ lint: $(VENV)/.test  ## ruff, mypy and the import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.demo  ## write docs/commands/ anew from the commands
+	$(BIN)/python docs/build.py
+
+release-check: $(VENV)/.test  ## build wheel and sdist, check both, install the wheel elsewhere and use it
+	@$(PIP) -c constraints.txt --group release || $(INSTALL_HELP)
+	$(BIN)/python release/check.py --no-isolation
 
 speed: $(VENV)/.demo  ## measure trimming against its limit; the result goes to eval/results/
 	$(BIN)/python eval/speed/trim.py --out eval/results/

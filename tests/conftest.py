@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+os.environ["POLYCOMPRESS_CONFIG"] = os.devnull  # nobody's own defaults
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -29,6 +30,8 @@ def untouched_logging() -> Iterator[None]:
     """Undo what the command line sets for its process, so that later tests can read what is logged."""
     yield
     logger = logging.getLogger("polycompress")
+    for handler in logger.handlers:
+        handler.close()
     logger.handlers.clear()
     logger.propagate = True
     logger.setLevel(logging.NOTSET)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from polycompress.cli.bistil_view import show_general
+from polycompress.cli.completing import complete_languages
 from polycompress.cli.mlm import parse_shares
 from polycompress.cli.options import (
     Accumulation,
@@ -43,10 +44,22 @@ from polycompress.errors import InputError
 def general(
     model: Model,
     source: Annotated[
-        str, typer.Option("--source", metavar="CODE", help="The language that tasks will be learnt in.")
+        str,
+        typer.Option(
+            "--source",
+            metavar="CODE",
+            autocompletion=complete_languages,
+            help="The language that tasks will be learnt in.",
+        ),
     ],
     target: Annotated[
-        str, typer.Option("--target", metavar="CODE", help="The language that they are wanted in.")
+        str,
+        typer.Option(
+            "--target",
+            metavar="CODE",
+            autocompletion=complete_languages,
+            help="The language that they are wanted in.",
+        ),
     ],
     corpus: Corpus,
     steps: Steps,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from polycompress.cli.bistil_view import show_task
+from polycompress.cli.completing import complete_languages
 from polycompress.cli.options import (
     Attention,
     AttentionWeight,
@@ -62,6 +63,7 @@ def task(
         typer.Option(
             "--train-langs",
             metavar="CODES",
+            autocompletion=complete_languages,
             help="Source languages. [default: the one the student was made for]",
         ),
     ] = "",

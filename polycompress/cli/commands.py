@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from polycompress.cli.default_command import DEFAULT, GroupWithDefault
+from polycompress.cli.everywhere import Command
 
 COMMANDS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "demo-model": "demo_model.demo_model",
@@ -87,8 +88,11 @@ def _make(name: str) -> Any:
         pretty_exceptions_enable=False,
     )
     for part, place in ({name: entry} if isinstance(entry, str) else entry).items():
-        app.command(part, help=_shown(getdoc(_found(place)) or ""))(_found(place))
-    return get_command(app)
+        app.command(part, cls=Command, help=_shown(getdoc(_found(place)) or ""))(_found(place))
+    made = get_command(app)
+    for part, command in (getattr(made, "commands", None) or {name: made}).items():
+        command.place = (name,) if part in (name, DEFAULT) else (name, part)
+    return made
 
 
 def function_of(name: str) -> Any:

@@ -6,13 +6,15 @@ import functools
 import json
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from polycompress.cli import logs
+from polycompress.cli.logs import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 
 QUIET_SECONDS: Final = 1.0
 """No bar is shown for work that ends sooner."""
-
-_UNSHOWN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @functools.cache
@@ -52,11 +52,6 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def visible(text: str) -> str:
-    """Untrusted text for a terminal: control characters but line feeds, and what is no character, as escapes."""
-    return _UNSHOWN.sub(lambda match: ascii(match[0])[1:-1], text)
-
-
 def print_line(text: str) -> None:
     """Write a line to stdout."""
     out().print(visible(text), markup=False, soft_wrap=True)
@@ -72,10 +67,11 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 
 def print_error(message: str) -> None:
-    """Write an error to stderr."""
+    """Write an error to stderr, and to the log file if there is one."""
     from rich.text import Text
 
     err().print(Text.assemble(("error: ", "bold red"), visible(message)), soft_wrap=True)
+    logs.record(logging.ERROR, message)
 
 
 def print_facts(rows: Sequence[tuple[str, ...]], title: str = "", header: Sequence[str] = ()) -> None:
@@ -102,8 +98,8 @@ def print_facts(rows: Sequence[tuple[str, ...]], title: str = "", header: Sequen
 
 @contextmanager
 def progress_bars() -> Iterator[Progress | None]:
-    """Bars on a terminal for whatever takes more than a moment; nothing elsewhere."""
-    if not sys.stderr.isatty():
+    """Bars on a terminal for whatever takes more than a moment; nothing elsewhere, nor with ``--quiet``."""
+    if not sys.stderr.isatty() or logs.is_quiet():
         yield None
         return
     bars: Bars | None = None
@@ -128,21 +124,6 @@ def progress_bars() -> Iterator[Progress | None]:
     finally:
         if bars is not None:
             bars.stop()
-
-
-def log_to_stderr(*, verbose: bool) -> None:
-    """Show warnings, or with ``verbose`` everything, on stderr."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_VisibleFormatter("%(levelname)s: %(message)s"))
-    root = logging.getLogger("polycompress")
-    root.handlers[:] = [handler]
-    root.setLevel(logging.DEBUG if verbose else logging.WARNING)
-    root.propagate = False
-
-
-class _VisibleFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return visible(super().format(record))
 
 
 def number(value: float) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from polycompress.cli import console
+from polycompress.cli.completing import complete_languages
 from polycompress.cli.options import Json, Model, Overwrite
 
 if TYPE_CHECKING:
@@ -30,7 +31,14 @@ _FIGURES = {
 def count(
     model: Model,
     lang: Annotated[
-        str, typer.Option("--lang", "--langs", metavar="CODES", help="Languages, joined by commas.")
+        str,
+        typer.Option(
+            "--lang",
+            "--langs",
+            metavar="CODES",
+            autocompletion=complete_languages,
+            help="Languages, joined by commas.",
+        ),
     ],
     corpus: Annotated[
         list[str],

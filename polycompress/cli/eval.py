@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from polycompress.cli import console
+from polycompress.cli.completing import complete_languages
 from polycompress.cli.options import (
     BatchTokens,
     Data,
@@ -38,7 +39,13 @@ def evaluate(
     ] = "",
     task: Task = "",
     langs: Annotated[
-        str, typer.Option("--langs", metavar="CODES", help="Languages, joined by commas, or `all`.")
+        str,
+        typer.Option(
+            "--langs",
+            metavar="CODES",
+            autocompletion=complete_languages,
+            help="Languages, joined by commas, or `all`.",
+        ),
     ] = "all",
     suite: Annotated[
         str,

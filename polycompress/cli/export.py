@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from polycompress.cli import console
+from polycompress.cli.completing import complete_languages, complete_tasks
 from polycompress.cli.options import Data, Json, Model, Out, Overwrite, OwnTasks
 from polycompress.errors import InputError, MissingExtraError
 
@@ -58,9 +59,16 @@ def export(
     ] = [],  # noqa: B006  typer reads the default, nothing changes it
     task: Annotated[
         str | None,
-        typer.Option("--task", metavar="TASK", help="Also score model and graph; see `polycompress tasks`."),
+        typer.Option(
+            "--task",
+            metavar="TASK",
+            autocompletion=complete_tasks,
+            help="Also score model and graph; see `polycompress tasks`.",
+        ),
     ] = None,
-    langs: Annotated[str, typer.Option("--langs", metavar="CODES", help="Of --task.")] = "all",
+    langs: Annotated[
+        str, typer.Option("--langs", metavar="CODES", autocompletion=complete_languages, help="Of --task.")
+    ] = "all",
     data: Data = None,
     tasks: OwnTasks = None,
     limit: Annotated[

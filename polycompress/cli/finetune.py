@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from polycompress.cli import console
+from polycompress.cli.completing import complete_languages
 from polycompress.cli.options import (
     Data,
     Device,
@@ -40,6 +41,7 @@ def finetune(
         typer.Option(
             "--train-langs",
             metavar="CODES",
+            autocompletion=complete_languages,
             help="Source languages, joined by commas: `en`, `eng`, `English`.",
         ),
     ],

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from polycompress.cli import console
+from polycompress.cli.completing import complete_languages
 from polycompress.cli.options import Corpus, CountsFiles, Field, Json, Model, NoFrequencies
 
 
@@ -18,6 +19,7 @@ def inspect(
         typer.Option(
             "--langs",
             metavar="CODES",
+            autocompletion=complete_languages,
             help="Languages to look at, joined by commas; those that --corpus names are added.",
         ),
     ] = "",
@@ -28,7 +30,10 @@ def inspect(
     mixture: Annotated[
         str,
         typer.Option(
-            "--mixture", metavar="CODES", help="Which of these languages was this BPE tokenizer trained on?"
+            "--mixture",
+            metavar="CODES",
+            autocompletion=complete_languages,
+            help="Which of these languages was this BPE tokenizer trained on?",
         ),
     ] = "",
     merges: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -14,8 +15,10 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 import polycompress
-from polycompress.cli import console
+from polycompress.cli import console, logs
 from polycompress.cli.commands import Program
+from polycompress.cli.everywhere import LogFile, Quiet, Verbose
+from polycompress.cli.settings import EPILOG
 from polycompress.errors import PolycompressError
 
 INTERRUPTED: Final = 128 + signal.SIGINT
@@ -26,8 +29,8 @@ app = typer.Typer(
     cls=Program,
     name="polycompress",
     help="Make multilingual language models small: for one language, for two, or for a family.",
+    epilog=EPILOG,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -45,10 +48,11 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done to stderr.")] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
 ) -> None:
-    """Options of every command."""
-    console.log_to_stderr(verbose=verbose)
+    """What is asked of the program itself."""
 
 
 class _Terminated(SystemExit):
@@ -65,6 +69,13 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code: 0 done, 2 the request or input is wrong, 1 it failed otherwise, 130 / 143 after a signal.
     """
+    logs.begin()
+    code = _run(arguments)
+    logs.record(logging.INFO, f"ended with exit code {code}")
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         code = app(args=list(arguments), prog_name="polycompress", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
@@ -84,8 +95,10 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         # A wrong option or argument: typer carries its own copy of click, whose base class has no public name.
         if not callable(show := getattr(error, "show", None)):
+            logs.record(logging.CRITICAL, "a fault of the program", trace=True)
             raise
         show()
+        logs.record(logging.ERROR, getattr(error, "message", str(error)))
         return int(getattr(error, "exit_code", 2))
     if code == INTERRUPTED:
         console.print_error("interrupted; nothing half-written was left")

@@ -38,7 +38,7 @@ def extract(
     Examples:
         polycompress moe extract moe --family Romance --out romance
 
-        polycompress moe extract moe --family Bantu --trim --corpus zu='zulu/*.txt' --out bantu
+        polycompress moe extract moe --family Bantu --trim --corpus sw='sw/*.txt' --corpus zu='zu/*.txt' --out bantu
     """
     from polycompress.cli.moe_view import show_end, show_sizes
     from polycompress.pipelines.moe_extract import moe_extract

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from polycompress.cli import console
+from polycompress.cli.completing import complete_languages
 from polycompress.cli.moe_options import (
     Families,
     LayerList,
@@ -37,6 +38,7 @@ def upcycle(
         typer.Option(
             "--langs",
             metavar="CODES",
+            autocompletion=complete_languages,
             help="Languages to serve, joined by commas: codes, names, families. [default: all of a FILE of --families]",
         ),
     ] = "",

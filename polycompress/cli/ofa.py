@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from polycompress.cli import console
+from polycompress.cli.completing import complete_languages
 from polycompress.cli.options import (
     Corpus,
     DryRun,
@@ -55,6 +56,7 @@ def ofa(
         typer.Option(
             "--extend",
             metavar="CODES",
+            autocompletion=complete_languages,
             help="Instead: languages that the model's own tokenizer gets new pieces for, found in --corpus.",
         ),
     ] = "",

@@ -7,6 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
+from polycompress.cli.completing import complete_languages, complete_tasks
+
 Model = Annotated[
     str,
     typer.Argument(
@@ -17,12 +19,20 @@ Model = Annotated[
 Langs = Annotated[
     str,
     typer.Option(
-        "--langs", metavar="CODES", help="Languages, joined by commas: `de`, `deu`, `deu-Latn` or `German`."
+        "--langs",
+        metavar="CODES",
+        autocompletion=complete_languages,
+        help="Languages, joined by commas: `de`, `deu`, `deu-Latn` or `German`.",
     ),
 ]
 CorpusLangs = Annotated[
     str,
-    typer.Option("--langs", metavar="CODES", help="Of these languages. [default: all that --corpus names]"),
+    typer.Option(
+        "--langs",
+        metavar="CODES",
+        autocompletion=complete_languages,
+        help="Of these languages. [default: all that --corpus names]",
+    ),
 ]
 _CORPUS: Final = (
     "Text files, one text a line, or .jsonl, .csv, .tsv, .parquet; plain or .gz .zst .bz2 .xz; quote the pattern. May "
@@ -103,7 +113,10 @@ Shares = Annotated[
 
 # Of tasks.
 
-Task = Annotated[str, typer.Option("--task", metavar="TASK", help="See `polycompress tasks`.")]
+Task = Annotated[
+    str,
+    typer.Option("--task", metavar="TASK", autocompletion=complete_tasks, help="See `polycompress tasks`."),
+]
 OwnTasks = Annotated[
     Path | None, typer.Option("--tasks", metavar="DIR", help="Further task files of your own.")
 ]

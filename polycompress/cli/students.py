@@ -8,6 +8,7 @@ import typer
 
 from polycompress.cli import console
 from polycompress.cli.bench import whole_numbers
+from polycompress.cli.completing import complete_languages
 from polycompress.cli.options import Corpus, Field, FirstSeed, Json, Model, Threads
 from polycompress.errors import MissingExtraError
 
@@ -32,6 +33,7 @@ def students(
         typer.Option(
             "--langs",
             metavar="CODES",
+            autocompletion=complete_languages,
             help="Languages of the student, joined by commas. [default: English text]",
         ),
     ] = "",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from polycompress.cli import console
+from polycompress.cli.completing import complete_tasks
 from polycompress.cli.options import Json
 
 if TYPE_CHECKING:
@@ -23,7 +24,12 @@ LICENCE: Final = 22
 
 def tasks(
     task: Annotated[
-        str, typer.Argument(metavar="[TASK]", help="Its id: everything about it. Without, a table of all.")
+        str,
+        typer.Argument(
+            metavar="[TASK]",
+            autocompletion=complete_tasks,
+            help="Its id: everything about it. Without, a table of all.",
+        ),
     ] = "",
     data: Annotated[
         Path | None,

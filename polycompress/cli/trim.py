@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polycompress.cli import console
+from polycompress.cli.completing import complete_languages
 from polycompress.cli.options import (
     Corpus,
     CountsFiles,
@@ -37,6 +38,7 @@ def trim(
         typer.Option(
             "--each",
             metavar="CODES",
+            autocompletion=complete_languages,
             help="One model for each: codes joined by commas, a family such as `Romance`, or `all`.",
         ),
     ] = "",

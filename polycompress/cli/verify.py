@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polycompress.cli import console
+from polycompress.cli.completing import complete_languages
 from polycompress.cli.options import Full, Json
 from polycompress.errors import CertificateError
 
@@ -25,7 +26,12 @@ def verify(
     ] = [],  # noqa: B006  typer reads the default, nothing changes it
     langs: Annotated[
         str,
-        typer.Option("--langs", metavar="CODES", help="Languages whose words to use where no text is given."),
+        typer.Option(
+            "--langs",
+            metavar="CODES",
+            autocompletion=complete_languages,
+            help="Languages whose words to use where no text is given.",
+        ),
     ] = "",
     full: Full = False,
     json: Json = False,

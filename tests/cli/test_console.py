@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polycompress.cli import console
+from polycompress.cli import console, logs
 
 
 class Terminal(io.StringIO):
@@ -69,13 +69,13 @@ def test_a_bar_goes_away_when_work_fails(terminal: Terminal, monkeypatch: pytest
 
 @given(st.text())
 def test_no_control_character_reaches_a_terminal(text: str) -> None:
-    shown = console.visible(text)
+    shown = logs.visible(text)
     assert all(character == "\n" or character.isprintable() or ord(character) > 0x9F for character in shown)
-    assert console.visible(shown) == shown
+    assert logs.visible(shown) == shown
 
 
 def test_errors_and_logs_are_shown_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    console.log_to_stderr(verbose=False)
+    logs.begin()
     console.print_error("file \x1b]0;evil\x07\nsecond [bold]line[/bold]")
     logging.getLogger("polycompress.test").warning("file \x1b[31m")
     logging.getLogger("polycompress.test").info("hidden")
