@@ -70,9 +70,11 @@ def call_of(plan: Plan, planned: Planned, run: RunDirectory) -> Call:
         outputs = ["--out", str(place / file)]
         if file and prepare is _nothing:
             prepare = _folder(work)
-    if stage.kind.leaves == "results":
+    if stage.kind.leaves == "results" or stage.pictures:
         prepare = _folder(work)
-    words = [*typed(command, arguments, {**named, **stage.options}), *outputs]
+    parameters |= {command.options[name].parameter: work / file for name, file in stage.pictures.items()}
+    drawn = {name: str(place / file) for name, file in stage.pictures.items()}
+    words = [*typed(command, arguments, {**named, **stage.options, **drawn}), *outputs]
     return Call(parameters, tuple(words), work, place, prepare)
 
 
