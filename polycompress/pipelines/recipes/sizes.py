@@ -19,7 +19,7 @@ from polycompress.pipelines.recipes.commands import Value
 from polycompress.pipelines.recipes.stages import Stage
 
 RESULTS: Final = 1 << 20
-"""Of a stage that measures; results over a hundred languages are a tenth of it."""
+"""Bytes of what a stage measures, or of a model's card, manifest and log; results over a hundred languages are a tenth."""
 _LABELS: Final = 64
 """Of a task's head."""
 _TRAINED: Final = 4
@@ -104,8 +104,7 @@ def output_of(
     if stage.command.name == "bistil task":
         return _with_teacher(stage.options, model, teacher)
     runs = stage.options.get("seeds", 1)
-    extra = RESULTS if stage.kind.leaves == "run" else 0
-    return (model.bytes + extra) * (runs if isinstance(runs, int) else 1)
+    return (model.bytes + RESULTS) * (runs if isinstance(runs, int) else 1)
 
 
 def _with_teacher(options: Options, student: Extent, teacher: Extent | None) -> int | None:
