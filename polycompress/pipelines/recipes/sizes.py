@@ -19,7 +19,7 @@ from polycompress.pipelines.recipes.commands import Value
 from polycompress.pipelines.recipes.stages import Stage
 
 RESULTS: Final = 1 << 20
-"""Bytes of what a stage measures, or of a model's card, manifest and log; results over a hundred languages are a tenth."""
+"""Bytes of what a stage measures, or of a card, a manifest and a log; results in a hundred languages are a tenth."""
 _LABELS: Final = 64
 """Of a task's head."""
 _TRAINED: Final = 4
