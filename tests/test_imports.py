@@ -90,7 +90,10 @@ def run(code: str) -> str:
 
 
 def test_the_front_door() -> None:
-    assert polycompress.__all__ == ["inspect", "trim", "verify"]
+    assert polycompress.__all__ == [
+        *("bench", "evaluate", "finetune", "inspect", "moe_extract", "moe_routes", "moe_upcycle"),
+        *("ofa", "trim", "verify"),
+    ]
     assert polycompress.__all__ == sorted(polycompress.__all__)
     for name in polycompress.__all__:
         assert callable(getattr(polycompress, name))

@@ -33,7 +33,30 @@ def show_plan(plan: Plan) -> None:
     console.print_line(
         f"{plan.out}: {console.megabytes(plan.used_bytes)} there, {console.megabytes(plan.free_bytes)} free on its disk"
     )
+    if plan.left:
+        console.print_line(_disk(plan))
+        console.print_line(_expected(plan))
     console.print_line("nothing was written (--dry-run)")
+
+
+def _disk(plan: Plan) -> str:
+    """What stages to do will write, and whether there is room."""
+    unknown = [each.stage.name for each in plan.left if each.at_most is None]
+    said = f"to be written: at most {console.megabytes(plan.at_most)}"
+    if unknown:
+        said += f" and the unknown sizes of {', '.join(unknown)}"
+    if any(each.stage.kind.leaves == "run" for each in plan.left):
+        said += "; snapshots come on top while a stage trains"
+    return said + ("; THERE IS NOT SO MUCH ROOM" if plan.at_most > plan.free_bytes else "")
+
+
+def _expected(plan: Plan) -> str:
+    """How long it will take, as far as this run has measured it."""
+    unknown = [each.stage.name for each in plan.left if each.seconds is None]
+    if len(unknown) == len(plan.left):
+        return "expected time: unknown, until stages have run here once"
+    said = f"expected time: about {duration(plan.seconds)}"
+    return f"{said} and the unknown times of {', '.join(unknown)}" if unknown else said
 
 
 def show_run(plan: Plan, stages: Sequence[Done]) -> None:
@@ -55,7 +78,7 @@ def show_run(plan: Plan, stages: Sequence[Done]) -> None:
 def _size(planned: Planned) -> str:
     if planned.bytes is not None:
         return console.megabytes(planned.bytes)
-    if planned.state == "finished":
+    if planned.state == "finished" or planned.at_most == 0:
         return ""
     return UNKNOWN if planned.at_most is None else f"at most {console.megabytes(planned.at_most)}"
 

@@ -30,6 +30,11 @@ class Option:
     metavar: str = ""
 
     @property
+    def is_text_optional(self) -> bool:
+        """Whether a language alone will do where text may be named, ``LANG[=PATTERN]``."""
+        return self.metavar.startswith("LANG[")
+
+    @property
     def stands_for(self) -> Literal["model", "text", "file", "preset", "value"]:
         """What its value names: a model, text as ``[LANG=]PATTERN``, a path, a preset or a file, or only itself."""
         if self.type is str and self.metavar in ("MODEL", "DIR"):

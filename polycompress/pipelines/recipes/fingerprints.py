@@ -57,7 +57,9 @@ class Fingerprints:
                 for name, value in stage.options.items()
                 if name not in (*texts, *files)
             },
-            "texts": {name: [_text(spec, name) for spec in _several(stage, name)] for name in texts},
+            "texts": {
+                name: [self._text(stage, spec, name) for spec in _several(stage, name)] for name in texts
+            },
             "files": {
                 name: [_path(Path(spec)) for spec in _several(stage, name)]
                 for name in files
@@ -80,14 +82,15 @@ class Fingerprints:
         """A model from outside, as a command takes it."""
         return self._recipe.model if source.name == "model" else source.name
 
-    def bytes_of(self, source: Source) -> int:
-        """Of a model from outside."""
-        path = resolve_model(self.path_of(source)).path
-        return sum(file.stat().st_size for file in _model_files(path))
-
     def _is_file(self, stage: Stage, name: str) -> bool:
+        if name in stage.kind.pictures:
+            return False
         reads = self._reads(stage, name)
         return reads == "file" or (reads == "preset" and Path(str(stage.options[name])).is_absolute())
+
+    def _text(self, stage: Stage, spec: str, name: str) -> list[Any]:
+        is_language = stage.command.options[name].is_text_optional and "=" not in spec
+        return [spec, []] if is_language else _text(spec, name)
 
     def _reads(self, stage: Stage, name: str) -> str:
         return stage.command.options[name].stands_for

@@ -26,6 +26,8 @@ class Kind:
     """Options that default to the recipe's languages: which of them."""
     reads_text: bool = False
     """Whether ``--corpus`` defaults to the recipe's corpora, of the stage's languages."""
+    pictures: tuple[str, ...] = ()
+    """Options that name a picture; of a stage, a file of its output."""
     refused: tuple[str, ...] = ()
     """Options that make another command of it."""
 
@@ -51,7 +53,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "bistil task": Kind(leaves="run", languages={"train-langs": FIRST}),
     "mlm": Kind(leaves="run", reads_text=True),
     "finetune": Kind(leaves="run", languages={"train-langs": FIRST}),
-    "ofa": Kind(leaves="model", refused=("check",)),
+    "ofa": Kind(leaves="model"),
     "factorise": Kind(leaves="model"),
     "moe upcycle": Kind(leaves="model", languages={"langs": ALL}),
     "moe train": Kind(leaves="run", reads_text=True),
@@ -60,7 +62,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "export": Kind(leaves="model", languages={"langs": ALL}),
     "eval": Kind(leaves="results", languages={"langs": ALL}, refused=("suite", "compare", "seeds")),
     "bench": Kind(leaves="file", takes="models"),
-    "inspect": Kind(leaves="nothing", languages={"langs": ALL}, refused=("plot", "plot-overlap")),
+    "inspect": Kind(leaves="nothing", languages={"langs": ALL}, pictures=("plot", "plot-overlap")),
     "verify": Kind(leaves="nothing", takes="pair", languages={"langs": ALL}),
     "report": Kind(leaves="page", takes="results", refused=("open", "before")),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ _WANTED: Final[Mapping[type, str]] = {
     Path: "a path",
 }
 _SHOWN: Final = 60
+_PICTURE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.(?:png|svg|pdf)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ def read_options(
         elif option.stands_for == "model" and isinstance(value, str):
             models[name] = shared.named(value, f"options.{name}")
         else:
-            found = part.tried(f"options.{name}", functools.partial(_value, option, value, shared))
+            settle = _picture if name in kind.pictures else _value
+            found = part.tried(f"options.{name}", functools.partial(settle, option, value, shared))
             if found is not None:
                 options[name] = found
     _fill(part, command, kind, shared, options)
@@ -81,6 +84,20 @@ def read_options(
     # As the command has them, whatever the order in the file: alike settings are alike keys.
     ordered = {name: options[name] for name in command.options if name in options}
     return {name: models[name] for name in command.options if name in models}, ordered
+
+
+def _picture(option: Option, value: Any, shared: Shared) -> Value:
+    """The name of a file in the stage's output.
+
+    Raises:
+        InputError: It is none.
+    """
+    if not isinstance(value, str) or not _PICTURE.fullmatch(value):
+        raise InputError(
+            f"options.{option.name} is {repr(value)[:_SHOWN]}: give the name of a file in the stage's output, such as "
+            f"{option.name}.png, .svg or .pdf"
+        )
+    return value
 
 
 def _value(option: Option, value: Any, shared: Shared) -> Value:
@@ -120,6 +137,8 @@ def _settled(
     option: Option, value: str | int | float | bool, where: Where, shared: Shared
 ) -> str | int | float | bool:
     """Paths absolute, all else as it is."""
+    if isinstance(value, str) and option.is_text_optional and "=" not in value:
+        return value
     if isinstance(value, str) and option.stands_for == "text":
         return shared.paths.settle_text(value, where)
     if isinstance(value, str) and option.stands_for == "preset":

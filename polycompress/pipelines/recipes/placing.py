@@ -66,8 +66,11 @@ def call_of(plan: Plan, planned: Planned, run: RunDirectory) -> Call:
         file = _FILES.get(stage.kind.leaves, "")
         parameters["out"] = work / file
         outputs = ["--out", str(place / file)]
-    prepare = _folder(work) if stage.kind.leaves in (*_FILES, "results") else _nothing
-    words = [*typed(command, arguments, {**named, **stage.options, **told}), *outputs]
+    folded = stage.kind.leaves in (*_FILES, "results") or bool(stage.pictures)
+    prepare = _folder(work) if folded else _nothing
+    parameters |= {command.options[name].parameter: work / file for name, file in stage.pictures.items()}
+    drawn = {name: str(place / file) for name, file in stage.pictures.items()}
+    words = [*typed(command, arguments, {**named, **stage.options, **drawn, **told}), *outputs]
     return Call(parameters, tuple(words), work, place, prepare)
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from polycompress.errors import InputError
+from polycompress.modeldir.sources import resolve_model
 from polycompress.pipelines.recipes.directory import RUN, RunDirectory, read_note
 from polycompress.pipelines.recipes.fingerprints import Fingerprints, Identity, changes, key_of
 from polycompress.pipelines.recipes.reading import Findings
-from polycompress.pipelines.recipes.stages import Recipe, Stage
+from polycompress.pipelines.recipes.sizes import Extent, extent_of, model_of, output_of
+from polycompress.pipelines.recipes.stages import Recipe, Source, Stage
+from polycompress.training.run_files import FINAL
 
 State = Literal["finished", "goes on", "to do"]
 
@@ -60,6 +63,21 @@ class Plan:
     free_bytes: int
     """On its disk."""
 
+    @property
+    def left(self) -> tuple[Planned, ...]:
+        """What is to do."""
+        return tuple(each for each in self.stages if each.state != "finished")
+
+    @property
+    def at_most(self) -> int:
+        """Bytes that stages to do will leave, of those of which that is known."""
+        return sum(each.at_most or 0 for each in self.left)
+
+    @property
+    def seconds(self) -> float:
+        """That stages to do are expected to take, of those of which that is known."""
+        return sum(each.seconds or 0.0 for each in self.left)
+
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
         return {
@@ -69,6 +87,12 @@ class Plan:
             "stages": [stage.as_dict() for stage in self.stages],
             "used_bytes": self.used_bytes,
             "free_bytes": self.free_bytes,
+            "at_most_bytes": self.at_most,
+            "expected_seconds": self.seconds,
+            "unknown": {
+                "bytes": [each.stage.name for each in self.left if each.at_most is None],
+                "seconds": [each.stage.name for each in self.left if each.seconds is None],
+            },
         }
 
 
@@ -81,7 +105,7 @@ def make_plan(findings: Findings, run: RunDirectory) -> Plan:
     """
     findings.report()
     recipe = findings.recipe
-    prints = Fingerprints(recipe)
+    prints, sizes = Fingerprints(recipe), _Sizes(run, recipe.model)
     history = read_note(run.root / RUN).get("stages", {})
     planned: list[Planned] = []
     keys: dict[str, str] = {}
@@ -93,7 +117,7 @@ def make_plan(findings: Findings, run: RunDirectory) -> Plan:
             keys[stage.name] = ""
             continue
         keys[stage.name] = key_of(identity)
-        planned.append(_planned(stage, identity, keys[stage.name], run, prints, planned, history))
+        planned.append(_planned(stage, identity, keys[stage.name], run, sizes, history))
     findings.report()
     return Plan(
         recipe=recipe,
@@ -109,18 +133,47 @@ def tree_bytes(path: Path) -> int:
     return sum(file.lstat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink())
 
 
+class _Sizes:
+    """Of models, stage by stage: of those that are there, and of those to come."""
+
+    def __init__(self, run: RunDirectory, model: str) -> None:
+        self._run = run
+        self._model = model
+        self._stages: dict[str, Extent | None] = {}
+        self._others: dict[str, Extent | None] = {}
+
+    def add(self, stage: Stage, *, is_there: bool) -> int | None:
+        """Bytes that a stage will leave at most; None: not known. Those before it have been added."""
+        source = self._of(stage.sources[0]) if stage.kind.makes_model else None
+        teacher = stage.models.get("teacher")
+        model = model_of(stage, source)
+        if is_there and stage.kind.makes_model:
+            place = self._run.output(stage)
+            model = extent_of(place / FINAL if stage.kind.leaves == "run" else place)
+        self._stages[stage.name] = model
+        return output_of(stage, source, model, None if teacher is None else self._of(teacher))
+
+    def _of(self, source: Source) -> Extent | None:
+        if source.is_stage:
+            return self._stages.get(source.name)
+        name = self._model if source.name == "model" else source.name
+        if name not in self._others:
+            self._others[name] = extent_of(resolve_model(name).path)
+        return self._others[name]
+
+
 def _planned(
     stage: Stage,
     identity: Identity,
     key: str,
     run: RunDirectory,
-    prints: Fingerprints,
-    before: Sequence[Planned],
+    sizes: _Sizes,
     history: Mapping[str, Any],
 ) -> Planned:
     state, why = _state(stage, identity, key, run)
     output = run.output(stage)
     is_finished = state == "finished"
+    at_most = sizes.add(stage, is_there=is_finished)
     return Planned(
         stage=stage,
         identity=identity,
@@ -128,15 +181,15 @@ def _planned(
         state=state,
         why=why,
         bytes=tree_bytes(output) if is_finished and output.is_dir() else None,
-        at_most=None if is_finished else _at_most(stage, prints, before),
+        at_most=None if is_finished else at_most,
         seconds=None if is_finished else _expected(stage, identity, read_note(run.record(stage)), history),
     )
 
 
 def _state(stage: Stage, identity: Identity, key: str, run: RunDirectory) -> tuple[State, str]:
     record = read_note(run.record(stage))
-    has_output = stage.kind.leaves == "nothing" or run.output(stage).is_dir()
-    if record.get("key") == key and has_output:
+    is_there = not stage.has_output or run.output(stage).is_dir()
+    if record.get("key") == key and is_there:
         return "finished", ""
     if read_note(run.note(stage)).get("key") == key:
         return ("goes on" if stage.kind.leaves == "run" else "to do"), "it was begun and did not end"
@@ -145,17 +198,6 @@ def _state(stage: Stage, identity: Identity, key: str, run: RunDirectory) -> tup
     if record.get("key") == key:
         return "to do", "its output is gone"
     return "to do", changes(record.get("identity"), identity)
-
-
-def _at_most(stage: Stage, prints: Fingerprints, before: Sequence[Planned]) -> int | None:
-    """A trimmed model is smaller than its source."""
-    if stage.command.name != "trim":
-        return None
-    source = stage.sources[0]
-    if not source.is_stage:
-        return prints.bytes_of(source)
-    made = next(each for each in before if each.stage.name == source.name)
-    return made.bytes or made.at_most
 
 
 def _expected(

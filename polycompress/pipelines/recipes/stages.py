@@ -47,6 +47,16 @@ class Stage:
         return f"{self.number}-{self.name}"
 
     @property
+    def pictures(self) -> Mapping[str, str]:
+        """Options that name pictures of its output, and their file names."""
+        return {name: str(self.options[name]) for name in self.kind.pictures if name in self.options}
+
+    @property
+    def has_output(self) -> bool:
+        """Whether it leaves more than a record."""
+        return self.kind.leaves != "nothing" or bool(self.pictures)
+
+    @property
     def is_of_run(self) -> bool:
         """Whether it reports one stage's training, not the run of the recipe."""
         return self.kind.takes == "results" and self.names_model

@@ -23,8 +23,20 @@ PIECES = {"init": "pieces", "pieces": 20, "force": True}
 STAGES: tuple[Mapping[str, Any], ...] = (
     SMALL,
     {"name": "check", "do": "verify"},
-    {"name": "look", "do": "inspect", "options": {"no-frequencies": True}},
-    {"name": "plus", "do": "ofa", "options": {"extend": "de", "corpus": "de=new.txt", **PIECES}},
+    {
+        "name": "look",
+        "do": "inspect",
+        "options": {
+            "corpus": ["en=en.txt", "de=de.txt"],
+            "plot-overlap": "shared.svg",
+            "no-frequencies": True,
+        },
+    },
+    {
+        "name": "plus",
+        "do": "ofa",
+        "options": {"extend": "de", "corpus": "de=new.txt", "check": ["en", "de=de.txt"], **PIECES},
+    },
     {"name": "factors", "do": "factorise", "options": {"rank": 8}},
     {"name": "experts", "do": "moe upcycle", "model": "small", "options": {"layers": 1}},
     {"name": "routed", "do": "moe train", "options": {"teacher": "small", "steps": 2, **LEARN}},
@@ -76,7 +88,14 @@ def test_every_kind_is_tried_here() -> None:
 @pytest.mark.slow
 def test_in_pieces_it_leaves_what_it_leaves_whole(kitchen: Path, tmp_path: Path) -> None:
     path = write_recipe(kitchen, recipe_of(*STAGES))
-    assert set(states(run(path, tmp_path / "whole")).values()) == {"done"}
+    planned = run(path, tmp_path / "whole", dry_run=True).plan
+    done = run(path, tmp_path / "whole")
+    assert set(states(done).values()) == {"done"}
+    assert done.stages is not None
+    sizes = {each.planned.stage.name: each.bytes for each in done.stages}
+    known = {each.stage.name: each.at_most for each in planned.stages if each.at_most is not None}
+    assert len(known) >= 11
+    assert {name: (sizes[name], most) for name, most in known.items() if sizes[name] > most} == {}
 
     def kill(planned: Planned, what: str) -> None:
         if what == "ended":

@@ -221,3 +221,20 @@ def test_every_kind_is_a_command_whose_options_are_known(name: str) -> None:
     assert not kind.reads_text or command.options["corpus"].stands_for == "text"
     free = [option for option in command.options.values() if option.name not in RESERVED]
     assert all(option.stands_for != "model" or option.type is str for option in free)
+
+
+def test_pictures_of_a_stage_are_names_of_files(tmp_path: Path) -> None:
+    def look(value: Any) -> list[str]:
+        return faults(tmp_path, {"name": "look", "do": "inspect", "options": {"plot": value}})
+
+    assert look("frontier.png") == look("a-b_c.1.svg") == []
+    for wrong in ("../frontier.png", "/tmp/frontier.png", "sub/frontier.png", "frontier.txt", ".png", 3, ""):
+        only(
+            look(wrong), "options.plot is", "give the name of a file in the stage's output, such as plot.png"
+        )
+
+
+def test_languages_to_check_need_no_text(tmp_path: Path) -> None:
+    stage = {"name": "plus", "do": "ofa", "options": {"extend": "de", "check": ["en", "de=de.txt"]}}
+    (plus,) = read(tmp_path, stage).recipe.stages
+    assert plus.options["check"] == ("en", f"de={tmp_path}/de.txt")

@@ -260,3 +260,18 @@ def test_killed_right_after_training_ended(
     run(path, tmp_path / "broken")
     assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
     assert not list((tmp_path / "whole").rglob("snapshots"))
+
+
+def test_a_stage_that_draws_leaves_its_pictures(kitchen: Path, tmp_path: Path) -> None:
+    options = {"corpus": ["en=en.txt", "de=de.txt"], "plot-overlap": "shared.svg", "no-frequencies": True}
+    path = write_recipe(
+        kitchen, recipe_of({"name": "look", "do": "inspect", "options": options}), "look.yaml"
+    )
+    assert states(run(path, tmp_path / "run")) == {"look": "done"}
+    picture = tmp_path / "run" / "stages" / "1-look" / "shared.svg"
+    assert picture.read_text(encoding="utf-8").startswith("<?xml")
+    typed = json.loads((tmp_path / "run" / "stages" / "1-look.json").read_text())["typed"]
+    assert typed[typed.index("--plot-overlap") + 1] == "stages/1-look/shared.svg"
+    assert states(run(path, tmp_path / "run")) == {"look": "finished before"}
+    picture.parent.rename(tmp_path / "elsewhere")
+    assert states(run(path, tmp_path / "run", dry_run=True)) == {"look": "to do"}
