@@ -46,8 +46,8 @@ label="report" :aria-label="'report of ' + props.row.name" @click="$parent.$emit
 """
 _PAGE_STYLE: Final = """
 .frame{width:100%;height:78vh;border:1px solid #8884;background:#fff}
-.q-table td{white-space:normal;overflow-wrap:anywhere}
-.q-table td:first-child{min-width:11rem}
+.q-table td{white-space:normal;overflow-wrap:break-word;min-width:6rem;max-width:30rem}
+.q-table td:first-child{overflow-wrap:anywhere;min-width:11rem}
 """
 
 
@@ -93,7 +93,8 @@ def _show(runs: Path | None, named: Mapping[str, Path]) -> None:
             frame.props["sandbox"], frame.props["title"] = "", "Report"
             frame.set_visibility(False)
         with ui.tab_panel(playground):
-            Playground(choices).show()
+            models = Playground(choices)
+            models.show()
 
         def open_report(name: str) -> None:
             heading.set_text(name)
@@ -103,6 +104,14 @@ def _show(runs: Path | None, named: Mapping[str, Path]) -> None:
 
         with ui.tab_panel(table):
             _table(entries, open_report)
+
+    async def begin() -> None:
+        if tabs.value in (playground, "Playground"):
+            await models.begin()
+
+    # Tokenizers are large: they are read when somebody looks.
+    tabs.on_value_change(begin)
+    ui.timer(0.05, begin, once=True)
 
 
 def _table(entries: list[Entry], open_report: Any) -> None:

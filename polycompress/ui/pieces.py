@@ -58,7 +58,9 @@ def cut(tokenizer: Tokenizer, text: str) -> tuple[Piece, ...]:
     tokenizer.no_truncation()
     with segmenting():
         found = tokenizer.encode(text)
-    rows = zip(found.ids, found.tokens, found.offsets, found.special_tokens_mask, strict=True)
+    # Not the encoding's own tokens: of what is unknown they repeat the text.
+    tokens = [tokenizer.id_to_token(number) or "" for number in found.ids]
+    rows = zip(found.ids, tokens, found.offsets, found.special_tokens_mask, strict=True)
     return tuple(
         Piece(
             number,

@@ -60,6 +60,7 @@ class Playground:
         self._choices = choices
         self._sides: dict[str, Any] = {}
         self._outcomes: dict[str, Any] = {}
+        self._has_begun = False
 
     def show(self) -> None:
         """Lay it out."""
@@ -94,10 +95,12 @@ class Playground:
         ):
             for side in _SIDES:
                 self._outcomes[side] = _Outcome(side)
-        ui.timer(0.05, self._begin, once=True)
 
-    async def _begin(self) -> None:
-        """Languages of the models, and the first text; read apart, so that the page is there at once."""
+    async def begin(self) -> None:
+        """Fill in the languages of the models, and the first text; once."""
+        if self._has_begun or not self._choices:
+            return
+        self._has_begun = True
         opened = await self._opened()
         own = [code for each in opened for code in (each.languages if each is not None else ())]
         languages = await run.io_bound(listed_languages, own)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,16 @@ def test_special_pieces_show_their_token() -> None:
     assert Piece(9, "\u2581", " ", 3, 4, False, False, False).shown == "\u2581"
 
 
+def test_what_is_unknown_is_told_apart(tmp_path: Path) -> None:
+    make_tiny("xlm-roberta", "base", tmp_path, vocab_size=350)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    pieces = cut(tokenizer, "der \U0001f600 Hund")
+    (unknown,) = [each for each in pieces if each.is_unknown]
+    assert (unknown.token, unknown.text, unknown.shown) == ("<unk>", "\U0001f600", "\U0001f600")
+    known = [replace(each, is_unknown=False) for each in pieces]
+    assert cut_otherwise("der \U0001f600 Hund", pieces, known) == {(4, 5)}
+
+
 def test_trimming_marks_only_what_was_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLYCOMPRESS_CACHE", str(tmp_path / "cache"))
     make_tiny("xlm-roberta", "base", tmp_path / "model", vocab_size=350)
@@ -92,4 +103,12 @@ def test_trimming_marks_only_what_was_lost(tmp_path: Path, monkeypatch: pytest.M
     )
     german, russian = TEXTS[0], TEXTS[8]
     assert cut_otherwise(german, cut(whole, german), cut(small, german)) == frozenset()
-    assert cut_otherwise(russian, cut(whole, russian), cut(small, russian))
+    lost = cut_otherwise(russian, cut(whole, russian), cut(small, russian))
+    unknown = {
+        word
+        for word in words(russian)
+        for each in cut(small, russian)
+        if each.is_unknown and each.end in range(word[0] + 1, word[1] + 1)
+    }
+    assert unknown
+    assert unknown <= lost
