@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "factorise": "factorise.factorise",
     "report": "report.report",
     "ui": "ui.ui",
+    "push": "push.push",
     "run": "run.run",
     "convert-tokenizer": "convert_tokenizer.convert_tokenizer",
     "bistil": {"general": "bistil_general.general", "task": "bistil_task.task"},
