@@ -62,6 +62,7 @@ TRAINED = (
         for name in ("config", "data", "dev", "folders", "inputs", "mlm_", "parts", "run", "sinks", "summary")
     ),
     *("pipelines.tuning.trained_writing", "pipelines.tuning.writing"),
+    *("ui.answers", "ui.page", "ui.playground"),
     *(
         f"evaluation.{name}"
         for name in (
@@ -76,7 +77,7 @@ TRAINED = (
         )
     ),
 )
-"""Torch from end to end; commands open them when they are needed."""
+"""Torch, or the library of the page, from end to end; commands open them when they are needed."""
 HEAVY = (
     *("torch", "transformers", "datasets", "sentencepiece", "scipy", "matplotlib", "huggingface_hub"),
     *("onnx", "onnxruntime", "sentence_transformers"),

@@ -33,6 +33,8 @@ COMMANDS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "students": "students.students",
     "factorise": "factorise.factorise",
     "report": "report.report",
+    "ui": "ui.ui",
+    "push": "push.push",
     "run": "run.run",
     "convert-tokenizer": "convert_tokenizer.convert_tokenizer",
     "bistil": {"general": "bistil_general.general", "task": "bistil_task.task"},

@@ -40,6 +40,7 @@ COMMANDS = (
     "moe",
     "ofa",
     "plan",
+    "push",
     "report",
     "run",
     "sft",
@@ -47,6 +48,7 @@ COMMANDS = (
     "tasks",
     "tokenizer",
     "trim",
+    "ui",
     "vectors",
     "verify",
 )

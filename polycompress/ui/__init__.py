@@ -1,0 +1,1 @@
+"""The local page: runs in a table, their reports, and two models side by side on one text."""
