@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 QUIET_SECONDS: Final = 1.0
 """No bar is shown for work that ends sooner."""
 
+LONGEST_ERROR: Final = 10_000
+"""Characters of a message; what a hostile file holds may be quoted in it."""
+
 _UNSHOWN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -75,7 +78,8 @@ def print_error(message: str) -> None:
     """Write an error to stderr."""
     from rich.text import Text
 
-    err().print(Text.assemble(("error: ", "bold red"), visible(message)), soft_wrap=True)
+    shown = visible(_middle_left_out(message))
+    err().print(Text.assemble(("error: ", "bold red"), shown), soft_wrap=True)
 
 
 def print_facts(rows: Sequence[tuple[str, ...]], title: str = "", header: Sequence[str] = ()) -> None:
@@ -166,6 +170,13 @@ def percent(share: float, digits: int = 1) -> str:
     if share < 1 and text.startswith("100"):
         return "> 99." + "9" * digits + " %"
     return text
+
+
+def _middle_left_out(message: str) -> str:
+    if len(message) <= LONGEST_ERROR:
+        return message
+    end = LONGEST_ERROR // 2
+    return f"{message[:end]} [... {len(message) - 2 * end:,} characters ...] {message[-end:]}"
 
 
 def _make_bars() -> Bars:
