@@ -18,6 +18,7 @@ from tests.pipelines.tiny_recipes import SMALL, make_kitchen, recipe_of, write_r
 
 NAMESPACE: Final = ("unshare", "--user", "--map-root-user", "--mount")
 MODEL_FILES: Final = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json")
+WHOLE: Final = tuple(f"*/{name}" for name in MODEL_FILES)
 
 
 def unavailable() -> str:
@@ -32,7 +33,7 @@ def unavailable() -> str:
 def specs(room: Path) -> Mapping[str, dict[str, Any]]:
     """Commands that write, by name.
 
-    Of each: the commands ``before``, the ``command``, how it is taken up ``again``, the names of the ``lasting`` files
+    Of each: the commands ``before``, the ``command``, how it is taken up ``again``, patterns of the ``lasting`` files
     that two runs write alike, and with what names begin that a failed command ``keeps`` for the next.
     """
     kitchen = make_kitchen(room / "kitchen")
@@ -44,11 +45,11 @@ def specs(room: Path) -> Mapping[str, dict[str, Any]]:
         "--max-length", "48", "--batch-tokens", "200", "--device", "cpu", "--out", "run",
     ]  # fmt: skip
     return {
-        "trim": {"before": [], "command": [*trim, "--min-count", "1"], "lasting": MODEL_FILES, "keeps": []},
+        "trim": {"before": [], "command": [*trim, "--min-count", "1"], "lasting": WHOLE, "keeps": []},
         "trim over an old output": {
             "before": [[*trim, "--size", "300"]],
             "command": [*trim, "--min-count", "1", "--overwrite"],
-            "lasting": MODEL_FILES,
+            "lasting": WHOLE,
             "keeps": [],
         },
         "count": {
@@ -58,11 +59,11 @@ def specs(room: Path) -> Mapping[str, dict[str, Any]]:
             "keeps": ["counts.npz.parts"],
         },
         "run": {
-            "before": [], "command": ["run", str(recipe), "--out", "run"], "lasting": MODEL_FILES, "keeps": ["run"],
+            "before": [], "command": ["run", str(recipe), "--out", "run"], "lasting": WHOLE, "keeps": ["run"],
         },
         "mlm with snapshots": {
-            "before": [], "command": mlm, "again": [*mlm, "--resume"], "lasting": MODEL_FILES, "keeps": ["run"],
-            "torch": True,
+            "before": [], "command": mlm, "again": [*mlm, "--resume"], "keeps": ["run"], "torch": True,
+            "lasting": [f"run/final/{name}" for name in MODEL_FILES],
         },
     }  # fmt: skip
 

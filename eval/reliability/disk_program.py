@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,11 @@ def _used(disk: Path) -> int:
 
 def _lasting(disk: Path, spec: dict[str, Any]) -> dict[str, str]:
     """Files of the output that every run writes alike."""
-    return {name: state for name, state in snapshot(disk).items() if Path(name).name in spec["lasting"]}
+    return {
+        name: state
+        for name, state in snapshot(disk).items()
+        if any(fnmatch(name, each) for each in spec["lasting"])
+    }
 
 
 if __name__ == "__main__":

@@ -98,8 +98,12 @@ class Bench:
             "HOME": str(place / "home"), "XDG_CACHE_HOME": str(place / "home" / ".cache"), "TMPDIR": str(place / "tmp"),
             "POLYCOMPRESS_CACHE": str(place / "cache"), "COLUMNS": "100",
         }  # fmt: skip
-        desk = place.relative_to(self.room) / "desk"
-        allowed = (*(f"{desk}/{name}" for name in _DESK), str(place.relative_to(self.room) / "cache"))
+        desk, stock = (place.relative_to(self.room) / name for name in ("desk", "in"))
+        allowed = (
+            *(f"{desk}/{name}" for name in _DESK),
+            *(f"{stock}/{name}" for name in case.subject.writes),
+            str(place.relative_to(self.room) / "cache"),
+        )
         before = snapshot(self.room, but=allowed)
         ending = self._process(torch=case.subject.torch).run(
             case.command, cwd=place / "desk", seconds=PATIENCE, variables=variables

@@ -43,6 +43,8 @@ class Subject:
         commands: Of which one is run, in a directory beside the larder's copy.
         torch: Whether the commands need torch.
         share: Of all cases, relative to the others.
+        writes: What of the copy the commands may change, relative to the larder.
+        codes: Whether no file is damaged but a language's code in the command.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Subject:
     commands: tuple[tuple[str, ...], ...]
     torch: bool = False
     share: int = 1
+    writes: tuple[str, ...] = ()
     codes: bool = field(default=False)
 
 
@@ -214,6 +217,7 @@ SUBJECTS: tuple[Subject, ...] = (
         files=tuple(f"broken/{file}" for file in ("config.json", "metrics.jsonl", *SNAPSHOT)),
         commands=((*MLM, "--out", "../in/broken", "--resume"),),
         torch=True,
+        writes=("broken",),
         share=2,
     ),
     Subject(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
 from eval.reliability import disk, fuzzed, larder, links, memory, pickles, races
 from eval.reliability.judging import faults_of
-from eval.reliability.subjects import SUBJECTS
+from eval.reliability.subjects import KINDS, SUBJECTS
 from eval.reliability.warm import Ending, Warm
 from tests.pipelines.tiny_pack import make_pack
 
@@ -38,6 +39,17 @@ def test_two_thousand_damaged_inputs(tmp_path: Path) -> None:
     )
     assert found.faults == []
     assert found.figures["all"]["cases"] == 2000
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_damage_is_drawn_by_the_seed(suffix: str) -> None:
+    content = b'{"a": [1, "x"], "b": {"c": 2.5}}\nkey = "value"\nname: [a, b]\n'
+    for mutation in KINDS[suffix]:
+        drawn = [mutation(random.Random(seed), content) for seed in range(60)]
+        assert drawn == [mutation(random.Random(seed), content) for seed in range(60)]
+        assert len({damaged for _, damaged in drawn}) > 10
+        assert sum(damaged != content for _, damaged in drawn) > 40
+        assert max(len(damaged) for _, damaged in drawn) < 8 << 20
 
 
 def test_a_fault_is_found(tmp_path: Path) -> None:
