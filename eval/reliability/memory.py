@@ -15,7 +15,7 @@ from eval.reliability.outcome import Found
 from eval.reliability.warm import REPOSITORY
 from tests.tiny_models import make_tiny
 
-ALLOWANCE: Final = 400 << 20
+ALLOWANCE: Final = 200 << 20
 """Bytes that a trim may take beyond the bytes it keeps: interpreter, libraries, tokenizer, blocks read at a time."""
 # A process's largest size counts that of the one it was forked from, so a small one stands between.
 _ACCOUNT: Final = """

@@ -42,7 +42,7 @@ WORDS: Final = {
     ),
     "locks": ("The same command twice, the second started at a random moment of the first."),
     "memory": (
-        "Weights in sparse files, so that they take no room. The bound is the bytes kept and 400 MiB for "
+        "Weights in sparse files, so that they take no room. The bound is the bytes kept and 200 MiB for "
         "interpreter, libraries, tokenizer and the blocks that are read at a time."
     ),
 }
