@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 QUIET_SECONDS: Final = 1.0
 """No bar is shown for work that ends sooner."""
 
+LONGEST_ERROR: Final = 10_000
+"""Characters of a message; what a hostile file holds may be quoted in it."""
+
 
 @functools.cache
 def out() -> Console:
@@ -70,6 +73,7 @@ def print_error(message: str) -> None:
     """Write an error to stderr, and to the log file if there is one."""
     from rich.text import Text
 
+    message = _middle_left_out(message)
     err().print(Text.assemble(("error: ", "bold red"), visible(message)), soft_wrap=True)
     logs.record(logging.ERROR, message)
 
@@ -147,6 +151,13 @@ def percent(share: float, digits: int = 1) -> str:
     if share < 1 and text.startswith("100"):
         return "> 99." + "9" * digits + " %"
     return text
+
+
+def _middle_left_out(message: str) -> str:
+    if len(message) <= LONGEST_ERROR:
+        return message
+    end = LONGEST_ERROR // 2
+    return f"{message[:end]} [... {len(message) - 2 * end:,} characters ...] {message[-end:]}"
 
 
 def _make_bars() -> Bars:

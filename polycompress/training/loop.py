@@ -6,7 +6,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -16,6 +17,7 @@ import torch
 from polycompress.errors import StorageError
 from polycompress.modeldir.atomic import atomic_file
 from polycompress.training.batches import Batch
+from polycompress.training.claims import release
 from polycompress.training.config import SnapshotConfig, TrainingConfig
 from polycompress.training.devices import Devices
 from polycompress.training.early_stopping import Verdict, compare
@@ -180,7 +182,7 @@ def train(parts: Parts, config: TrainingConfig, state: TrainState) -> TrainState
         OutOfMemoryError: A batch does not fit, in halves neither.
         StorageError: The disk refused; older snapshots stay.
     """
-    with StopSignals() as signals:
+    with _claimed(parts), StopSignals() as signals:
         while state.step < config.steps and not _ended(parts, state):
             for companion in parts.companions.values():
                 companion.before_step(state.step)
@@ -205,6 +207,16 @@ def train(parts: Parts, config: TrainingConfig, state: TrainState) -> TrainState
             if stop is not None and not last:
                 raise StoppedError(_stopped(parts.out, state.step, stop), stop)
     return state
+
+
+@contextmanager
+def _claimed(parts: Parts) -> Iterator[None]:
+    """What ``open_run`` claimed is let go at the end."""
+    try:
+        yield
+    finally:
+        if parts.devices.is_main:
+            release(parts.out)
 
 
 def resume(parts: Parts, snapshot_parts: Mapping[str, Any]) -> TrainState:

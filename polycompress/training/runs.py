@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polycompress.modeldir.atomic import atomic_file, storage_error
+from polycompress.training.claims import claim
 from polycompress.training.run_files import CONFIG, FINAL, SNAPSHOTS, check_run, read_run
 from polycompress.training.snapshots import Snapshot, check_identity, newest_snapshot, refuse_difference
 
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 def open_run(
     out: Path, record: Mapping[str, Any], identity: Mapping[str, Any], *, resume: bool
 ) -> Snapshot | None:
-    """Begin a run, or find where one has to be taken up.
+    """Begin a run, or find where one has to be taken up; other processes are kept out of it, see ``claim``.
 
     Args:
         out: The run's directory; made if missing.
@@ -30,19 +31,20 @@ def open_run(
         The newest whole snapshot, or None to begin at the beginning.
 
     Raises:
-        InputError: See ``check_run``.
+        InputError: See ``check_run``; or another process is at work in it.
         SnapshotMismatchError: It is of another model or configuration.
         StorageError: The disk refused.
     """
     check_run(out, resume=resume)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        claim(out)
+    except OSError as error:
+        raise storage_error(error, out) from error
     path = out / CONFIG
     if not path.exists():
         if resume:
             logger.warning("%s: there is no run yet, so it begins at the beginning", out)
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise storage_error(error, out) from error
         with atomic_file(path, "w") as file:
             json.dump({**record, "settings": identity}, file, indent=1, ensure_ascii=False)
             file.write("\n")

@@ -18,14 +18,9 @@ def report_page(entry: Entry) -> bytes:
     """
     with tempfile.TemporaryDirectory(prefix="polycompress-ui-") as folder:
         page = Path(folder) / "report.html"
-        if entry.kind == "training":
-            from polycompress.report.run import write_report
-
-            write_report(entry.path, page)
-        elif entry.kind in ("results", "recipe"):
-            from polycompress.report.results import write_results_report
-
-            write_results_report(entry.path, page)
-        else:
+        if entry.kind == "model":
             raise InputError(f"{entry.name}: is a model, which has no report. Look at its README.md.")
+        from polycompress.report.kinds import write_any_report
+
+        write_any_report(entry.path, page)
         return page.read_bytes()

@@ -117,3 +117,14 @@ def test_json_is_whole_whatever_it_holds(capsys: pytest.CaptureFixture[str]) -> 
 )
 def test_numbers(shown: str, expected: str) -> None:
     assert shown == expected
+
+
+def test_a_long_error_loses_its_middle(capsys: pytest.CaptureFixture[str]) -> None:
+    console.err.cache_clear()
+    console.print_error("begin" + "x" * 200_000 + "end")
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: beginxxx")
+    assert "xxx [... 190,008 characters ...] xxx" in shown
+    assert shown.endswith("xxxend\n")
+    assert len(shown) < 11_000
+    console.err.cache_clear()

@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from eval.reliability import kills
+from eval.reliability.kills import Kitchen, kill_after, prepare
 from tests.forking import Server
-from tests.pipelines.tiny_recipes import SMALL, contents, make_kitchen, recipe_of, write_recipe
+from tests.pipelines.tiny_recipes import contents
 
 pytestmark = pytest.mark.integration
 
-STAGES = (
-    SMALL,
-    {
-        "name": "student",
-        "do": "bistil general",
-        "options": {
-            "no-trim": True, "layers": 1, "steps": 24, "max-length": 48, "batch-tokens": 400, "snapshot-every": 3,
-            "device": "cpu",
-        },
-    },
-    {
-        "name": "topics",
-        "do": "finetune",
-        "options": {"task": "sib200", "steps": 24, "evaluate-every": 4, "max-length": 48, "device": "cpu"},
-    },
-)  # fmt: skip
 MOMENTS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Kitchen:
-    """A recipe, an unbroken run of it, and how long that took."""
-
-    recipe: Path
-    wanted: dict[str, bytes]
-    seconds: float
 
 
 @pytest.fixture(scope="module")
@@ -55,26 +30,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def kitchen(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Kitchen:
-    root = make_kitchen(tmp_path_factory.mktemp("kitchen"))
-    recipe = write_recipe(root, recipe_of(*STAGES))
-    started = time.monotonic()
-    server.start("run", str(recipe), "--out", str(root / "whole"))
-    assert server.ended() == 0, Path(server.log.name).read_text()
-    return Kitchen(recipe, contents(root / "whole"), time.monotonic() - started)
-
-
-def kill_after(server: Server, kitchen: Kitchen, out: Path, seconds: float) -> int:
-    """Begin or take up a run, and kill it; how it ended."""
-    process = server.start("run", str(kitchen.recipe), "--out", str(out))
-    time.sleep(seconds)
-    with contextlib.suppress(ProcessLookupError):  # it has ended already
-        os.kill(process, signal.SIGKILL)
-    return server.ended()
+    return prepare(tmp_path_factory.mktemp("kitchen"), server)
 
 
 def finish(server: Server, kitchen: Kitchen, out: Path) -> None:
-    server.start("run", str(kitchen.recipe), "--out", str(out))
-    assert server.ended() == 0, Path(server.log.name).read_text()
+    assert kills.finish(server, kitchen, out) == 0, Path(server.log.name).read_text()
 
 
 def seeded() -> tuple[random.Random, int]:
@@ -113,14 +73,8 @@ def test_a_signal_ends_it_and_it_goes_on(
 
 
 @pytest.mark.slow
-def test_fifty_runs_killed_once_each(server: Server, kitchen: Kitchen, tmp_path: Path) -> None:
+def test_fifty_runs_killed_once_each(tmp_path: Path) -> None:
     chance, seed = seeded()
-    killed = 0
-    for number in range(50):
-        out = tmp_path / str(number)
-        code = kill_after(server, kitchen, out, chance.random() * kitchen.seconds)
-        assert code in (-signal.SIGKILL, 0), f"seed {seed}"
-        killed += code != 0
-        finish(server, kitchen, out)
-        assert contents(out) == kitchen.wanted, f"seed {seed}, run {number}"
-    assert killed >= 25, f"seed {seed}"
+    found = kills.measure(tmp_path, cases=50, seed=chance.randrange(10**9))
+    assert found.faults == [], f"seed {seed}"
+    assert found.figures["killed before their end"] >= 25, f"seed {seed}"

@@ -1,0 +1,1 @@
+"""What happens to polycompress when it is killed, when its disk is full, and when its input is hostile."""
