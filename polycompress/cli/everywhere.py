@@ -87,6 +87,10 @@ class Command(TyperCommand):
     place: tuple[str, ...] = ()
     """Its words, as they are typed and as the tables of the configuration are called."""
 
+    def get_help_option_names(self, ctx: Any) -> list[str]:
+        """The same in whatever context the command is first looked at: the option is made once."""
+        return ["-h", "--help"]
+
     def get_params(self, ctx: Any) -> list[Any]:
         """Its own parameters and those of every command."""
         *own, help_option = super().get_params(ctx)

@@ -63,6 +63,7 @@ def serve(
         if ready is not None:
             ready(f"http://{HOST}:{at}/")
         uvicorn.Server(settings).run(sockets=[listening])
+        raise KeyboardInterrupt  # it raises that itself, but not where a shell left interrupts ignored
 
 
 def _bound(port: int) -> socket.socket:

@@ -50,6 +50,8 @@ OTHERS: Final = "takes longer; the command's own tests carry it out on a tiny mo
 WAYS: Final[Mapping[str, Way]] = {
     "demo-model": Way(parsed_only="writes half a gigabyte; tests/modeldir/test_demo.py carries it out"),
     "convert-tokenizer": Way(parsed_only="needs a model with a SentencePiece file; tests/modeldir has some"),
+    "ui": Way(parsed_only="serves until it is interrupted; tests/ui carries it out"),
+    "push": Way(parsed_only="needs a model with its card, and a hub; tests/pipelines/test_push.py has both"),
     "plan": Way("--budget 20MB"),
     "polycompress trim xlm-roberta-base --langs sw,en --corpus sw='swahili/*.txt.gz' --size 40000 --out xlmr-sw-en": (
         Way("--size 390")
