@@ -286,6 +286,7 @@ def test_bars_are_shown_on_a_terminal_and_taken_away(source: Path, tmp_path: Pat
         (f"{ASCII} {TRIM} --out ö --json | grep -q '\"out\": \"\\\\u00f6\"'", 0),
         (f"PYTHONIOENCODING=latin-1 {TRIM} --out 東", 0),
         (f"{STRICT} {TRIM} --out $'o\\xff'", 0),
+        ("PYTHONIOENCODING=ascii:surrogateescape polycompress languages uk", 0),
         (f"{STRICT} {TRIM} --out $'o\\xff' --json | grep -q 'o.udcff'", 0),
     ],
 )  # fmt: skip
