@@ -91,3 +91,11 @@ def test_defaults_of_the_user_give_languages_as_text_or_list(
 
 def test_joined_keeps_a_text_as_it_is() -> None:
     assert (joined("sw,en"), joined(["sw", "", "en,de"]), joined([])) == ("sw,en", "sw,en,de", "")
+
+
+def test_a_failed_language_of_a_dry_run_leaves_no_models(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = invoke(capsys, "trim", str(source), "--each", "de,yo", "--dry-run")
+    assert outcome.code == 1
+    assert "1 of 2 languages failed; nothing was written (--dry-run). yor-Latn: " in outcome.err
