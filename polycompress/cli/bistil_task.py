@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from polycompress.cli.bistil_view import show_task
-from polycompress.cli.completing import complete_languages
 from polycompress.cli.options import (
     Attention,
     AttentionWeight,
@@ -25,6 +24,8 @@ from polycompress.cli.options import (
     TaskLearningRate,
     TaskSteps,
     TrainingLimit,
+    codes_option,
+    joined,
 )
 from polycompress.cli.training_command import speak, training_needed
 from polycompress.cli.training_view import training_progress
@@ -59,14 +60,9 @@ def task(
         typer.Option("--density", help="Share of the student's weights below the head that may change."),
     ] = 0.1,
     train_langs: Annotated[
-        str,
-        typer.Option(
-            "--train-langs",
-            metavar="CODES",
-            autocompletion=complete_languages,
-            help="Source languages. [default: the one the student was made for]",
-        ),
-    ] = "",
+        list[str],
+        codes_option("--train-langs", help="Source languages. [default: the one the student was made for]"),
+    ] = [],  # noqa: B006
     data: Data = None,
     tasks: OwnTasks = None,
     limit: TrainingLimit = None,
@@ -132,7 +128,7 @@ def task(
             out=out,
             teacher=teacher,
             task_teacher=task_teacher,
-            train_langs=train_langs,
+            train_langs=joined(train_langs),
             data=data,
             settings=settings,
             limit=limit,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from polycompress.cli import logs
 from polycompress.cli.logs import visible
+from polycompress.errors import PolycompressError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,13 +52,14 @@ def prepare_streams() -> None:
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
-        elif stream.errors == "strict":
+        elif stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def print_line(text: str) -> None:
     """Write a line to stdout."""
-    out().print(visible(text), markup=False, soft_wrap=True)
+    with _writing():
+        out().print(visible(text), markup=False, soft_wrap=True)
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -65,8 +67,9 @@ def print_json(value: Mapping[str, Any]) -> None:
     plain = not (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(value, ensure_ascii=plain, indent=2, default=_plain) + "\n"
     # A path that is not UTF-8 holds lone surrogates; their escapes are valid JSON.
-    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8"))
-    sys.stdout.flush()
+    with _writing():
+        sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+        sys.stdout.flush()
 
 
 def print_error(message: str) -> None:
@@ -97,7 +100,8 @@ def print_facts(rows: Sequence[tuple[str, ...]], title: str = "", header: Sequen
         table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
-    out().print(table)
+    with _writing():
+        out().print(table)
 
 
 @contextmanager
@@ -151,6 +155,19 @@ def percent(share: float, digits: int = 1) -> str:
     if share < 1 and text.startswith("100"):
         return "> 99." + "9" * digits + " %"
     return text
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Say of a full disk that it is the one of stdout: what a command made is on another, and whole."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise PolycompressError(
+            f"stdout could not be written ({error.strerror or error}); files that the command made are whole"
+        ) from error
 
 
 def _middle_left_out(message: str) -> str:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.completing import complete_languages
-from polycompress.cli.options import Json, Model, Overwrite
+from polycompress.cli.options import Json, Model, Overwrite, codes_option, joined
 
 if TYPE_CHECKING:
     from polycompress.pipelines.count import CountResult
@@ -31,14 +30,8 @@ _FIGURES = {
 def count(
     model: Model,
     lang: Annotated[
-        str,
-        typer.Option(
-            "--lang",
-            "--langs",
-            metavar="CODES",
-            autocompletion=complete_languages,
-            help="Languages, joined by commas.",
-        ),
+        list[str],
+        codes_option("--lang", "--langs", help="Languages, joined by commas."),
     ],
     corpus: Annotated[
         list[str],
@@ -106,7 +99,7 @@ def count(
     with console.progress_bars() as progress:
         result = count_files(
             model,
-            lang,
+            joined(lang),
             corpus,
             out,
             engine=engine,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from polycompress.cli.options import CODES
 from polycompress.errors import InputError
 
 MAX_BYTES: Final = 2**20
@@ -73,8 +74,9 @@ def defaults_of(place: Sequence[str], parameters: Sequence[Any], context: Any, p
     }
     del options["help"]
     values = {}
-    for name, value in found.items():
+    for name, given in found.items():
         where = f"{'.'.join(place)}.{name[:_SHOWN]}"
+        value = _codes_listed(options.get(name), given)
         if name not in options:
             faults.append(f"{where} is no option of this command.{near(name, options)}")
         elif (fault := _fault(options[name], value, context)) is not None:
@@ -150,6 +152,11 @@ def _fault(parameter: Any, value: Any, context: Any) -> str | None:
             raise
         return str(getattr(error, "message", error))
     return None
+
+
+def _codes_listed(parameter: Any, value: Any) -> Any:
+    """A value, as a list where it is languages joined by commas."""
+    return [value] if getattr(parameter, "metavar", None) == CODES and isinstance(value, str) else value
 
 
 def _as_typed(value: Any) -> bool | str | list[str]:

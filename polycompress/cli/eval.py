@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.completing import complete_languages
 from polycompress.cli.options import (
     BatchTokens,
     Data,
@@ -21,6 +20,8 @@ from polycompress.cli.options import (
     Precision,
     Task,
     TaskLength,
+    codes_option,
+    joined,
 )
 from polycompress.errors import InputError, MissingExtraError
 
@@ -39,14 +40,9 @@ def evaluate(
     ] = "",
     task: Task = "",
     langs: Annotated[
-        str,
-        typer.Option(
-            "--langs",
-            metavar="CODES",
-            autocompletion=complete_languages,
-            help="Languages, joined by commas, or `all`.",
-        ),
-    ] = "all",
+        list[str],
+        codes_option("--langs", help="Languages, joined by commas, or `all`. [default: all]"),
+    ] = [],  # noqa: B006
     suite: Annotated[
         str,
         typer.Option(
@@ -133,7 +129,7 @@ def evaluate(
     )
     command = ["polycompress", *sys.argv[1:]]
     asked: dict[str, Any] = {
-        "langs": langs, "data": data, "teacher": teacher or None, "limit": limit, "settings": settings
+        "langs": joined(langs) or "all", "data": data, "teacher": teacher or None, "limit": limit, "settings": settings
     }  # fmt: skip
     done: dict[str, Any] = {"baseline": baseline, "overwrite": overwrite, "command": command}
     with console.progress_bars() as progress:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.completing import complete_languages, complete_tasks
-from polycompress.cli.options import Data, Json, Model, Out, Overwrite, OwnTasks
+from polycompress.cli.completing import complete_tasks
+from polycompress.cli.options import Data, Json, Model, Out, Overwrite, OwnTasks, codes_option, joined
 from polycompress.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -66,9 +66,7 @@ def export(
             help="Also score model and graph; see `polycompress tasks`.",
         ),
     ] = None,
-    langs: Annotated[
-        str, typer.Option("--langs", metavar="CODES", autocompletion=complete_languages, help="Of --task.")
-    ] = "all",
+    langs: Annotated[list[str], codes_option("--langs", help="Of --task. [default: all]")] = [],  # noqa: B006
     data: Data = None,
     tasks: OwnTasks = None,
     limit: Annotated[
@@ -110,7 +108,7 @@ def export(
         raise MissingExtraError("polycompress export --onnx", "train,onnx") from error
     request = None
     if task is not None:
-        request = TaskRequest(task=task, langs=langs, data=data, tasks=tasks, limit=limit)
+        request = TaskRequest(task=task, langs=joined(langs) or "all", data=data, tasks=tasks, limit=limit)
     with console.progress_bars() as progress:
         result = export_onnx(
             model, out=out, int8=int8, reduce_range=reduce_range, body=body, text=text, task=request,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.completing import complete_languages
 from polycompress.cli.options import (
     Data,
     Device,
@@ -25,6 +24,8 @@ from polycompress.cli.options import (
     TaskLength,
     TaskSteps,
     TrainingLimit,
+    codes_option,
+    joined,
 )
 from polycompress.cli.training_command import speak, training_needed
 from polycompress.cli.training_view import duration, training_progress
@@ -37,13 +38,8 @@ def finetune(
     model: Model,
     task: Task,
     train_langs: Annotated[
-        str,
-        typer.Option(
-            "--train-langs",
-            metavar="CODES",
-            autocompletion=complete_languages,
-            help="Source languages, joined by commas: `en`, `eng`, `English`.",
-        ),
+        list[str],
+        codes_option("--train-langs", help="Source languages, joined by commas: `en`, `eng`, `English`."),
     ],
     out: RunDirectory,
     data: Data = None,
@@ -138,7 +134,7 @@ def finetune(
         result = run(
             model,
             task=task,
-            train_langs=train_langs,
+            train_langs=joined(train_langs),
             out=out,
             data=data,
             settings={name: value for name, value in given.items() if value is not None},

@@ -8,34 +8,34 @@ from typing import Annotated
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.completing import complete_languages
-from polycompress.cli.options import Corpus, CountsFiles, Field, Json, Model, NoFrequencies
+from polycompress.cli.options import (
+    Corpus,
+    CountsFiles,
+    Field,
+    Json,
+    Model,
+    NoFrequencies,
+    codes_option,
+    joined,
+)
 
 
 def inspect(
     model: Model,
     langs: Annotated[
-        str,
-        typer.Option(
-            "--langs",
-            metavar="CODES",
-            autocompletion=complete_languages,
-            help="Languages to look at, joined by commas; those that --corpus names are added.",
+        list[str],
+        codes_option(
+            "--langs", help="Languages to look at, joined by commas; those that --corpus names are added."
         ),
-    ] = "",
+    ] = [],  # noqa: B006
     corpus: Corpus = [],  # noqa: B006  typer reads the default, nothing changes it
     field: Field = None,
     counts: CountsFiles = [],  # noqa: B006
     no_frequencies: NoFrequencies = False,
     mixture: Annotated[
-        str,
-        typer.Option(
-            "--mixture",
-            metavar="CODES",
-            autocompletion=complete_languages,
-            help="Which of these languages was this BPE tokenizer trained on?",
-        ),
-    ] = "",
+        list[str],
+        codes_option("--mixture", help="Which of these languages was this BPE tokenizer trained on?"),
+    ] = [],  # noqa: B006
     merges: Annotated[
         int | None,
         typer.Option("--merges", metavar="N", help="Merges that --mixture looks at. [default: 3000]"),
@@ -64,12 +64,12 @@ def inspect(
     with console.progress_bars() as progress:
         found = run(
             model,
-            langs=langs,
+            langs=joined(langs),
             corpus=corpus,
             field=field,
             counts=counts,
             frequencies=not no_frequencies,
-            mixture=mixture,
+            mixture=joined(mixture),
             merges=merges,
             plot=plot,
             plot_overlap=plot_overlap,

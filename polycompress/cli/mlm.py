@@ -31,6 +31,7 @@ from polycompress.cli.options import (
     TextLength,
     WarmupSteps,
     WeightDecay,
+    joined,
 )
 from polycompress.cli.training_command import speak, training_needed, warmup_of
 from polycompress.cli.training_view import duration, training_progress
@@ -45,7 +46,7 @@ def mlm(
     corpus: Corpus,
     steps: Steps,
     out: RunDirectory,
-    langs: CorpusLangs = "",
+    langs: CorpusLangs = [],  # noqa: B006
     resume: Resume = False,
     held_out: HeldOut = [],  # noqa: B006  typer reads the default, nothing changes it
     field: Field = None,
@@ -152,7 +153,7 @@ def mlm(
     with training_progress() as progress:
         result = run(
             model,
-            langs=langs,
+            langs=joined(langs),
             corpus=corpus,
             out=out,
             settings=settings,

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Corpus, CorpusLangs, Device, Field, Json, Model, Threads
+from polycompress.cli.options import Corpus, CorpusLangs, Device, Field, Json, Model, Threads, joined
 from polycompress.cli.training_command import training_needed
 
 
 def routes(
     model: Model,
     corpus: Corpus,
-    langs: CorpusLangs = "",
+    langs: CorpusLangs = [],  # noqa: B006
     texts: Annotated[int, typer.Option("--texts", metavar="N", help="Of each language, the first N.")] = 200,
     held_out_only: Annotated[
         bool, typer.Option("--held-out-only", help="Only texts that `polycompress count` leaves out.")
@@ -60,7 +60,7 @@ def routes(
         result = moe_routes(
             model,
             corpus=corpus,
-            langs=langs,
+            langs=joined(langs),
             texts=texts,
             held_out_only=held_out_only,
             max_length=max_length,

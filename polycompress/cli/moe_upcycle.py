@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.completing import complete_languages
 from polycompress.cli.moe_options import (
     Families,
     LayerList,
@@ -28,20 +27,20 @@ from polycompress.cli.options import (
     OutIfDone,
     Overwrite,
     Seed,
+    codes_option,
+    joined,
 )
 
 
 def upcycle(
     model: Model,
     langs: Annotated[
-        str,
-        typer.Option(
+        list[str],
+        codes_option(
             "--langs",
-            metavar="CODES",
-            autocompletion=complete_languages,
             help="Languages to serve, joined by commas: codes, names, families. [default: all of a FILE of --families]",
         ),
-    ] = "",
+    ] = [],  # noqa: B006
     out: OutIfDone = None,
     families: Families = "glottolog-branch",
     unknown: Annotated[
@@ -95,7 +94,7 @@ def upcycle(
         result = moe_upcycle(
             model,
             out=out,
-            langs=langs,
+            langs=joined(langs),
             families=families,
             unknown=unknown,
             experts=experts,

@@ -9,7 +9,6 @@ from typing import Annotated, Final
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.completing import complete_languages
 from polycompress.cli.options import (
     Corpus,
     DryRun,
@@ -21,6 +20,8 @@ from polycompress.cli.options import (
     Seed,
     SingularValues,
     Weights,
+    codes_option,
+    joined,
 )
 
 HELP: Final = """Give a model new tokens for languages that it splits to shreds, or make a factorised model plain.
@@ -52,14 +53,12 @@ def ofa(
         typer.Option("--tokenizer", metavar="DIR", help="The tokenizer that the model gets."),
     ] = None,
     extend: Annotated[
-        str,
-        typer.Option(
+        list[str],
+        codes_option(
             "--extend",
-            metavar="CODES",
-            autocompletion=complete_languages,
             help="Instead: languages that the model's own tokenizer gets new pieces for, found in --corpus.",
         ),
-    ] = "",
+    ] = [],  # noqa: B006
     corpus: Corpus = [],  # noqa: B006  typer reads the default, nothing changes it
     pieces: Annotated[int, typer.Option("--pieces", help="New ones, at most, with --extend.")] = 5000,
     vectors: Annotated[
@@ -135,7 +134,7 @@ def ofa(
             model,
             out=out,
             tokenizer=tokenizer,
-            extend=extend,
+            extend=joined(extend),
             corpus=corpus,
             pieces=pieces,
             check=check,

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from polycompress.cli.completing import complete_languages, complete_tasks
+
+CODES: Final = "CODES"
+"""Placeholder of options that take languages."""
+
+
+def codes_option(*names: str, help: str) -> Any:
+    """An option that takes codes or names of languages joined by commas, and may be repeated.
+
+    Its parameter is a list of texts; ``joined`` makes them one.
+    """
+    return typer.Option(*names, metavar=CODES, autocompletion=complete_languages, help=help)
+
+
+def joined(codes: Sequence[str]) -> str:
+    """All that an option of languages was given, in order, joined by commas; one text stays as it is."""
+    return codes if isinstance(codes, str) else ",".join(filter(None, codes))
+
 
 Model = Annotated[
     str,
@@ -17,22 +35,11 @@ Model = Annotated[
     ),
 ]
 Langs = Annotated[
-    str,
-    typer.Option(
-        "--langs",
-        metavar="CODES",
-        autocompletion=complete_languages,
-        help="Languages, joined by commas: `de`, `deu`, `deu-Latn` or `German`.",
-    ),
+    list[str],
+    codes_option("--langs", help="Languages, joined by commas: `de`, `deu`, `deu-Latn` or `German`."),
 ]
 CorpusLangs = Annotated[
-    str,
-    typer.Option(
-        "--langs",
-        metavar="CODES",
-        autocompletion=complete_languages,
-        help="Of these languages. [default: all that --corpus names]",
-    ),
+    list[str], codes_option("--langs", help="Of these languages. [default: all that --corpus names]")
 ]
 _CORPUS: Final = (
     "Text files, one text a line, or .jsonl, .csv, .tsv, .parquet; plain or .gz .zst .bz2 .xz; quote the pattern. May "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Corpus, CountsFiles, Field, Json, Langs, Model, NoFrequencies
+from polycompress.cli.options import Corpus, CountsFiles, Field, Json, Langs, Model, NoFrequencies, joined
 
 if TYPE_CHECKING:
     from polycompress.pipelines.plan import BudgetPlan, Cost
@@ -45,7 +45,7 @@ def plan(
     with console.progress_bars() as progress:
         found = run(
             model,
-            langs=langs,
+            langs=joined(langs),
             budget=budget,
             corpus=corpus,
             field=field,

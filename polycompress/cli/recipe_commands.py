@@ -17,6 +17,7 @@ from typing import Any, Final
 from typer.models import OptionInfo
 
 from polycompress.cli.commands import function_of
+from polycompress.cli.options import CODES
 from polycompress.pipelines.recipes.commands import Command, Option
 
 _TYPES: Final = (bool, int, float, str, Path)
@@ -54,7 +55,7 @@ def _option(parameter: inspect.Parameter, hint: Any) -> tuple[bool, Option | Non
         name=names[0].removeprefix("--") if names else parameter.name.replace("_", "-"),
         parameter=parameter.name,
         type=kind,
-        many=many,
+        many=many and info.metavar != CODES,  # codes are one value, joined by commas
         is_required=parameter.default is inspect.Parameter.empty,
         metavar=info.metavar or "",
     )

@@ -8,8 +8,7 @@ import typer
 
 from polycompress.cli import console
 from polycompress.cli.bench import whole_numbers
-from polycompress.cli.completing import complete_languages
-from polycompress.cli.options import Corpus, Field, FirstSeed, Json, Model, Threads
+from polycompress.cli.options import Corpus, Field, FirstSeed, Json, Model, Threads, codes_option, joined
 from polycompress.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -29,14 +28,9 @@ def students(
         ),
     ],
     langs: Annotated[
-        str,
-        typer.Option(
-            "--langs",
-            metavar="CODES",
-            autocompletion=complete_languages,
-            help="Languages of the student, joined by commas. [default: English text]",
-        ),
-    ] = "",
+        list[str],
+        codes_option("--langs", help="Languages of the student, joined by commas. [default: English text]"),
+    ] = [],  # noqa: B006
     corpus: Corpus = [],  # noqa: B006  typer reads the default, nothing changes it
     field: Field = None,
     layers: Annotated[
@@ -88,7 +82,7 @@ def students(
         found = run(
             model,
             budget=budget,
-            langs=langs,
+            langs=joined(langs),
             corpus=corpus,
             field=field,
             settings=settings,

@@ -19,6 +19,7 @@ from polycompress.cli.options import (
     Out,
     OutIfDone,
     Overwrite,
+    joined,
 )
 from polycompress.cli.tokenizer_view import show
 
@@ -125,7 +126,7 @@ def extend(
     with console.progress_bars() as tell:
         result = extend_tokenizer(
             model,
-            langs=langs,
+            langs=joined(langs),
             corpus=corpus,
             pieces=pieces,
             out=out,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.completing import complete_languages
 from polycompress.cli.options import (
     Corpus,
     CountsFiles,
@@ -22,6 +21,8 @@ from polycompress.cli.options import (
     Model,
     NoFrequencies,
     Overwrite,
+    codes_option,
+    joined,
 )
 from polycompress.errors import InputError
 
@@ -32,16 +33,13 @@ if TYPE_CHECKING:
 
 def trim(
     model: Model,
-    langs: Langs = "",
+    langs: Langs = [],  # noqa: B006  typer reads the default, nothing changes it
     each: Annotated[
-        str,
-        typer.Option(
-            "--each",
-            metavar="CODES",
-            autocompletion=complete_languages,
-            help="One model for each: codes joined by commas, a family such as `Romance`, or `all`.",
+        list[str],
+        codes_option(
+            "--each", help="One model for each: codes joined by commas, a family such as `Romance`, or `all`."
         ),
-    ] = "",
+    ] = [],  # noqa: B006
     out: Annotated[
         Path | None,
         typer.Option(
@@ -50,7 +48,7 @@ def trim(
             help="The directory to write; with --each, `{code}` or `{iso}` stands in it.",
         ),
     ] = None,
-    corpus: Corpus = [],  # noqa: B006  typer reads the default, nothing changes it
+    corpus: Corpus = [],  # noqa: B006
     field: Field = None,
     counts: CountsFiles = [],  # noqa: B006
     coverage: Annotated[
@@ -97,14 +95,14 @@ def trim(
         polycompress trim demo --each de,fr,tr,ja --out 'models/e5-{iso}'
     """
     command = ["polycompress", *sys.argv[1:]]
-    if each:
+    if joined(each):
         from polycompress.cli.trim_each import run_each
         from polycompress.pipelines.trimming.request import TrimSettings, choose_limit
 
         run_each(
             model,
-            each=each,
-            langs=langs,
+            each=joined(each),
+            langs=joined(langs),
             out=out,
             corpus=corpus,
             field=field,
@@ -126,12 +124,12 @@ def trim(
         return
     from polycompress.pipelines.trim import trim as run
 
-    if not langs:
+    if not joined(langs):
         raise InputError("no language was given; name some with --langs, or one model for each with --each")
     with console.progress_bars() as progress:
         result = run(
             model,
-            langs=langs,
+            langs=joined(langs),
             out=out,
             corpus=corpus,
             field=field,

@@ -55,8 +55,9 @@ def run_each(
         _show(outcomes)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
+        others = "nothing was written (--dry-run)" if dry_run else "the other models are there"
         raise PolycompressError(
-            f"{len(failed)} of {len(outcomes)} languages failed; the other models are there. "
+            f"{len(failed)} of {len(outcomes)} languages failed; {others}. "
             + "; ".join(f"{outcome.language.code}: {outcome.message}" for outcome in failed)
         )
 

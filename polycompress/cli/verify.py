@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.completing import complete_languages
-from polycompress.cli.options import Full, Json
+from polycompress.cli.options import Full, Json, codes_option, joined
 from polycompress.errors import CertificateError
 
 if TYPE_CHECKING:
@@ -25,14 +24,9 @@ def verify(
         ),
     ] = [],  # noqa: B006  typer reads the default, nothing changes it
     langs: Annotated[
-        str,
-        typer.Option(
-            "--langs",
-            metavar="CODES",
-            autocompletion=complete_languages,
-            help="Languages whose words to use where no text is given.",
-        ),
-    ] = "",
+        list[str],
+        codes_option("--langs", help="Languages whose words to use where no text is given."),
+    ] = [],  # noqa: B006
     full: Full = False,
     json: Json = False,
 ) -> None:
@@ -49,7 +43,7 @@ def verify(
     from polycompress.pipelines.verify import verify as run
 
     with console.progress_bars() as progress:
-        result = run(source, trimmed, text=text, langs=langs, full=full, progress=progress)
+        result = run(source, trimmed, text=text, langs=joined(langs), full=full, progress=progress)
     if json:
         console.print_json(result.as_dict())
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import Any, Final, Literal
 from polycompress.corpora import Reading, parse_corpora
 from polycompress.errors import InputError, PolycompressError
 from polycompress.languages import Language, find_language, select_languages
-from polycompress.modeldir.atomic import check_apart
+from polycompress.modeldir.atomic import check_apart, check_output
+from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.trim import TrimResult, trim_opened
 from polycompress.pipelines.trimming.gathering import (
     Progress,
@@ -76,7 +77,8 @@ def trim_each(
     """Trim a model to each of many languages, reading the source and every word list once.
 
     A failure in one language does not lose the others. An output that is there is left alone unless it may be
-    overwritten, so that an interrupted run can be started again.
+    overwritten: if its manifest tells of the same source and settings it is done already, so that an interrupted run
+    can be started again, else its language fails.
 
     Args:
         model: A directory, the word ``demo``, or ``owner/name[@revision]`` on the Hugging Face hub.
@@ -127,8 +129,14 @@ def trim_each(
 
     def one(language: Language) -> EachOutcome:
         place = places.get(language)
-        if place is not None and not settings.overwrite and os.path.lexists(place):
+        config = request_config(tuple(dict.fromkeys((language, *shared))), specs, counts, settings, field)
+        if place is not None and not settings.overwrite and _is_made(place, config, hashes):
             return EachOutcome(language=language, status="already there", out=place)
+        try:
+            if place is not None:
+                check_output(place, overwrite=settings.overwrite)
+        except PolycompressError as error:
+            return EachOutcome(language=language, status="failed", out=place, message=str(error))
         try:
             check_covered(language, corpora, held, frequencies=settings.frequencies)
         except InputError as error:
@@ -136,7 +144,6 @@ def trim_each(
                 language=language, status="failed" if language in named else "no source", message=str(error)
             )
         kept = {language: beside.get(language) or gather(language)} | beside
-        config = request_config(tuple(kept), specs, counts, settings, field)
         line = list(command) if command else command_line(model, place, config, settings.limit)
         try:
             result = trim_opened(
@@ -160,6 +167,15 @@ def trim_each(
         if progress is not None:
             progress(f"trimming {len(languages)} models", 1, len(languages))
     return tuple(outcomes)
+
+
+def _is_made(place: Path, config: Mapping[str, Any], hashes: Mapping[str, str] | None) -> bool:
+    """Whether a directory's manifest tells of the same request and the same source."""
+    try:
+        manifest = read_manifest(place) or {}
+    except (InputError, OSError):
+        return False
+    return manifest.get("config") == config and manifest.get("source", {}).get("files") == hashes
 
 
 def _named(spec: str) -> frozenset[Language]:

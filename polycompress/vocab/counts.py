@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,6 +136,10 @@ def load_counts(path: Path) -> Counts:
             raise InputError(f"{path}: no such counts file; make one by counting a corpus")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise InputError(f"{path}: larger than {MAX_FILE_BYTES} bytes; this is no counts file")
+        if not zipfile.is_zipfile(path):
+            raise InputError(
+                f"{path}: not a readable counts file: it is no .npz archive; give what `polycompress count` wrote"
+            )
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if sum(entry.file_size for entry in archive.zip.infolist()) > MAX_UNPACKED_BYTES:
                 raise InputError(

@@ -272,6 +272,16 @@ def test_bars_are_shown_on_a_terminal_and_taken_away(source: Path, tmp_path: Pat
     assert b"\x1b[2K" in shown, "bars are erased at the end"
 
 
+@pytest.mark.parametrize("json_asked", ["", "--json"])
+def test_a_full_stdout_is_named_and_the_model_is_there(source: Path, tmp_path: Path, json_asked: str) -> None:
+    outcome = shell(f"{TRIM} --out out {json_asked} >/dev/full", tmp_path, {"MODEL": str(source)})
+    assert (outcome.code, outcome.err) == (
+        1,
+        "error: stdout could not be written (No space left on device); files that the command made are whole\n",
+    )
+    assert (tmp_path / "out" / "polycompress.json").is_file()
+
+
 @pytest.mark.parametrize(
     ("script", "code"),
     [
@@ -286,6 +296,7 @@ def test_bars_are_shown_on_a_terminal_and_taken_away(source: Path, tmp_path: Pat
         (f"{ASCII} {TRIM} --out ö --json | grep -q '\"out\": \"\\\\u00f6\"'", 0),
         (f"PYTHONIOENCODING=latin-1 {TRIM} --out 東", 0),
         (f"{STRICT} {TRIM} --out $'o\\xff'", 0),
+        ("PYTHONIOENCODING=ascii:surrogateescape polycompress languages uk", 0),
         (f"{STRICT} {TRIM} --out $'o\\xff' --json | grep -q 'o.udcff'", 0),
     ],
 )  # fmt: skip

@@ -175,3 +175,37 @@ def test_counts_of_another_tokenizer_or_language_are_refused(source: Path, tmp_p
         )
         with pytest.raises(InputError, match=message):
             trim(source, langs="sw", counts=path, dry_run=True)
+
+
+@pytest.mark.parametrize(
+    "there", ["other settings", "other source", "no manifest", "a broken manifest", "a file"]
+)
+def test_what_is_there_and_is_another_model_fails_alone(source: Path, tmp_path: Path, there: str) -> None:
+    place = tmp_path / "deu-Latn"
+    if there == "other settings":
+        trim(source, langs="de", size=240, out=place)
+    elif there == "other source":
+        other = make_tiny("xlm-roberta", "mlm", tmp_path / "other", vocab_size=420)
+        trim(other, langs="de", size=230, out=place)
+    elif there == "a file":
+        place.write_text("hi")
+    else:
+        place.mkdir()
+        (place / ("notes.txt" if there == "no manifest" else "polycompress.json")).write_text("hi")
+    before = sorted((path, path.stat().st_mtime_ns) for path in (place, *place.rglob("*")))
+    failed, done = trim_each(source, each="de,fr", out=tmp_path / "{code}", settings=SETTINGS)
+    assert (failed.status, done.status) == ("failed", "done")
+    assert failed.message == (
+        f"{place}: already exists. Choose another output, or pass --overwrite to replace it."
+    )
+    assert before == sorted((path, path.stat().st_mtime_ns) for path in (place, *place.rglob("*")))
+
+
+def test_what_is_there_counts_with_its_shared_languages_and_coverage(source: Path, tmp_path: Path) -> None:
+    """What a manifest holds has been through JSON; a coverage that is no short decimal stays equal."""
+    settings = TrimSettings(limit=Limit(by="coverage", value=0.1 + 0.2), keep_regex=("^a$",))
+    for status in ("done", "already there"):
+        found = trim_each(source, each="de,en", langs="en", out=tmp_path / "{code}", settings=settings)
+        assert [outcome.status for outcome in found] == [status, status]
+    (alone,) = trim_each(source, each="de", out=tmp_path / "{code}", settings=settings)
+    assert alone.status == "failed"

@@ -102,6 +102,16 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
             load_counts(tmp_path / "bad.npz")
 
 
+@pytest.mark.parametrize("content", [b"", b"some text\n", b"\x80\x04K\x01."])
+def test_what_is_no_archive_gets_our_own_advice(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "text.npz"
+    path.write_bytes(content)
+    with pytest.raises(
+        InputError, match=r"text\.npz: .* no \.npz archive; give what `polycompress count` wrote$"
+    ):
+        load_counts(path)
+
+
 def test_no_pickle_is_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "evil.npz", meta=np.array([{"schema": 1}], dtype=object))
     with pytest.raises(InputError, match="not a readable counts file"):
