@@ -138,6 +138,15 @@ def shares_of(
     return _fixed_shares(mixing.shares or {}, codes)
 
 
+def check_mixing(mixing: Mixing, codes: Sequence[str]) -> None:
+    """Refuse a mixing that cannot be one of these languages, before their sizes are known.
+
+    Raises:
+        InputError: Fixed shares, or families, do not fit the languages.
+    """
+    shares_of(mixing, codes, np.ones(len(codes)), 1.0)
+
+
 def _fixed_shares(shares: Mapping[str, float], codes: Sequence[str]) -> NDArray[np.float64]:
     asked, wrong = ", ".join(codes), []
     wrong += [f"{code} has no share (give 0 to leave it out)" for code in codes if code not in shares]
