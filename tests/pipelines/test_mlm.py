@@ -188,11 +188,15 @@ def test_every_wrong_setting_at_once(kitchen: Kitchen, tmp_path: Path) -> None:
                 "mixing": {"strategy": "even"},
                 "loss": "half",
                 "los": 1,
+                "negatives": 0,
+                "max_length": 2,
             },
         )
     message = str(caught.value)
-    for part in ("training.steps is -1", "training.optimiser.eps is 0.0", "masking: Masking: rate is 2.0",
-                 "mixing.strategy is 'even'", "loss is 'half'", "los is no field. Did you mean loss?"):  # fmt: skip
+    for part in ("training.steps is -1", "training.optimiser.eps is 0.0", "masking.rate is 2.0",
+                 "mixing.strategy is 'even': give proportional, temperature, unimax or fixed",
+                 "loss is 'half'", "los is no field. Did you mean loss?",
+                 "negatives is 0: give at least 1", "max_length is 2: give at least 4"):  # fmt: skip
         assert part in message
     assert not (tmp_path / "run").exists()
 
@@ -243,7 +247,7 @@ def test_after_wrong_input_the_corrected_run_begins(kitchen: Kitchen, tmp_path: 
     with pytest.raises(InputError, match=r"blank\.txt: no usable text for eng-Latn"):
         kitchen.train(out, corpus=[kitchen.corpus[0], f"en={blank}"])
     assert not out.parent.exists()
-    assert kitchen.train(out, settings={"training": {"steps": 1}}).final.is_dir()
+    assert kitchen.train(out, settings={"training": {"steps": 2}}).final.is_dir()
 
 
 def test_shares_of_other_languages_before_anything_is_tokenised(kitchen: Kitchen, tmp_path: Path) -> None:
