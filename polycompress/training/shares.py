@@ -51,6 +51,8 @@ class Mixing:
             wrong.append(f"unimax_epochs is {self.unimax_epochs!r}: give a number above 0")
         if self.strategy == "fixed" and not self.shares:
             wrong.append("shares is empty: fixed mixing needs a share for every language")
+        if self.strategy != "fixed" and self.shares:
+            wrong.append(f"shares is {dict(self.shares)!r}: only fixed mixing has them, not {self.strategy}")
         if self.strategy == "families" and not self.families:
             wrong.append(
                 f"strategy is 'families', but families, which name the family of every language, is empty: {_OFFER}"

@@ -117,6 +117,10 @@ def test_wrong_values_are_named_together() -> None:
         Mixing(strategy="even", temperature=0, unimax_epochs=float("nan"))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="shares is empty"):
         Mixing(strategy="fixed")
+    with pytest.raises(
+        InputError, match=r"shares is \{'deu-Latn': 0.9\}: only fixed mixing has them, not unimax"
+    ):
+        Mixing(strategy="unimax", shares={"deu-Latn": 0.9})
     with pytest.raises(InputError, match="UniMax needs to know how many tokens"):
         LanguageMixer(Sizes({"deu-Latn": [1]}), [Stage(Mixing(strategy="unimax"))])
     with pytest.raises(InputError, match="Stage 1 of the mixing has None tokens"):
