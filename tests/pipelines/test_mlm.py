@@ -243,7 +243,7 @@ def test_text_that_is_missing_or_empty(kitchen: Kitchen, tmp_path: Path) -> None
 def test_after_wrong_input_the_corrected_run_begins(kitchen: Kitchen, tmp_path: Path) -> None:
     out = tmp_path / "runs" / "one"
     blank = tmp_path / "blank.txt"
-    blank.write_text("\n   \n\n")
+    blank.write_text("\n   \n\u200b\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"blank\.txt: no usable text for eng-Latn"):
         kitchen.train(out, corpus=[kitchen.corpus[0], f"en={blank}"])
     assert not out.parent.exists()
