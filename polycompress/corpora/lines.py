@@ -3,6 +3,7 @@ r"""Lines of UTF-8 bytes that come in blocks. A line ends at ``\n``; one ``\r`` 
 from __future__ import annotations
 
 import codecs
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ MAX_LINE: Final = 2**20
 """Characters of one text at most; a longer line is split behind the last white space before that."""
 MAX_RECORD: Final = 2**26
 """Characters of one line of a structured file at most."""
+_UNSEEN: Final = ("Cc", "Cf")
+"""Categories of characters that show nothing by themselves, such as zero-width spaces."""
 _HEAD: Final = 2**17
 """A zero byte this early says that the file is no text; later, that the text is damaged."""
 
@@ -112,8 +115,13 @@ def split_lines(text: str) -> list[str]:
 
 
 def with_text(lines: list[str]) -> list[str]:
-    """The lines that are not empty and hold more than white space."""
-    return [line for line in lines if line and not line.isspace()]
+    """The lines that hold something to see: more than white space, format characters and control characters."""
+    # the first character answers for nearly every line, at the price of white space alone
+    return [line for line in lines if line and (line[0].isalnum() or not _is_blank(line))]
+
+
+def _is_blank(line: str) -> bool:
+    return all(char.isspace() or unicodedata.category(char) in _UNSEEN for char in line)
 
 
 def _unmarked(text: str, begin: int) -> str:

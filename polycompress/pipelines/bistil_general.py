@@ -22,6 +22,7 @@ from polycompress.pipelines.distilling.general_inputs import GeneralInputs, find
 from polycompress.pipelines.tuning.machine import check_packages, with_precision
 from polycompress.training.config import read_config
 from polycompress.training.run_files import FINAL, check_run
+from polycompress.training.shares import check_mixing
 
 if TYPE_CHECKING:
     from polycompress.training.metrics import Record
@@ -107,6 +108,7 @@ def bistil_general(
     inputs = find_inputs(
         model, (source, target), corpus, held_out, language_sft, reading or Reading(), config, where, student
     )
+    check_mixing(config.text.mixing, [language.code for language in inputs.languages])
     config = _settled(config, inputs)
     from polycompress.pipelines.distilling.general_run import run_general
     from polycompress.training.runs import is_finished

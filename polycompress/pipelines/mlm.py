@@ -24,7 +24,7 @@ from polycompress.training.config import TrainingConfig, read_config
 from polycompress.training.errors import ConfigError
 from polycompress.training.masking import Masking
 from polycompress.training.run_files import FINAL, check_run
-from polycompress.training.shares import Mixing
+from polycompress.training.shares import Mixing, check_mixing
 
 if TYPE_CHECKING:
     from polycompress.training.metrics import Record
@@ -148,6 +148,7 @@ def mlm(
     where = Path(out)
     check_run(where, resume=resume)
     inputs = find_inputs(model, langs, corpus, held_out, reading or Reading(), where)
+    check_mixing(config.mixing, [language.code for language in inputs.languages])
     from polycompress.pipelines.tuning.mlm_run import run_mlm
     from polycompress.training.runs import is_finished
 

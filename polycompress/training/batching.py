@@ -14,6 +14,7 @@ import numpy as np
 
 from polycompress.errors import InputError
 from polycompress.training.batches import padded_length
+from polycompress.training.errors import ConfigError
 from polycompress.training.hashing import hashed, name_word
 from polycompress.training.mixing import Draw
 from polycompress.training.packing import pack
@@ -43,14 +44,18 @@ class Batching:
         """Check the values.
 
         Raises:
-            InputError: Any are wrong; all are named.
+            ConfigError: Any are wrong; all are named.
         """
         found = {
             name: getattr(self, name) for name in ("token_budget", "packed_length", "window", "multiple")
         }
-        wrong = [f"{name} is {value!r}" for name, value in found.items() if value is not None and value < 1]
+        wrong = [
+            f"{name} is {value!r}: give at least 1"
+            for name, value in found.items()
+            if value is not None and value < 1
+        ]
         if wrong:
-            raise InputError(f"Batches: {'; '.join(wrong)}: give at least 1.")
+            raise ConfigError(wrong, "Batching")
 
 
 def bucket(lengths: Sequence[int], budget: int, multiple: int = 1) -> list[list[int]]:

@@ -8,12 +8,15 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from polycompress.errors import InputError
 from polycompress.training.errors import ConfigError
 
 T = TypeVar("T")
+
+OFFERED: Final = "offered"
+"""Key of a field's metadata: the choices that a message offers, where some are for code alone."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,7 +157,7 @@ def read_config(cls: type[T], values: Mapping[str, Any], subject: str = "The con
     """
     faults: list[str] = []
     config = _read(cls, values, "", faults)
-    if faults or config is None:
+    if faults:
         raise ConfigError(faults, subject)
     return config
 
@@ -173,7 +176,8 @@ def differing_fields(
     return found
 
 
-def _read(cls: type[T], values: Mapping[str, Any], prefix: str, faults: list[str]) -> T | None:
+def _read(cls: type[T], values: Mapping[str, Any], prefix: str, faults: list[str]) -> T:
+    """What the values come to; where any are wrong, made as far as it can be for checks above it."""
     known = {field.name: field for field in dataclasses.fields(typing.cast("Any", cls))}
     before = len(faults)
     for name in values:
@@ -185,36 +189,53 @@ def _read(cls: type[T], values: Mapping[str, Any], prefix: str, faults: list[str
     types_of = get_type_hints(cls)
     for name, field in known.items():
         if name in values:
-            value = _value(types_of[name], values[name], prefix + name, faults)
+            value = _value(types_of[name], values[name], prefix + name, faults, field.metadata.get(OFFERED))
             if value is not _WRONG:
                 given[name] = value
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             faults.append(f"{prefix}{name} is missing")
+    made = _made_of(cls, known, given)
+    told = {fault.split(" ", 1)[0] for fault in faults[before:]}
     try:
-        made = cls(**given) if _complete(known, given) else None
+        faults += [fault for fault in _own_faults(made, prefix) if fault.split(" ", 1)[0] not in told]
+    except (AttributeError, TypeError, ValueError, ArithmeticError, LookupError):
+        if not told:
+            raise  # else something below is missing or wrong, and the check itself failed of it
+    return made
+
+
+def _own_faults(made: Any, prefix: str) -> list[str]:
+    """What a configuration's own checks find."""
+    check = getattr(made, "__post_init__", None)
+    try:
+        if check is not None:
+            check()
     except ConfigError as error:
-        faults += [prefix + fault for fault in error.faults]
+        return [prefix + fault for fault in error.faults]
     except InputError as error:
-        faults.append(f"{prefix.rstrip('.') or cls.__name__}: {error}")
-    else:
-        return made if len(faults) == before else None
-    return None
+        return [f"{prefix.rstrip('.') or type(made).__name__}: {error}"]
+    return []
 
 
-def _complete(known: Mapping[str, dataclasses.Field[Any]], given: Mapping[str, Any]) -> bool:
-    """Whether the fields that could be read make an object, so that its own checks can speak as well."""
-    return all(
-        name in given
-        or field.default is not dataclasses.MISSING
-        or field.default_factory is not dataclasses.MISSING
-        for name, field in known.items()
-    )
+def _made_of(cls: type[T], known: Mapping[str, dataclasses.Field[Any]], given: Mapping[str, Any]) -> T:
+    """An object of these fields and the others' defaults, unchecked; a field that has neither is not set."""
+    made = object.__new__(cls)
+    for name, field in known.items():
+        if name in given:
+            object.__setattr__(made, name, given[name])
+        elif field.default is not dataclasses.MISSING:
+            object.__setattr__(made, name, field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            object.__setattr__(made, name, field.default_factory())
+    return made
 
 
 _WRONG = object()
 
 
-def _value(kind: Any, value: Any, name: str, faults: list[str]) -> Any:
+def _value(
+    kind: Any, value: Any, name: str, faults: list[str], offered: tuple[Any, ...] | None = None
+) -> Any:
     """A value as its field wants it, or ``_WRONG`` and a fault."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if isinstance(value, kind):
@@ -222,26 +243,27 @@ def _value(kind: Any, value: Any, name: str, faults: list[str]) -> Any:
         if not isinstance(value, Mapping):
             faults.append(f"{name} is {value!r}: give its fields")
             return _WRONG
-        made = _read(kind, value, f"{name}.", faults)
-        return _WRONG if made is None else made
+        return _read(kind, value, f"{name}.", faults)
     origin = get_origin(kind)
     if origin is Literal:
-        return _choice(get_args(kind), value, name, faults)
+        return _choice(get_args(kind), offered or get_args(kind), value, name, faults)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in get_args(kind):
             return None
         rest = [each for each in get_args(kind) if each is not type(None)]
         if len(rest) == 1:
-            return _value(rest[0], value, name, faults)
+            return _value(rest[0], value, name, faults, offered)
     return _plain(kind, value, name, faults)
 
 
-def _choice(choices: tuple[Any, ...], value: Any, name: str, faults: list[str]) -> Any:
+def _choice(
+    choices: tuple[Any, ...], offered: tuple[Any, ...], value: Any, name: str, faults: list[str]
+) -> Any:
     if value in choices:
         return value
-    near = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1)
+    near = difflib.get_close_matches(str(value), [str(choice) for choice in offered], n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    faults.append(f"{name} is {value!r}: give {', '.join(map(str, choices[:-1]))} or {choices[-1]}.{hint}")
+    faults.append(f"{name} is {value!r}: give {', '.join(map(str, offered[:-1]))} or {offered[-1]}.{hint}")
     return _WRONG
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycompress.errors import InputError
+from polycompress.training.errors import ConfigError
 from polycompress.training.hashing import below, check_seed, hashed, name_word, uniform
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Masking:
         """Check the values.
 
         Raises:
-            InputError: Any are wrong; all are named.
+            ConfigError: Any are wrong; all are named.
         """
         wrong = []
         if not 0 < self.rate <= 1:
@@ -82,7 +83,7 @@ class Masking:
         if self.longest_word < 1:
             wrong.append(f"longest_word is {self.longest_word!r}: give at least 1")
         if wrong:
-            raise InputError(f"Masking: {'; '.join(wrong)}.")
+            raise ConfigError(wrong, "Masking")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from polycompress.errors import InputError
 from polycompress.modeldir.atomic import atomic_file, storage_error
-from polycompress.training.claims import claim
+from polycompress.modeldir.leftovers import remove
+from polycompress.training.claims import claim, release
 from polycompress.training.run_files import CONFIG, FINAL, SNAPSHOTS, check_run, read_run
-from polycompress.training.snapshots import Snapshot, check_identity, newest_snapshot, refuse_difference
+from polycompress.training.snapshots import (
+    Snapshot,
+    check_identity,
+    find_snapshot,
+    newest_snapshot,
+    refuse_difference,
+)
+
+if TYPE_CHECKING:
+    from polycompress.training.devices import Devices
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +68,48 @@ def open_run(
     refuse_difference(out, read_run(out)["settings"], identity)
     logger.warning("%s: has no whole snapshot, so the run begins at the beginning", out)
     return None
+
+
+@contextmanager
+def begun_run(
+    out: Path, record: Mapping[str, Any], identity: Mapping[str, Any], devices: Devices, *, resume: bool
+) -> Iterator[Snapshot | None]:
+    """Begin a run, or find the snapshot that all processes go on from; see ``open_run``.
+
+    Where an ``InputError`` ends what is done with a run that began here, and nothing was saved of it, what it left is
+    removed: the corrected command finds its directory as this one did.
+
+    Yields:
+        The newest whole snapshot, or None to begin at the beginning.
+    """
+    if not devices.is_main:
+        (step,) = devices.total([0.0])
+        yield find_snapshot(out / SNAPSHOTS, int(step)) if step >= 0 else None
+        return
+    missing = [path for path in (out, *out.parents) if not path.exists()]
+    there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    snapshot = open_run(out, record, identity, resume=resume)
+    devices.total([float(snapshot.step if snapshot is not None else -1)])
+    try:
+        yield snapshot
+    except InputError:
+        if CONFIG not in there and not (out / SNAPSHOTS).is_dir():
+            _take_back(out, there, missing)
+        raise
+
+
+def _take_back(out: Path, there: Set[str], missing: Sequence[Path]) -> None:
+    """Remove what came into a directory, and the directories that were made for it; what cannot be removed stays."""
+    try:
+        for path in out.iterdir():
+            if path.name not in there:
+                remove(path)
+        for path in missing:
+            path.rmdir()
+    except OSError as error:
+        logger.debug("%s: what was begun is not all removed (%s)", out, error)
+    finally:
+        release(out)  # a directory that is made in its place is another one
 
 
 def is_finished(out: Path, identity: Mapping[str, Any], *also: str) -> bool:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polycompress.errors import InputError
 from polycompress.moe.shares import family_shares
+from polycompress.training.config import OFFERED
+from polycompress.training.errors import ConfigError
 
 Strategy = Literal["proportional", "temperature", "unimax", "fixed", "families"]
+_OFFERED: Final = ("proportional", "temperature", "unimax", "fixed")
+_OFFER: Final = "give proportional, temperature, unimax or fixed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mixing:
     """How the tokens of languages are mixed."""
 
-    strategy: Strategy = "proportional"
+    strategy: Strategy = field(default="proportional", metadata={OFFERED: _OFFERED})
+    """``families`` is set where the families are known, not asked for by its name alone."""
     temperature: float = 10 / 3
     """Of ``temperature`` and ``families``: 1 is proportional, more is more even. Default: exponent 0.3 (Xue et al.,
     mT5, 2021)."""
@@ -35,23 +40,25 @@ class Mixing:
         """Check the values.
 
         Raises:
-            InputError: Any are wrong; all are named.
+            ConfigError: Any are wrong; all are named.
         """
         wrong = []
         if self.strategy not in get_args(Strategy):
-            wrong.append(
-                f"strategy is {self.strategy!r}: give proportional, temperature, unimax, fixed or families"
-            )
+            wrong.append(f"strategy is {self.strategy!r}: {_OFFER}")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             wrong.append(f"temperature is {self.temperature!r}: give a number above 0")
         if not (math.isfinite(self.unimax_epochs) and self.unimax_epochs > 0):
             wrong.append(f"unimax_epochs is {self.unimax_epochs!r}: give a number above 0")
         if self.strategy == "fixed" and not self.shares:
             wrong.append("shares is empty: fixed mixing needs a share for every language")
+        if self.strategy != "fixed" and self.shares:
+            wrong.append(f"shares is {dict(self.shares)!r}: only fixed mixing has them, not {self.strategy}")
         if self.strategy == "families" and not self.families:
-            wrong.append("families is empty: mixing by families needs the family of every language")
+            wrong.append(
+                f"strategy is 'families', but families, which name the family of every language, is empty: {_OFFER}"
+            )
         if wrong:
-            raise InputError(f"Mixing: {'; '.join(wrong)}.")
+            raise ConfigError(wrong, "Mixing")
 
 
 def proportional_shares(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -136,6 +143,15 @@ def shares_of(
             )
         return family_shares(sizes, [families[code] for code in codes], mixing.temperature)
     return _fixed_shares(mixing.shares or {}, codes)
+
+
+def check_mixing(mixing: Mixing, codes: Sequence[str]) -> None:
+    """Refuse a mixing that cannot be one of these languages, before their sizes are known.
+
+    Raises:
+        InputError: Fixed shares, or families, do not fit the languages.
+    """
+    shares_of(mixing, codes, np.ones(len(codes)), 1.0)
 
 
 def _fixed_shares(shares: Mapping[str, float], codes: Sequence[str]) -> NDArray[np.float64]:

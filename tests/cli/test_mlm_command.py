@@ -87,6 +87,14 @@ def test_every_wrong_option_at_once(table: Path, capsys: pytest.CaptureFixture[s
         (["--corpus", "sw=x.txt"], "not asked for"),
         (["--corpus", "/nowhere/*.txt"], "no file matches it"),
         (["--shares", "de"], "--shares 'de': write CODE=SHARE"),
+        (
+            ["--shares", "de=1"],
+            "mixing.shares is {'deu-Latn': 1.0}: only fixed mixing has them, not proportional",
+        ),
+        (
+            ["--mixing", "unimx"],
+            "mixing.strategy is 'unimx': give proportional, temperature, unimax or fixed.",
+        ),
         (["--batch-tokens", "20"], "token_budget is 20, less than one row of 48 tokens"),
     ],
 )

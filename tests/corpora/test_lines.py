@@ -20,7 +20,16 @@ def test_lines_are_what_splitting_the_whole_text_gives(lines: list[str]) -> None
         got = [line for batch in plain_lines(decoded(cut, Path("a"))) for line in with_text(batch)]
         whole = text.removeprefix("\ufeff").split("\n")
         expected = [line.removesuffix("\r") for line in whole]
-        assert got == [line for line in expected if line and not line.isspace()]
+        assert got == with_text(expected)
+
+
+@pytest.mark.parametrize(
+    "unseen", ["", " \t", "\u200b", " \u200b\u200d ", "\ufeff", "\x01\x7f", "\u3000\u2060", "\U000e0041"]
+)
+def test_what_nobody_sees_is_no_text(unseen: str) -> None:
+    assert with_text([unseen, "a", unseen]) == ["a"]
+    for seen in ("a", "...", "\u0301", "\u1b05", "😀", "中"):
+        assert with_text([unseen + seen, seen + unseen]) == [unseen + seen, seen + unseen]
 
 
 @given(

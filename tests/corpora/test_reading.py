@@ -62,17 +62,17 @@ def test_wrong_filters() -> None:
 
 
 def test_what_is_left_out_is_counted_by_its_reason(tmp_path: Path) -> None:
-    lines = [f"Zeile {number}" for number in range(1000)] + ["", "  ", "\x00", "\ufeff"]
+    lines = [f"Zeile {number}" for number in range(1000)] + ["", "  ", "\x00", "\ufeff", "\ufdd0"]
     path = write(tmp_path / "a.jsonl", "".join(json.dumps({"text": line}) + "\n" for line in lines))
     (shard,) = shards_of([path])
     everything = read_shard(shard, Reading())
-    assert len(list(everything)) == everything.texts_read == 1002
-    assert everything.dropped == {"empty": 2}
+    assert len(list(everything)) == everything.texts_read == 1001
+    assert everything.dropped == {"empty": 4}
     reader = read_shard(shard, Reading(cleaning=("control",), sample=0.25))
     texts = list(reader)
-    assert reader.dropped["empty"] == 4
+    assert reader.dropped["empty"] == 5
     assert reader.dropped["sample"] + len(texts) == 1000
     assert 200 < len(texts) < 300
     again = list(reader)
     assert again == texts
-    assert reader.dropped["empty"] == 4
+    assert reader.dropped["empty"] == 5

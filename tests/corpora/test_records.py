@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polycompress.corpora import DamagedShardError, Reading, read_shard
+from polycompress.corpora.lines import with_text
 from polycompress.errors import InputError
 from tests.corpora.helpers import PACKERS, shards_of, texts_of, write
 
@@ -18,7 +19,7 @@ VALUES = st.lists(st.none() | st.text(st.characters(exclude_categories=["Cs"]), 
 
 def expected(values: list[str | None]) -> list[str]:
     lines = (line.removesuffix("\r") for value in values if value is not None for line in value.split("\n"))
-    return [line for line in lines if line and not line.isspace()]
+    return with_text(list(lines))
 
 
 @given(VALUES, st.booleans(), st.integers(1, 200))

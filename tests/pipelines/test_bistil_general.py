@@ -180,7 +180,7 @@ def test_settings_that_do_not_fit(
 ) -> None:
     with pytest.raises(InputError, match=message):
         kitchen.distil(tmp_path / "run", settings=settings)
-    assert not (tmp_path / "run" / "final").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_every_wrong_setting_at_once(kitchen: Kitchen, tmp_path: Path) -> None:

@@ -188,11 +188,15 @@ def test_every_wrong_setting_at_once(kitchen: Kitchen, tmp_path: Path) -> None:
                 "mixing": {"strategy": "even"},
                 "loss": "half",
                 "los": 1,
+                "negatives": 0,
+                "max_length": 2,
             },
         )
     message = str(caught.value)
-    for part in ("training.steps is -1", "training.optimiser.eps is 0.0", "masking: Masking: rate is 2.0",
-                 "mixing.strategy is 'even'", "loss is 'half'", "los is no field. Did you mean loss?"):  # fmt: skip
+    for part in ("training.steps is -1", "training.optimiser.eps is 0.0", "masking.rate is 2.0",
+                 "mixing.strategy is 'even': give proportional, temperature, unimax or fixed",
+                 "loss is 'half'", "los is no field. Did you mean loss?",
+                 "negatives is 0: give at least 1", "max_length is 2: give at least 4"):  # fmt: skip
         assert part in message
     assert not (tmp_path / "run").exists()
 
@@ -233,6 +237,26 @@ def test_text_that_is_missing_or_empty(kitchen: Kitchen, tmp_path: Path) -> None
     blank.write_text("\n   \n\n")
     with pytest.raises(InputError, match=r"blank\.txt: no usable text for deu-Latn"):
         kitchen.train(tmp_path / "run", langs="de", corpus=str(blank))
+    assert not (tmp_path / "run").exists()
+
+
+def test_after_wrong_input_the_corrected_run_begins(kitchen: Kitchen, tmp_path: Path) -> None:
+    out = tmp_path / "runs" / "one"
+    blank = tmp_path / "blank.txt"
+    blank.write_text("\n   \n\u200b\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"blank\.txt: no usable text for eng-Latn"):
+        kitchen.train(out, corpus=[kitchen.corpus[0], f"en={blank}"])
+    assert not out.parent.exists()
+    assert kitchen.train(out, settings={"training": {"steps": 2}}).final.is_dir()
+
+
+def test_shares_of_other_languages_before_anything_is_tokenised(kitchen: Kitchen, tmp_path: Path) -> None:
+    told: list[str] = []
+    fixed = {"mixing": {"strategy": "fixed", "shares": {"deu-Latn": 1.0, "swh-Latn": 1.0}}}
+    with pytest.raises(InputError, match=r"Fixed shares: eng-Latn has no share .*; swh-Latn is not among"):
+        kitchen.train(tmp_path / "run", settings=fixed, tell=lambda what, *_: told.append(what))
+    assert not told
+    assert not (tmp_path / "run").exists()
 
 
 def test_ids_outside_the_table(kitchen: Kitchen, tmp_path: Path) -> None:
@@ -252,6 +276,7 @@ def test_ids_outside_the_table(kitchen: Kitchen, tmp_path: Path) -> None:
         match=r"deu-Latn, text \d+ of .*de\.txt has the token id \d+, but the model's table has 200 rows",
     ):
         kitchen.train(tmp_path / "run", model)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_tokenizer_without_a_mask(kitchen: Kitchen, tmp_path: Path) -> None:

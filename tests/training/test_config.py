@@ -76,6 +76,43 @@ def test_what_is_missing_is_named() -> None:
         read_config(TrainingConfig, {"steps": 1, "optimiser": 3})
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Nested:
+    """A configuration whose own check looks at a part of it."""
+
+    training: TrainingConfig
+    size: int = 1
+    least: int = 1
+
+    def __post_init__(self) -> None:
+        faults = [f"size is {self.size}: give at least 1"] if self.size < 1 else []
+        if self.least > self.training.steps:
+            faults.append(f"least is {self.least}: more than training.steps, {self.training.steps}")
+        if self.training.steps < 1:
+            faults.append("training.steps is too small")
+        if faults:
+            raise ConfigError(faults)
+
+
+def test_own_checks_speak_where_parts_are_wrong() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(Nested, {"training": {"steps": 0, "seed": "one"}, "size": 0})
+    assert caught.value.faults == (
+        "training.seed is 'one': give a whole number",
+        "training.steps is 0: give at least 1",
+        "size is 0: give at least 1",
+        "least is 1: more than training.steps, 0",
+    )
+
+
+def test_a_part_that_is_missing_is_told_and_nothing_follows_from_it() -> None:
+    for training in ({}, {"steps": "many"}):
+        with pytest.raises(ConfigError, match=r"in one place:\n  training.steps is (missing|'many': give a)"):
+            read_config(Nested, {"training": training})
+    with pytest.raises(ConfigError, match=r"in one place:\n  training is missing"):
+        read_config(Nested, {"size": 0})
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -185,7 +185,7 @@ def test_causal_labels_leave_out_the_first_of_each_text() -> None:
 
 
 def test_wrong_requests() -> None:
-    with pytest.raises(InputError, match=r"rate is 0: .*mask_share is 2: .*longest_word is 0"):
+    with pytest.raises(InputError, match=r"(?s)rate is 0: .*mask_share is 2: .*longest_word is 0"):
         Masking(rate=0, mask_share=2, longest_word=0)
     with pytest.raises(InputError, match=r"mask_share and random_share add up to 1\.2"):
         Masking(mask_share=0.9, random_share=0.3)

@@ -113,10 +113,14 @@ def test_fixed_shares_are_normalised_and_checked() -> None:
 
 
 def test_wrong_values_are_named_together() -> None:
-    with pytest.raises(InputError, match=r"strategy is 'even'.*temperature is 0.*unimax_epochs is nan"):
+    with pytest.raises(InputError, match=r"(?s)strategy is 'even'.*temperature is 0.*unimax_epochs is nan"):
         Mixing(strategy="even", temperature=0, unimax_epochs=float("nan"))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="shares is empty"):
         Mixing(strategy="fixed")
+    with pytest.raises(
+        InputError, match=r"shares is \{'deu-Latn': 0.9\}: only fixed mixing has them, not unimax"
+    ):
+        Mixing(strategy="unimax", shares={"deu-Latn": 0.9})
     with pytest.raises(InputError, match="UniMax needs to know how many tokens"):
         LanguageMixer(Sizes({"deu-Latn": [1]}), [Stage(Mixing(strategy="unimax"))])
     with pytest.raises(InputError, match="Stage 1 of the mixing has None tokens"):
@@ -254,7 +258,7 @@ def test_shares_by_family() -> None:
     np.testing.assert_allclose(shares_of(mixing, codes, sizes, None), [0.25, 0.25, 0.5])
     with pytest.raises(InputError, match="Mixing by families: tur-Latn is of no family"):
         shares_of(mixing, [*codes, "tur-Latn"], np.array([1.0, 1, 1, 1]), None)
-    with pytest.raises(InputError, match="families is empty: mixing by families needs the family of every"):
+    with pytest.raises(InputError, match="families, which name the family of every language, is empty"):
         Mixing(strategy="families")
 
 

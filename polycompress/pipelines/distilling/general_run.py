@@ -57,29 +57,29 @@ def run_general(
         record=record,
         identity=identity,
     )
-    snapshot = begin_run(out, devices, run, resume_run=resume)
-    if devices.is_main:
-        make_models(inputs, config, out, record, tell)
-    devices.wait()
-    teacher = out / TEACHER if config.trim else inputs.model.path
-    given = inputs.student
-    return run_text(
-        run,
-        given if given is not None else find_source_model(out / START, out / "final"),
-        teacher,
-        out,
-        devices,
-        snapshot,
-        adapted={code: out / f"{TEACHER}-{code}" for code in inputs.language_sfts},
-        basis=read_basis(out / BASIS) if config.shape.hidden_size is not None else None,
-        facts={
-            "source": inputs.model.record(),
-            "sizes": {"before": size_of(inputs.model.path)},
-            **kept_of(teacher if given is None else given.path),
-        },
-        progress=progress,
-        tell=tell,
-    )
+    with begin_run(out, devices, run, resume_run=resume) as snapshot:
+        if devices.is_main:
+            make_models(inputs, config, out, record, tell)
+        devices.wait()
+        teacher = out / TEACHER if config.trim else inputs.model.path
+        given = inputs.student
+        return run_text(
+            run,
+            given if given is not None else find_source_model(out / START, out / "final"),
+            teacher,
+            out,
+            devices,
+            snapshot,
+            adapted={code: out / f"{TEACHER}-{code}" for code in inputs.language_sfts},
+            basis=read_basis(out / BASIS) if config.shape.hidden_size is not None else None,
+            facts={
+                "source": inputs.model.record(),
+                "sizes": {"before": size_of(inputs.model.path)},
+                **kept_of(teacher if given is None else given.path),
+            },
+            progress=progress,
+            tell=tell,
+        )
 
 
 def make_models(

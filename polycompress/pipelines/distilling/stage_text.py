@@ -66,19 +66,19 @@ def distil_on_text(
         keep=root_of(stage.keep, out) if stage.keep else None,
     )
     devices = _devices(config)
-    snapshot = begin_run(out, devices, asked, resume_run=out.exists())
-    run_text(
-        asked,
-        found,
-        teacher.path,
-        out,
-        devices,
-        snapshot,
-        others=[each.path for each in others],
-        facts=run.facts(),
-        progress=run.progress,
-        tell=run.tell,
-    )
+    with begin_run(out, devices, asked, resume_run=out.exists()) as snapshot:
+        run_text(
+            asked,
+            found,
+            teacher.path,
+            out,
+            devices,
+            snapshot,
+            others=[each.path for each in others],
+            facts=run.facts(),
+            progress=run.progress,
+            tell=run.tell,
+        )
 
 
 def distil_on_pairs(
@@ -119,20 +119,21 @@ def distil_on_pairs(
         identity=identity,
     )
     devices = _devices(config)
-    run_parallel(
-        asked,
-        stage.pairs,
-        found,
-        teacher,
-        out,
-        devices,
-        begin_run(out, devices, asked, resume_run=out.exists()),
-        limit=stage.limit,
-        root=root_of(stage.keep, out),
-        facts=run.facts(),
-        progress=run.progress,
-        tell=run.tell,
-    )
+    with begin_run(out, devices, asked, resume_run=out.exists()) as snapshot:
+        run_parallel(
+            asked,
+            stage.pairs,
+            found,
+            teacher,
+            out,
+            devices,
+            snapshot,
+            limit=stage.limit,
+            root=root_of(stage.keep, out),
+            facts=run.facts(),
+            progress=run.progress,
+            tell=run.tell,
+        )
 
 
 def _devices(config: TextConfig) -> Devices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,8 @@ from polycompress.pipelines.distilling.config import TextConfig
 from polycompress.pipelines.distilling.loss_specs import LossSpec
 from polycompress.pipelines.distilling.losses import OBJECTIVES
 from polycompress.training.devices import Devices
-from polycompress.training.run_files import SNAPSHOTS
-from polycompress.training.runs import open_run
-from polycompress.training.snapshots import Snapshot, find_snapshot
+from polycompress.training.runs import begun_run
+from polycompress.training.snapshots import Snapshot
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,12 +49,8 @@ class TextRun:
         return all(OBJECTIVES[each.name].needs_logits for each in self.losses)
 
 
-def begin_run(out: Path, devices: Devices, run: TextRun, *, resume_run: bool) -> Snapshot | None:
-    """Begin a run, or find the snapshot that all processes go on from."""
-    snapshot = open_run(out, run.record, run.identity, resume=resume_run) if devices.is_main else None
-    (step,) = devices.total(
-        [float(snapshot.step if snapshot is not None else -1) if devices.is_main else 0.0]
-    )
-    if not devices.is_main and step >= 0:
-        snapshot = find_snapshot(out / SNAPSHOTS, int(step))
-    return snapshot
+def begin_run(
+    out: Path, devices: Devices, run: TextRun, *, resume_run: bool
+) -> AbstractContextManager[Snapshot | None]:
+    """Begin a run, or find the snapshot that all processes go on from; see ``begun_run``."""
+    return begun_run(out, run.record, run.identity, devices, resume=resume_run)

@@ -47,20 +47,20 @@ def run_experts(
         identity=identity,
         render=render_trained_experts_card,
     )
-    snapshot = begin_run(out, devices, run, resume_run=resume)
-    return run_text(
-        run,
-        inputs.student,
-        inputs.teacher.path,
-        out,
-        devices,
-        snapshot,
-        addition=ExpertsLearning(config, inputs.moe.codes, answers=run.answers),
-        facts={
-            "source": inputs.teacher.record(),
-            "sizes": {"before": size_of(inputs.teacher.path)},
-            "experts": {"moe": inputs.moe.as_dict()},
-        },
-        progress=progress,
-        tell=tell,
-    )
+    with begin_run(out, devices, run, resume_run=resume) as snapshot:
+        return run_text(
+            run,
+            inputs.student,
+            inputs.teacher.path,
+            out,
+            devices,
+            snapshot,
+            addition=ExpertsLearning(config, inputs.moe.codes, answers=run.answers),
+            facts={
+                "source": inputs.teacher.record(),
+                "sizes": {"before": size_of(inputs.teacher.path)},
+                "experts": {"moe": inputs.moe.as_dict()},
+            },
+            progress=progress,
+            tell=tell,
+        )

@@ -36,9 +36,8 @@ from polycompress.training.model import (
 from polycompress.training.objective import LanguageModelling, LanguageTask, Loss
 from polycompress.training.optimisers import SplitAdamW, param_groups
 from polycompress.training.rows import find_tables
-from polycompress.training.run_files import SNAPSHOTS
-from polycompress.training.runs import open_run
-from polycompress.training.snapshots import find_snapshot, load_snapshot
+from polycompress.training.runs import begun_run
+from polycompress.training.snapshots import Snapshot, load_snapshot
 from polycompress.training.step import no_gradient
 from polycompress.training.tokenising import Cutting, prepare_examples
 
@@ -79,12 +78,34 @@ def run_mlm(
     """
     assert config.training.precision != "auto"
     devices = Devices(precision=config.training.precision, parallel=config.parallel, device=config.device)
-    snapshot = open_run(out, record, identity, resume=resume) if devices.is_main else None
-    (step,) = devices.total(
-        [float(snapshot.step if snapshot is not None else -1) if devices.is_main else 0.0]
-    )
-    if not devices.is_main and step >= 0:
-        snapshot = find_snapshot(out / SNAPSHOTS, int(step))
+    with begun_run(out, record, identity, devices, resume=resume) as snapshot:
+        return _train(
+            inputs,
+            config,
+            out,
+            devices,
+            snapshot,
+            record=record,
+            identity=identity,
+            tensorboard=tensorboard,
+            progress=progress,
+            tell=tell,
+        )
+
+
+def _train(
+    inputs: MlmInputs,
+    config: MlmConfig,
+    out: Path,
+    devices: Devices,
+    snapshot: Snapshot | None,
+    *,
+    record: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    tensorboard: bool,
+    progress: Callable[[Record], None] | None,
+    tell: Callable[[str, int, int | None], None] | None,
+) -> dict[str, Any]:
     if tell is not None:
         tell("loading the model", 0, None)
     loaded = load_language_model(inputs.model.path, inputs.model.config)

@@ -28,8 +28,8 @@ from polycompress.training.mixing import LanguageMixer
 from polycompress.training.model import first_position
 from polycompress.training.optimisers import SplitAdamW
 from polycompress.training.run_files import SNAPSHOTS
-from polycompress.training.runs import open_run
-from polycompress.training.snapshots import Snapshot, best_snapshot, damage, find_snapshot, load_snapshot
+from polycompress.training.runs import begun_run
+from polycompress.training.snapshots import Snapshot, best_snapshot, damage, load_snapshot
 from polycompress.training.state import restore
 from polycompress.training.task_model import HeadedModel
 
@@ -70,13 +70,10 @@ def run_finetune(
         PolycompressError: See ``finetune``.
     """
     devices = Devices(precision=inputs.ready.precision, device=config.device)
-    snapshot = open_run(out, record, identity, resume=resume_run) if devices.is_main else None
-    (step,) = devices.total(
-        [float(snapshot.step if snapshot is not None else -1) if devices.is_main else 0.0]
-    )
-    if not devices.is_main and step >= 0:
-        snapshot = find_snapshot(out / SNAPSHOTS, int(step))
-    with seeded(config.seed * 1_000_003 + devices.rank):
+    with (
+        begun_run(out, record, identity, devices, resume=resume_run) as snapshot,
+        seeded(config.seed * 1_000_003 + devices.rank),
+    ):
         done = tune(
             inputs, loaded, config, plan, out, devices, snapshot, identity=identity, progress=progress
         )

@@ -84,11 +84,11 @@ class Runs:
         )
         devices, self.caught = Devices(device="cpu"), Catcher()
         torch.manual_seed(0)
-        run_text(
-            run, find_source_model(self.student, root / "run" / "final"), teacher, root / "run", devices,
-            begin_run(root / "run", devices, run, resume_run=False), facts={}, addition=self.caught, progress=None,
-            tell=None,
-        )  # fmt: skip
+        with begin_run(root / "run", devices, run, resume_run=False) as snapshot:
+            run_text(
+                run, find_source_model(self.student, root / "run" / "final"), teacher, root / "run", devices,
+                snapshot, facts={}, addition=self.caught, progress=None, tell=None,
+            )  # fmt: skip
 
     def size_of(self, token: str) -> int:
         """Bytes of text that a token is written with."""
