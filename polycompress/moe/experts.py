@@ -114,11 +114,10 @@ class Experts(nn.Module):  # type: ignore[misc]
         dtype = _compute_dtype(hidden, self.up.dtype)
         groups = Groups.of(indices, self.number)
         rows = gather(hidden.to(dtype), groups)
-        parameters = {
-            name: each.to(dtype) for name in PARAMETERS if (each := getattr(self, name)) is not None
-        }
+        parameters = {name: each for name in PARAMETERS if (each := getattr(self, name)) is not None}
         if can_fuse(rows, self.up):
-            made = fused_networks(rows, groups.counts, self.activation, **parameters)
+            narrow = {name: each.to(dtype) for name, each in parameters.items()}
+            made = fused_networks(rows, groups.counts, self.activation, **narrow)
         else:
             made = segment_networks(rows, groups.counts.tolist(), self.activation, **parameters)
         return combine(made, weights, groups)
