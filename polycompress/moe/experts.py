@@ -113,14 +113,13 @@ class Experts(nn.Module):  # type: ignore[misc]
         """
         dtype = _compute_dtype(hidden, self.up.dtype)
         groups = Groups.of(indices, self.number)
-        rows = gather(hidden.to(dtype), groups)
+        hidden = hidden.to(dtype)
         parameters = {name: each for name in PARAMETERS if (each := getattr(self, name)) is not None}
-        if can_fuse(rows, self.up):
-            narrow = {name: each.to(dtype) for name, each in parameters.items()}
-            made = fused_networks(rows, groups.counts, self.activation, **narrow)
-        else:
-            made = segment_networks(rows, groups.counts.tolist(), self.activation, **parameters)
-        return combine(made, weights, groups)
+        if not can_fuse(hidden, self.up):
+            return segment_networks(hidden, weights, groups, self.activation, **parameters)
+        narrow = {name: each.to(dtype) for name, each in parameters.items()}
+        rows = gather(hidden, groups)
+        return combine(fused_networks(rows, groups.counts, self.activation, **narrow), weights, groups)
 
     def extra_repr(self) -> str:
         """Sizes."""

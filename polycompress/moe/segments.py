@@ -1,28 +1,31 @@
-"""Networks of experts over rows sorted by expert, one expert after the other: for processors.
+"""Tokens through networks of experts, one expert after the other: for processors.
 
-Each expert's rows go through its whole network before the next one's, so that what lies between its two ends stays in
-the processor's cache; where products are computed in another type than parameters have, each expert's are converted as
-their turn comes; gradients are written to their slices of [E, ...] directly. Of all that lies between only the
-inputs of the activation are kept for the backward pass, which applies it again. This was faster than torch's grouped
-product, than products of padded batches, and than a loop over experts that autograd sees
-(``eval/speed/moe.py`` compares the last one).
+Each expert's tokens go through its whole network before the next one's, so that what lies between its two ends stays in
+the processor's cache, and nothing of the size of all experts' rows is ever made. Where products are computed in another
+type than parameters have, each expert's are converted as their turn comes; gradients are written to their slices of
+[E, ...] directly. Of what lies between the ends only the inputs of the activation are kept for the backward pass, which
+applies it again. This was faster than torch's grouped product, than products of padded batches, and than a loop over
+experts that autograd sees (``eval/speed/moe.py`` compares the last one).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from polycompress.moe.sorting import Groups
+
 Activation = Callable[[Tensor], Tensor]
 
 
 def segment_networks(
-    rows: Tensor,
-    sizes: Sequence[int],
+    hidden: Tensor,
+    weights: Tensor,
+    groups: Groups,
     activation: Activation,
     *,
     up: Tensor,
@@ -31,22 +34,24 @@ def segment_networks(
     up_bias: Tensor | None = None,
     down_bias: Tensor | None = None,
 ) -> Tensor:
-    """Each expert's rows through its network.
+    """The weighted sum of each token's experts. Sums are the same in every run: experts add one after the other.
 
     Args:
-        rows: (S, d), sorted by expert.
-        sizes: E numbers of rows, which add up to S.
+        hidden: (T, d)
+        weights: (T, k)
+        groups: Of the choices.
         activation: Elementwise, without parameters.
-        up: (E, f, d); parameters of another type than the rows' are converted to theirs, and gradients back.
+        up: (E, f, d); parameters of another type than ``hidden``'s are converted to its, and gradients back.
         down: (E, d, f)
         gate: (E, f, d); the inner vector is then activation(gate) * up.
         up_bias: (E, f)
         down_bias: (E, d)
 
     Returns:
-        (S, d). An expert without rows gets zero gradients.
+        (T, d), of the type of ``hidden``, summed in the wider of its and the weights'. An expert without tokens gets
+        zero gradients.
     """
-    made: Tensor = _Segments.apply(rows, tuple(sizes), activation, up, up_bias, down, down_bias, gate)
+    made: Tensor = _Segments.apply(hidden, weights, groups, activation, up, up_bias, down, down_bias, gate)
     return made
 
 
@@ -54,8 +59,9 @@ class _Segments(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(
         ctx: Any,
-        rows: Tensor,
-        sizes: tuple[int, ...],
+        hidden: Tensor,
+        weights: Tensor,
+        groups: Groups,
         activation: Activation,
         up: Tensor,
         up_bias: Tensor | None,
@@ -63,52 +69,63 @@ class _Segments(torch.autograd.Function):  # type: ignore[misc]
         down_bias: Tensor | None,
         gate: Tensor | None,
     ) -> Tensor:
-        made = rows.new_empty(len(rows), down.shape[1])
+        wide = torch.promote_types(hidden.dtype, weights.dtype)
+        total = torch.zeros_like(hidden, dtype=wide)
         matrices = [each for each in (up, down, gate) if each is not None]
         keeps, kept = any(ctx.needs_input_grad), []
-        for expert, (given, out) in enumerate(zip(rows.split(sizes), made.split(sizes), strict=True)):
-            own = [each[expert].to(rows.dtype) for each in matrices]
+        for expert, tokens, choices in _experts(groups):
+            own = [each[expert].to(hidden.dtype) for each in matrices]
+            given = hidden.index_select(0, tokens)
             inner = [_linear(given, own[0], up_bias, expert)]
             inner += [torch.mm(given, each.T) for each in own[2:]]
-            kept += [*own, *inner] if keeps else []
-            _linear(_activated(activation, *inner), own[1], down_bias, expert, out=out)
-        ctx.sizes, ctx.activation = sizes, activation
-        ctx.save_for_backward(rows, up, up_bias, down, down_bias, gate, *kept)
-        return made
+            made = _linear(_activated(activation, *inner), own[1], down_bias, expert)
+            kept += [made, *own, *inner] if keeps else []
+            total.index_add_(0, tokens, made * weights.take(choices).unsqueeze(1))
+        ctx.groups, ctx.activation = groups, activation
+        ctx.save_for_backward(hidden, weights, up, up_bias, down, down_bias, gate, *kept)
+        return total.to(hidden.dtype)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        rows, up, up_bias, down, down_bias, gate, *kept = ctx.saved_tensors
+        hidden, weights, up, up_bias, down, down_bias, gate, *kept = ctx.saved_tensors
+        learns = any(ctx.needs_input_grad[4:])
         parameters = up, up_bias, down, down_bias, gate
-        learns = any(ctx.needs_input_grad[3:])
-        to_rows = torch.empty_like(rows)
         found = [torch.empty_like(each) if learns and each is not None else None for each in parameters]
         to_up, to_up_bias, to_down, to_down_bias, to_gate = found
-        gated = gate is not None
-        per_expert = 5 if gated else 3
-        parts = zip(rows.split(ctx.sizes), gradient.split(ctx.sizes), to_rows.split(ctx.sizes), strict=True)
-        for expert, (given, came, out) in enumerate(parts):
-            own_up, own_down, *others = kept[expert * per_expert :][:per_expert]
-            inner = [each.detach().requires_grad_() for each in (others[1:] if gated else others)]
+        to_hidden, to_weights = torch.zeros_like(hidden), torch.empty_like(weights)
+        per_expert = 4 if gate is None else 6
+        for expert, tokens, choices in _experts(ctx.groups):
+            made, own_up, own_down, *others = kept[expert * per_expert :][:per_expert]
+            own_gate, inner = (None, others) if gate is None else (others[0], others[1:])
+            given, came = hidden.index_select(0, tokens), gradient.index_select(0, tokens)
+            to_weights.view(-1)[choices] = (came.to(weights.dtype) * made).sum(dim=1).to(weights.dtype)
+            came = (came * weights.take(choices).unsqueeze(1)).to(hidden.dtype)
+            inner = [each.detach().requires_grad_() for each in inner]
             with torch.enable_grad():
-                hidden = _activated(ctx.activation, *inner)
-            to_inner = torch.autograd.grad(hidden, inner, torch.mm(came, own_down))
-            _put(came, hidden.detach(), to_down, to_down_bias, expert)
+                activated = _activated(ctx.activation, *inner)
+            to_inner = torch.autograd.grad(activated, inner, torch.mm(came, own_down))
+            _put(came, activated.detach(), to_down, to_down_bias, expert)
             _put(to_inner[0], given, to_up, to_up_bias, expert)
-            torch.mm(to_inner[0], own_up, out=out)
-            if gated:
+            to_given = torch.mm(to_inner[0], own_up)
+            if own_gate is not None:
                 _put(to_inner[1], given, to_gate, None, expert)
-                out.addmm_(to_inner[1], others[0])
-        return to_rows, None, None, to_up, to_up_bias, to_down, to_down_bias, to_gate
+                to_given.addmm_(to_inner[1], own_gate)
+            to_hidden.index_add_(0, tokens, to_given)
+        return to_hidden, to_weights, None, None, to_up, to_up_bias, to_down, to_down_bias, to_gate
 
 
-def _linear(
-    given: Tensor, weight: Tensor, bias: Tensor | None, expert: int, *, out: Tensor | None = None
-) -> Tensor:
+def _experts(groups: Groups) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Each expert, its tokens, and which of all choices they are."""
+    sizes = groups.counts.tolist()
+    parts = zip(groups.tokens.split(sizes), groups.choices.split(sizes), strict=True)
+    return ((expert, tokens, choices) for expert, (tokens, choices) in enumerate(parts))
+
+
+def _linear(given: Tensor, weight: Tensor, bias: Tensor | None, expert: int) -> Tensor:
     if bias is None:
-        return torch.mm(given, weight.T, out=out)
-    return torch.addmm(bias[expert].to(given.dtype), given, weight.T, out=out)
+        return torch.mm(given, weight.T)
+    return torch.addmm(bias[expert].to(given.dtype), given, weight.T)
 
 
 def _activated(activation: Activation, up: Tensor, gate: Tensor | None = None) -> Tensor:

@@ -45,11 +45,8 @@ def made(
 
 def by_segments(case: dict[str, Any], activation: Any) -> torch.Tensor:
     groups = Groups.of(case["indices"], len(case["up"]))
-    rows = gather(case["hidden"], groups)
     parameters = {name: case[name] for name in PARAMETERS if name in case}
-    return combine(
-        segment_networks(rows, groups.counts.tolist(), activation, **parameters), case["weights"], groups
-    )
+    return segment_networks(case["hidden"], case["weights"], groups, activation, **parameters)
 
 
 def in_one(case: dict[str, Any], activation: Any) -> torch.Tensor:
