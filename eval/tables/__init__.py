@@ -27,6 +27,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "experts, entities": experts.entities,
     "experts, one family": experts.one_family,
     "experts, routes": experts.routes,
+    "experts, speed": experts.speed,
 }
 
 PICTURES: Sequence[Callable[[], None]] = (new_subwords.draw_curves,)

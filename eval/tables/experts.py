@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from eval.runs.experts_models import CODES, FAMILIES, PAIRS
-from eval.tables.common import load, markdown, mean_score
+from eval.tables.common import load, markdown, mean_score, ratios
 
 TASKS = {"retrieval": "retrieval", "sib200": "SIB-200"}
 
@@ -90,6 +90,12 @@ def routes() -> str:
                 ]
             )
     return markdown(rows)
+
+
+def speed() -> str:
+    """What experts cost, where it was measured."""
+    measured = [row for row in ratios("moe-speed") if row[1] != "not measured"]
+    return markdown([["what", "found", "wanted"], *measured])
 
 
 def _scores(found: Mapping[str, Any], name: str) -> Callable[[str, Iterable[str]], str]:
