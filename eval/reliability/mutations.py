@@ -61,7 +61,7 @@ def damage_json(chance: random.Random, content: bytes) -> tuple[str, bytes]:
     """Put a hostile value somewhere in a JSON document, rename or take away a key, or name one twice."""
     try:
         document = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):  # damaged before
         return damage_bytes(chance, content)
     holes: list[str] = []
     done = _damage_value(chance, document, holes)
@@ -92,7 +92,7 @@ def damage_header(chance: random.Random, content: bytes) -> tuple[str, bytes]:
         return f"header length {lie}", lie.to_bytes(8, "little") + content[8:]
     try:
         header, body = json.loads(content[8 : 8 + length]), content[8 + length :]
-    except ValueError:  # damaged before
+    except (ValueError, RecursionError):  # damaged before
         return damage_bytes(chance, content)
     if not isinstance(header, dict) or set(header) <= {"__metadata__"}:
         return damage_bytes(chance, content)

@@ -9,6 +9,7 @@ import pytest
 
 from eval.reliability import disk, fuzzed, larder, links, memory, pickles, races
 from eval.reliability.judging import faults_of
+from eval.reliability.mutations import damage_header, damage_json
 from eval.reliability.subjects import KINDS, SUBJECTS
 from eval.reliability.warm import Ending, Warm
 from tests.pipelines.tiny_pack import make_pack
@@ -50,6 +51,13 @@ def test_damage_is_drawn_by_the_seed(suffix: str) -> None:
         assert len({damaged for _, damaged in drawn}) > 10
         assert sum(damaged != content for _, damaged in drawn) > 40
         assert max(len(damaged) for _, damaged in drawn) < 8 << 20
+
+
+def test_what_no_parser_reads_any_more_is_damaged_further() -> None:
+    deep = b"[" * 100_000
+    for mutation in (damage_json, damage_header):
+        content = deep if mutation is damage_json else len(deep).to_bytes(8, "little") + deep
+        assert any(mutation(random.Random(seed), content)[1] != content for seed in range(5))
 
 
 def test_a_fault_is_found(tmp_path: Path) -> None:
