@@ -148,7 +148,7 @@ def _carried_in_module(path: PurePosixPath) -> bool:
 
 
 def _walk(root: Path, folder: str) -> list[str]:
-    """Names of the files under a folder; links to folders are not entered.
+    """Names of the files under a folder; links to folders are not entered, and those that lead out are refused.
 
     A folder may be missing: some modules have no files, and the hub stores no empty folders.
     """
@@ -156,6 +156,8 @@ def _walk(root: Path, folder: str) -> list[str]:
     names: list[str] = []
     for directory, folders, files in os.walk(start):
         folders.sort()
+        for each in folders:
+            safe_path(root, (Path(directory) / each).relative_to(root).as_posix())
         for file in files:
             name = (Path(directory) / file).relative_to(root).as_posix()
             if safe_file(root, name).is_file():

@@ -239,10 +239,11 @@ def test_a_module_with_pickled_weights_only_is_refused(tmp_path: Path) -> None:
         copied_files(tmp_path)
 
 
-def test_links_out_of_a_module_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["secret", "."])
+def test_links_out_of_a_module_are_refused(tmp_path: Path, target: str) -> None:
     write(tmp_path, **{"secret": "x"})
     root = write(tmp_path / "model", **{"modules.json": json.dumps(MODULES), "1_Pooling/config.json": "{}"})
-    (root / "1_Pooling" / "stolen.json").symlink_to(tmp_path / "secret")
+    (root / "1_Pooling" / "stolen.json").symlink_to(tmp_path / target)
     with pytest.raises(InputError, match="is a link that leaves the model directory"):
         copied_files(root)
 
