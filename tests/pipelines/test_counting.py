@@ -7,8 +7,11 @@ import json
 import logging
 import random
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +23,12 @@ from tokenizers import Tokenizer
 
 from polycompress.corpora import Reading, is_held_out
 from polycompress.errors import InputError, PolycompressError
+from polycompress.modeldir.sources import resolve_model
 from polycompress.pipelines.count import CountResult, count_files
 from polycompress.pipelines.counting import plan as counting_plan
+from polycompress.pipelines.counting.engines import CoresEngine
 from polycompress.pipelines.counting.parts import Parts
+from polycompress.pipelines.counting.units import Job, Unit, read_tokenizer
 from polycompress.pipelines.trimming.gathering import count_corpus
 from polycompress.pipelines.trimming.loading import open_model
 from polycompress.vocab.counts import LanguageCounts, load_counts
@@ -390,6 +396,49 @@ def _die(_: object) -> None:
     import os
 
     os._exit(9)
+
+
+UNGUARDED = """
+from pathlib import Path
+import sys
+from polycompress.pipelines.count import count_files
+from polycompress.pipelines.counting import plan
+plan.BYTES_PER_UNIT = (1000, 1000)
+count_files(sys.argv[1], "de", [sys.argv[2]], Path(sys.argv[3]), engine="cores", workers=2)
+"""
+
+
+def test_a_worker_that_dies_before_it_begins_is_told(model: Path, tmp_path: Path) -> None:
+    """A script without the guard that multiprocessing asks for: its workers run into it themselves, and die."""
+    large = tmp_path / "model"
+    shutil.copytree(model, large)
+    with (large / "tokenizer.json").open("ab") as file:
+        file.write(b" " * (1 << 20))  # a pipe holds less
+    script = tmp_path / "unguarded.py"
+    script.write_text(UNGUARDED)
+    command = [script, large, write(tmp_path / "a.txt", lines(200)), tmp_path / "c.npz"]
+    done = subprocess.run(
+        [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "PolycompressError: A process that counts died;" in done.stderr
+    assert not (tmp_path / "c.npz").exists()
+
+
+def test_a_tokenizer_that_changes_before_a_worker_reads_it_is_refused(
+    model: Path, tmp_path: Path, small_units: None
+) -> None:
+    large = tmp_path / "model"
+    shutil.copytree(model, large)
+    file = read_tokenizer(resolve_model(large))
+    with (large / "tokenizer.json").open("ab") as appended:
+        appended.write(b" ")
+    job = Job(number=0, unit=Unit(code="deu-Latn", shards=(), reading=Reading(), skipped=()), skip=())
+    with (
+        closing(CoresEngine(file, 2)) as engine,
+        pytest.raises(InputError, match=r"tokenizer\.json: has changed since .* Run the command again"),
+    ):
+        list(engine.run([job, job], None))
 
 
 def test_the_largest_counts_are_exact(model: Path, tmp_path: Path) -> None:

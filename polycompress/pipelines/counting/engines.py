@@ -21,6 +21,7 @@ from polycompress.pipelines.counting.units import (
     TokenizerFile,
     do_job,
     open_tokenizer,
+    reread_tokenizer,
 )
 
 EngineName = Literal["process", "cores", "ray"]
@@ -30,7 +31,10 @@ AHEAD: Final = 2
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-_opened: OpenTokenizer | None = None  # of a worker, which lives for one tokenizer
+_place: tuple[str, str] | None = (
+    None  # of a worker, which lives for one tokenizer: its file and that file's hash
+)
+_opened: OpenTokenizer | None = None
 
 
 class Engine(Protocol):
@@ -184,18 +188,19 @@ class CoresEngine:
                     "spawn"
                 ),  # the library's threads do not survive a fork
                 initializer=_begin,
-                initargs=(self._file,),
+                # What goes along must fit a pipe: while it is written nobody sees that a worker is dead.
+                initargs=(self._file.name, self._file.sha256),
             )
         return self._pool
 
 
-def _begin(file: TokenizerFile) -> None:
+def _begin(path: str, sha256: str) -> None:
     """Prepare a worker: one thread, no answer to Ctrl-C (the parent gives it), and no life without the parent."""
-    global _opened
+    global _place
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
     one_thread()
-    _opened = open_tokenizer(file)
+    _place = path, sha256
 
 
 def one_thread() -> None:
@@ -212,5 +217,8 @@ def _follow_parent() -> None:
 
 
 def _work(job: Job) -> Outcome:
-    assert _opened is not None
+    global _opened
+    if _opened is None:
+        assert _place is not None
+        _opened = open_tokenizer(reread_tokenizer(*_place))
     return do_job(_opened, job)

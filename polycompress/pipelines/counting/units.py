@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -39,6 +40,7 @@ class TokenizerFile:
     """A ``tokenizer.json``, as it travels to workers."""
 
     name: str
+    """Its path."""
     raw: bytes
     sha256: str
     size: int
@@ -143,6 +145,23 @@ def read_tokenizer(source: ModelSource) -> TokenizerFile:
     with naming(source.path):
         opened = open_tokenizer(TokenizerFile(name=str(path), raw=raw, sha256=document_hash(raw), size=0))
     return TokenizerFile(name=str(path), raw=raw, sha256=opened.sha256, size=opened.size)
+
+
+def reread_tokenizer(name: str, sha256: str) -> TokenizerFile:
+    """Read a ``tokenizer.json`` that another process has read.
+
+    Args:
+        name: Its path.
+        sha256: Of its bytes, in hexadecimal.
+
+    Raises:
+        InputError: It is not what it was, or cannot be read.
+    """
+    path = Path(name)
+    raw = read_bytes(path.parent, path.name, max_bytes=MAX_DOCUMENT_BYTES)
+    if document_hash(raw) != sha256:
+        raise InputError(f"{path}: has changed since counting began. Run the command again.")
+    return TokenizerFile(name=name, raw=raw, sha256=sha256, size=0)
 
 
 def open_tokenizer(file: TokenizerFile) -> OpenTokenizer:
