@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,13 +13,13 @@ from typing import Any, Final, Protocol
 import torch
 
 from polycompress.errors import StorageError
-from polycompress.modeldir.atomic import atomic_file
 from polycompress.training.batches import Batch
 from polycompress.training.claims import release
 from polycompress.training.config import SnapshotConfig, TrainingConfig
 from polycompress.training.devices import Devices
 from polycompress.training.early_stopping import Verdict, compare
-from polycompress.training.errors import NonFiniteLossError, StoppedError
+from polycompress.training.errors import StoppedError
+from polycompress.training.failures import no_longer_finite, written_out
 from polycompress.training.memory import memory_mib, peak_memory_mib
 from polycompress.training.metrics import MetricSink
 from polycompress.training.optimisers import SplitAdamW
@@ -29,12 +27,11 @@ from polycompress.training.run_files import SNAPSHOTS
 from polycompress.training.schedules import rate_share
 from polycompress.training.signals import StopSignals
 from polycompress.training.snapshots import newest_snapshot, prune_snapshots, save_snapshot
-from polycompress.training.state import capture, restore
+from polycompress.training.state import capture, not_finite, restore
 from polycompress.training.step import BadBatches, StepResult, Task, train_step
 
 logger = logging.getLogger(__name__)
 
-FAILED: Final = "failed"
 _SIGNAL_NAMES: Final = {2: "SIGINT", 15: "SIGTERM"}
 
 
@@ -178,16 +175,23 @@ def train(parts: Parts, config: TrainingConfig, state: TrainState) -> TrainState
 
     Raises:
         StoppedError: A signal came; the state is saved.
-        NonFiniteLossError: The loss is not finite; the batch is written out, and snapshots stay as they are.
+        NonFiniteLossError: The loss is not finite, and the batch is written out; or the weights are no longer, and are
+            not saved. Snapshots stay as they are.
         OutOfMemoryError: A batch does not fit, in halves neither.
         StorageError: The disk refused; older snapshots stay.
     """
+    unproven = state.step > 0
     with _claimed(parts), StopSignals() as signals:
         while state.step < config.steps and not _ended(parts, state):
             for companion in parts.companions.values():
                 companion.before_step(state.step)
             begun = time.perf_counter()
             result, rate = _step(parts, config, state)
+            if (
+                unproven
+            ):  # only now: the newest snapshot may have been of weights that nothing can be learnt with
+                _prune(parts, config)
+                unproven = False
             if parts.watcher is not None:
                 parts.watcher.after_step(parts.devices)
             state.add(result, time.perf_counter() - begun)
@@ -204,6 +208,9 @@ def train(parts: Parts, config: TrainingConfig, state: TrainState) -> TrainState
                 _log(parts, config, state, result, rate, evaluated)
             if save or last or improved:
                 _save(parts, config, state, evaluated)
+                unproven = True
+            if last:
+                _prune(parts, config)
             if stop is not None and not last:
                 raise StoppedError(_stopped(parts.out, state.step, stop), stop)
     return state
@@ -254,7 +261,9 @@ def _step(parts: Parts, config: TrainingConfig, state: TrainState) -> tuple[Step
             max_grad_norm=config.optimiser.max_grad_norm,
         )
     except BadBatches as error:
-        raise _written_out(parts, error, state.step + 1) from error
+        raise written_out(
+            parts.out, error, state.step + 1, rank=parts.devices.rank, locate=parts.locate
+        ) from error
     return result, rate
 
 
@@ -314,6 +323,7 @@ def _save(parts: Parts, config: TrainingConfig, state: TrainState, evaluated: bo
     tree = capture(
         model=parts.model, optimiser=parts.optimiser, devices=parts.devices, generators=parts.generators
     )
+    _refuse_ruined(parts, tree, state.step)
     tree |= {"data": parts.data.state_dict(), "state": asdict(state)}
     if parts.companions:
         tree["companions"] = {name: each.state_dict() for name, each in parts.companions.items()}
@@ -326,8 +336,24 @@ def _save(parts: Parts, config: TrainingConfig, state: TrainState, evaluated: bo
             older = newest_snapshot(root)
             stays = f"The snapshot {older.path} stays" if older else "There is no older snapshot"
             raise StorageError(f"{error} {stays}; make room and go on with --resume.") from error
-        prune_snapshots(root, keep_last=config.snapshots.keep_last, keep_best=config.snapshots.keep_best)
     parts.devices.wait()
+
+
+def _refuse_ruined(parts: Parts, captured: Mapping[str, Any], step: int) -> None:
+    """Save nothing that cannot be gone on from."""
+    place = not_finite(captured, parts.model)
+    (found,) = parts.devices.total([float(place is not None)])
+    if found:
+        raise no_longer_finite(parts.out, place or "a parameter of another process", step)
+
+
+def _prune(parts: Parts, config: TrainingConfig) -> None:
+    if parts.devices.is_main:
+        prune_snapshots(
+            parts.out / SNAPSHOTS,
+            keep_last=config.snapshots.keep_last,
+            keep_best=config.snapshots.keep_best,
+        )
 
 
 def _agreed(devices: Devices, received: int | None) -> int | None:
@@ -341,26 +367,3 @@ def _agreed(devices: Devices, received: int | None) -> int | None:
 def _stopped(out: Path, step: int, signum: int) -> str:
     name = _SIGNAL_NAMES.get(signum, f"signal {signum}")
     return f"stopped by {name} after step {step}, which is saved in {out / SNAPSHOTS}. Go on with --resume."
-
-
-def _written_out(parts: Parts, error: BadBatches, step: int) -> NonFiniteLossError:
-    """Write bad batches beside the run, and say where."""
-    path = parts.out / FAILED / f"step-{step}-process-{parts.devices.rank}.json"
-    older = newest_snapshot(parts.out / SNAPSHOTS)
-    stays = f"The snapshot {older.path} stays." if older else "There is no snapshot yet."
-    texts = [text_id for batch in error.batches for text_id in batch.text_ids]
-    dump = [
-        {"loss": str(loss) if not math.isfinite(loss) else loss, **batch.as_dict()}
-        for batch, loss in zip(error.batches, error.losses, strict=True)
-    ]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path, "w") as file:
-            json.dump({"step": step, "texts": {i: parts.locate(i) for i in texts}, "batches": dump}, file)
-        where = f"written to {path}"
-    except OSError as trouble:
-        where = f"not written ({trouble})"
-    return NonFiniteLossError(
-        f"{error}; they are {where}. {stays} Lower the learning rate, lengthen the warm-up, use fp32, or look at the "
-        "texts."
-    )

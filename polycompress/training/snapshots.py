@@ -122,6 +122,11 @@ def find_snapshot(root: Path, step: int) -> Snapshot | None:
     return next((each for each, fault in _found(root) if each.step == step and fault is None), None)
 
 
+def snapshot_steps(root: Path) -> list[int]:
+    """Of which steps there are snapshots, rising; their files are not looked at."""
+    return [each.step for each, fault in _found(root) if fault is None]
+
+
 def damage(snapshot: Snapshot) -> str | None:
     """What is wrong with a snapshot's files, or None."""
     for name, (size, digest) in snapshot.files.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,6 +33,31 @@ def capture(
             for name, generator in _generator_states(devices, generators).items()
         },
     }
+
+
+def not_finite(captured: Mapping[str, Any], model: nn.Module) -> str | None:
+    """Where weights that are trained, or their moments, hold what is not finite.
+
+    Args:
+        captured: What ``capture`` gave.
+        model: Of which.
+
+    Returns:
+        The first such place in words, or None.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and not _all_finite(captured["model"][name]):
+            return f"the parameter {name}"
+    moments: list[Tensor] = []
+    _each_tensor(captured["optimiser"], moments.append)
+    return None if all(map(_all_finite, moments)) else "the optimiser's moments"
+
+
+def _all_finite(tensor: Tensor) -> bool:
+    """In one pass, and without a mask as large as the tensor."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    return all(math.isfinite(float(bound)) for bound in tensor.aminmax())
 
 
 def restore(

@@ -3,8 +3,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -250,6 +251,100 @@ def test_a_loss_that_is_no_number_writes_its_batch_out(tmp_path: Path) -> None:
     ids = [text_id for batch in written["batches"] for text_id in batch["text_ids"]]
     assert written["texts"] == {str(text_id): f"text {text_id}" for text_id in ids}
     assert all(str(text_id) in message for text_id in ids[:3])
+
+
+class Ruining:
+    """A companion that does something to the model after a step."""
+
+    def __init__(self, at: int, ruin: Callable[[], None]) -> None:
+        self.at, self.ruin = at, ruin
+
+    def before_step(self, step: int) -> None:
+        pass
+
+    def after_step(self, step: int) -> None:
+        if step == self.at:
+            self.ruin()
+
+    def figures(self) -> Mapping[str, Any]:
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        pass
+
+
+def ruined(
+    tmp_path: Path, at: int, ruin: Callable[[Parts], None], config: TrainingConfig = CONFIG
+) -> tuple[str, list[str]]:
+    """The message that such a run ends with, and the snapshots it leaves."""
+    parts = make_parts(tmp_path / "run", tmp_path / "data")
+    parts = replace(parts, companions={"ruining": Ruining(at, lambda: ruin(parts))})
+    with pytest.raises(NonFiniteLossError) as caught:
+        train(parts, config, TrainState())
+    parts.metrics.close()
+    return str(caught.value), sorted(path.name for path in (parts.out / "snapshots").glob("*"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, value: float) -> None:
+    def ruin(parts: Parts) -> None:
+        with torch.no_grad():
+            parts.model.norm.weight[3] = value
+
+    message, left = ruined(tmp_path, 8, ruin)
+    assert message.startswith(
+        "step 8: it left values in the parameter norm.weight that are not finite, so nothing"
+    )
+    assert f"The snapshot {tmp_path / 'run/snapshots/step-4'} stays, and is the last good one." in message
+    assert "Lower the learning rate" in message
+    assert left == ["step-4"]
+
+
+@pytest.mark.parametrize("kind", ["dense", "table"])
+def test_moments_that_are_not_finite_are_never_saved(tmp_path: Path, kind: str) -> None:
+    def ruin(parts: Parts) -> None:
+        if kind == "dense":
+            parts.optimiser.state[parts.model.output.weight]["exp_avg_sq"][0, 0] = float("inf")
+        else:
+            parts.optimiser._state_of(parts.model.table.weight).second.fill_(float("inf"))
+
+    message, left = ruined(tmp_path, 4, ruin)
+    assert message.startswith("step 4: it left values in the optimiser's moments that are not finite")
+    assert "There is no snapshot yet." in message
+    assert left == []
+
+
+def test_weights_that_are_finite_but_ruined_do_not_replace_good_ones(tmp_path: Path) -> None:
+    def ruin(parts: Parts) -> None:
+        with torch.no_grad():
+            parts.model.output.weight.fill_(3e38)
+
+    config = replace(CONFIG, snapshots=SnapshotConfig(every_steps=4, keep_last=1))
+    message, left = ruined(tmp_path, 12, ruin, config)
+    assert message.startswith("step 13: the loss is nan")
+    newest = tmp_path / "run/snapshots/step-12"
+    assert f"The snapshot {newest} stays, but no step succeeded from it: its weights may be ruined" in message
+    assert "To go back to step-8, remove it and use --resume (there is step-8)." in message
+    assert left == ["step-12", "step-8"]
+
+    shutil.rmtree(newest)
+    whole = unbroken(tmp_path, config)
+    assert same_bits(weights(without_ruin(tmp_path, config)), weights(whole))
+
+
+def without_ruin(tmp_path: Path, config: TrainingConfig) -> Parts:
+    """The run gone on with, where whatever ruined it does not come back."""
+    parts = make_parts(tmp_path / "run", tmp_path / "data-again", after=8)
+    parts = replace(parts, companions={"ruining": Ruining(-1, lambda: None)})
+    snapshot = newest_snapshot(parts.out / "snapshots")
+    assert snapshot is not None
+    train(parts, config, resume(parts, load_snapshot(snapshot)))
+    parts.metrics.close()
+    assert [path.name for path in (parts.out / "snapshots").iterdir()] == ["step-20"]
+    return parts
 
 
 def test_a_full_disk_keeps_the_older_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
