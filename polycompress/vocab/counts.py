@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from polycompress.errors import InputError
 from polycompress.modeldir.atomic import atomic_file
-from polycompress.vocab.merging import check_counts, merge_counts
+from polycompress.vocab.merging import check_counts, merge_counts, merge_named_counts
 
 __all__ = [
     "Counts",
@@ -38,6 +38,7 @@ __all__ = [
     "check_counts",
     "load_counts",
     "merge_counts",
+    "merge_named_counts",
     "pack_counts",
     "save_counts",
 ]

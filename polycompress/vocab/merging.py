@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from polycompress.vocab.held_out import merge_samples
 
 if TYPE_CHECKING:
     from polycompress.vocab.counts import Counts, LanguageCounts
+
+logger = logging.getLogger(__name__)
 
 _LARGEST: Final = 2**62
 
@@ -55,6 +58,60 @@ def merge_counts(parts: Sequence[LanguageCounts]) -> LanguageCounts:
         source=_merge_sources([part.source for part in parts]),
         held_out_texts=merge_samples(known) if known else None,
     )
+
+
+def merge_named_counts(parts: Sequence[tuple[str, LanguageCounts]]) -> LanguageCounts:
+    """The counts of what was counted at several places, no text twice.
+
+    Args:
+        parts: Of one language under one tokenizer, at least one, each with the name of its place. One that is of the
+            same files as one before it, read alike, and has the same counts, is left out with a warning.
+
+    Returns:
+        See ``merge_counts``.
+
+    Raises:
+        InputError: Two places share some of their files, but not all, or count them differently.
+    """
+    kept: list[tuple[str, LanguageCounts]] = []
+    for name, part in parts:
+        twin = next((older for older, other in kept if _same(part, other)), None)
+        if twin is not None:
+            logger.warning("%s: is of the same text as %s; it is counted once", name, twin)
+            continue
+        for older, other in kept:
+            shared = _whole_files(part).keys() & _whole_files(other).keys()
+            if shared:
+                files = ", ".join(sorted(_whole_files(other)[key] for key in shared))
+                raise InputError(
+                    f"{older} and {name}: {files} is in both, so their sum would count that text twice. Give one of "
+                    "the two, or count all text at once (polycompress count, with a --corpus for each)."
+                )
+        kept.append((name, part))
+    return merge_counts([part for _, part in kept])
+
+
+def _same(one: LanguageCounts, other: LanguageCounts) -> bool:
+    """Whether two records are of the same text: the same files, parts of files or parts of data sets, counted alike."""
+    return (
+        bool(one.source.get("files"))
+        and one.source == other.source
+        and one.texts > 0
+        and np.array_equal(one.ids, other.ids)
+        and np.array_equal(one.counts, other.counts)
+    )
+
+
+def _whole_files(part: LanguageCounts) -> dict[tuple[str, str], str]:
+    """Names of the whole files that were counted, by hash and by the field that was read; parts of files have none."""
+    reading = part.source.get("reading")
+    field = reading.get("field") if isinstance(reading, Mapping) else None
+    files = part.source.get("files")
+    return {
+        (str(entry["sha256"]), str(field)): str(entry.get("name"))
+        for entry in (files if isinstance(files, list) else ())
+        if isinstance(entry, Mapping) and "sha256" in entry and entry.get("bytes")
+    }
 
 
 def check_counts(counts: Counts, path: Path, sha256: str, vocab_size: int) -> None:

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from polycompress import trim
+from polycompress.corpora import parse_corpora
+from polycompress.errors import InputError
 from polycompress.languages import find_language
+from polycompress.pipelines.count import count_files
 from polycompress.pipelines.trimming import gathering
-from polycompress.pipelines.trimming.gathering import count_words
+from polycompress.pipelines.trimming.gathering import count_words, counts_from_files, gather_language
 from polycompress.pipelines.trimming.loading import open_model
 from tests.tiny_models import make_tiny
 
@@ -119,3 +122,30 @@ def test_words_of_languages_without_spaces_have_none_before_them(cache: Path, tm
     german = count_words(vocabulary, find_language("de"), 2_000).dense(vocabulary.size)
     assert chinese[spaced].sum() < 0.2 * chinese.sum()
     assert german[spaced].sum() > 0.2 * german.sum()
+
+
+def test_no_text_is_counted_twice(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text, more = tmp_path / "a.txt", tmp_path / "b.txt"
+    text.write_text("Hund und Katze\n" * 9)
+    more.write_text("die Katze\n" * 5)
+    for name, corpus in (("a", [text]), ("again", [text]), ("b", [more]), ("both", [text, more])):
+        count_files(source, "de", [str(path) for path in corpus], tmp_path / f"{name}.npz", engine="process")
+
+    german, vocabulary = find_language("de"), open_model(source).vocabulary
+
+    def counted(*names: str, corpus: Path | None = None) -> float:
+        held = counts_from_files([tmp_path / f"{name}.npz" for name in names], vocabulary, [german])
+        corpora = parse_corpora([str(corpus)] if corpus else [], [german])
+        evidence = gather_language(vocabulary, german, corpora, counts=held, background=None)
+        assert evidence.corpus is not None
+        return evidence.corpus.tokens
+
+    once = counted("a")
+    assert counted("a", "again") == once
+    assert "again.npz: is of the same text as" in caplog.text
+    assert counted("a", corpus=text) == once
+    assert counted("a", "b") == counted("both") == counted("a", corpus=more) > once
+    with pytest.raises(InputError, match=r"a\.npz and .*both\.npz: a\.txt is in both"):
+        counted("a", "both")
+    with pytest.raises(InputError, match=r"--counts and --corpus: b\.txt is in both"):
+        counted("both", corpus=more)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from polycompress.errors import InputError
 from polycompress.vocab import held_out, merging
-from polycompress.vocab.counts import Counts, LanguageCounts, check_counts, merge_counts
+from polycompress.vocab.counts import Counts, LanguageCounts, check_counts, merge_counts, merge_named_counts
 from polycompress.vocab.held_out import Sample, merge_samples
 
 
@@ -118,3 +119,59 @@ def test_another_tokenizers_counts_are_refused() -> None:
         assert "ab" * 32 in str(caught.value)
         assert f"the model's has {sha256} and {size}" in str(caught.value)
         assert "Count again with this model" in str(caught.value)
+
+
+def counted(files: list[dict[str, Any]], tokens: list[int], **source: Any) -> LanguageCounts:
+    return dataclasses.replace(record(tokens, [], "x"), source={"kind": "corpus", "files": files} | source)
+
+
+def whole(name: str, sha256: str = "", size: int = 9) -> dict[str, Any]:
+    return {"name": name, "bytes": size, "sha256": sha256 or name * 3}
+
+
+def test_the_same_text_of_two_places_is_counted_once(caplog: pytest.LogCaptureFixture) -> None:
+    text = counted([whole("a"), whole("b")], [1, 2, 2])
+    again = counted([whole("a"), whole("b")], [1, 2, 2])
+    other = counted([whole("c")], [2, 3])
+    merged = merge_named_counts([("one.npz", text), ("two.npz", other), ("three.npz", again)])
+    assert plain(merged) == plain(merge_counts([text, other]))
+    assert caplog.messages == ["three.npz: is of the same text as one.npz; it is counted once"]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        counted([whole("a"), whole("c")], [1, 2, 2, 5]),  # one file of two
+        counted([whole("renamed", "aaa"), whole("c")], [1, 2, 2, 5]),
+        counted([whole("a"), whole("b")], [1, 2], dropped={"short": 3}),  # cleaned otherwise
+    ],
+)
+def test_text_that_two_places_share_partly_is_refused(second: LanguageCounts) -> None:
+    first = counted([whole("a"), whole("b")], [1, 2, 2])
+    with pytest.raises(
+        InputError, match=r"one\.npz and two\.npz: a.* is in both, .* twice\. Give one of the two"
+    ):
+        merge_named_counts([("one.npz", first), ("two.npz", second)])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (counted([whole("a")], [1]), counted([whole("a", "other")], [1])),  # another file of the same name
+        (counted([whole("a")], [1]), counted([whole("a")], [1], reading={"field": "title"})),
+        (counted([whole("a", size=0)], [1]), counted([whole("a", size=0), whole("b")], [1])),
+        (counted([], [1]), counted([], [1])),  # nobody knows what they are of
+        (
+            counted([{"name": "a", "bytes": 9, "range": [0, 9]}], [1]),
+            counted([{"name": "a", "bytes": 9, "range": [9, 18]}], [1]),
+        ),
+        (counted(["what"], [1]), counted([3, {"sha256": [], "bytes": 1}], [1], reading=[])),  # type: ignore[list-item]
+    ],
+)
+def test_different_texts_add_up(first: LanguageCounts, second: LanguageCounts) -> None:
+    assert merge_named_counts([("one.npz", first), ("two.npz", second)]).tokens == 2
+
+
+def test_parts_of_files_that_are_the_same_are_counted_once() -> None:
+    first = counted([{"name": "a", "bytes": 9, "range": [0, 9]}], [1, 1])
+    assert merge_named_counts([("one.npz", first), ("two.npz", first)]).tokens == 2

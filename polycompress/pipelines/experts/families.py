@@ -14,6 +14,7 @@ from polycompress.modeldir.paths import user_path
 from polycompress.moe.families import FamilyTable, assign_families, parse_family_table
 from polycompress.pipelines.trimming.gathering import Progress, count_corpus, counts_from_files
 from polycompress.pipelines.trimming.loading import Vocabulary
+from polycompress.vocab.merging import merge_named_counts
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -104,19 +105,19 @@ def count_tokens(
         By code, of the languages that there is text or counts of; None where nothing was given.
 
     Raises:
-        InputError: A file cannot be read, or counts are of another tokenizer.
+        InputError: A file cannot be read, counts are of another tokenizer, or partly of the same text.
     """
     if not corpora and not counts:
         return None
-    found: dict[str, float] = {
-        code: each.tokens for code, each in counts_from_files(counts, vocabulary, languages).items()
-    }
+    held = counts_from_files(counts, vocabulary, languages)
+    found: dict[str, float] = {code: each.tokens for code, each in held.items()}
     for language in languages:
         own = [spec for spec in corpora if spec.language == language]
         files = [file for spec in own for file in spec.files]
         if files:
             counted = count_corpus(vocabulary, files, progress, own[0].reading)
-            found[language.code] = found.get(language.code, 0.0) + counted.tokens
+            parts = [("--counts", held[language.code])] if language.code in held else []
+            found[language.code] = merge_named_counts([*parts, ("--corpus", counted)]).tokens
     return found
 
 

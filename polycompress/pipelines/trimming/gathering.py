@@ -26,7 +26,7 @@ from polycompress.vocab.counts import (
     LanguageCounts,
     check_counts,
     load_counts,
-    merge_counts,
+    merge_named_counts,
     save_counts,
 )
 from polycompress.vocab.evidence import Distribution, expected_shares
@@ -132,7 +132,7 @@ def check_covered(
 def counts_from_files(
     paths: Sequence[str | os.PathLike[str]], vocabulary: Vocabulary, languages: Sequence[Language]
 ) -> dict[str, LanguageCounts]:
-    """Read counts files for some languages; what several files hold of one language is added up.
+    """Read counts files for some languages; what several files hold of one language is added up, no text twice.
 
     Args:
         paths: Files that ``polycompress count`` wrote.
@@ -143,9 +143,10 @@ def counts_from_files(
         By language code.
 
     Raises:
-        InputError: A file cannot be read, is of another tokenizer, or has none of the languages.
+        InputError: A file cannot be read, is of another tokenizer, or has none of the languages; or two are of partly
+            the same text.
     """
-    found: dict[str, list[LanguageCounts]] = {}
+    found: dict[str, list[tuple[str, LanguageCounts]]] = {}
     asked = {language.code for language in languages}
     for path in map(Path, paths):
         counts = load_counts(path)
@@ -157,8 +158,8 @@ def counts_from_files(
                 f"{', '.join(sorted(asked))}; name its language or leave the file out"
             )
         for code in sorted(held):
-            found.setdefault(code, []).append(counts.languages[code])
-    return {code: merge_counts(parts) for code, parts in found.items()}
+            found.setdefault(code, []).append((str(path), counts.languages[code]))
+    return {code: merge_named_counts(parts) for code, parts in found.items()}
 
 
 def count_background(vocabulary: Vocabulary, progress: Progress | None = None) -> LanguageCounts:
@@ -183,7 +184,13 @@ def count_corpus(
         size=vocabulary.size,
     )
     tally, texts = count_batches(opened, reader.batches(), report)
-    source = {"kind": "corpus", "files": reader.provenance(), "counting": tally.rule.reason}
+    source: dict[str, Any] = {
+        "kind": "corpus",
+        "files": reader.provenance(),
+        "counting": tally.rule.reason,
+    }
+    if reading is not None and reading != Reading():
+        source["reading"] = reading.as_dict()
     return language_counts(tally, texts, source)
 
 
@@ -242,14 +249,14 @@ def gather_language(
         progress: See ``Progress``.
 
     Raises:
-        InputError: A corpus cannot be read.
+        InputError: A corpus cannot be read, or is partly what was counted before.
     """
     own = [spec for spec in corpora if spec.language == language]
     files = [file for spec in own for file in spec.files]
-    parts = [counts[language.code]] if language.code in counts else []
+    parts = [("--counts", counts[language.code])] if language.code in counts else []
     if files:
-        parts.append(count_corpus(vocabulary, files, progress, own[0].reading))
-    corpus = merge_counts(parts) if parts else None
+        parts.append(("--corpus", count_corpus(vocabulary, files, progress, own[0].reading)))
+    corpus = merge_named_counts(parts) if parts else None
     words = None
     if background is not None and language.wordfreq is not None:
         words = count_words(vocabulary, language, FORMS, progress)
