@@ -143,7 +143,7 @@ def unpacked_lines(path: Path) -> Iterator[str]:
 
 
 class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+    def read1(self, size: int, /) -> bytes: ...
 
 
 def unpacked(file: io.BufferedReader[Any], path: Path) -> Iterator[bytes]:
@@ -198,8 +198,25 @@ def _unpack(file: io.BufferedReader[Any], magic: bytes) -> Iterator[bytes]:
         opened = lzma.LZMAFile(file)
     elif _BZIP2.match(magic):
         opened = bz2.BZ2File(file)
-    while block := opened.read(BLOCK):
+    yield from _blocks(opened)
+
+
+def _blocks(opened: _Readable) -> Iterator[bytes]:
+    """All of a file; where it cannot be read on, first what came before, which ``read`` would drop."""
+    trouble: Exception | None = None
+    block = b""
+    try:
+        while piece := opened.read1(BLOCK):
+            block += piece
+            if len(block) >= BLOCK:
+                yield block
+                block = b""
+    except Exception as error:
+        trouble = error
+    if block:
         yield block
+    if trouble is not None:
+        raise trouble
 
 
 def _unzstd(file: io.BufferedReader[Any]) -> Iterator[bytes]:

@@ -5,13 +5,14 @@ import gzip
 import hashlib
 import io
 import os
+import re
 from pathlib import Path
 
 import pytest
 import zstandard
 
 from polycompress import corpora
-from polycompress.corpora import TextReader, describe, read_texts
+from polycompress.corpora import DamagedShardError, TextReader, describe, read_texts
 from polycompress.errors import InputError, StorageError
 from tests.corpora.helpers import CHECKSUM, LINES, PACKERS, TEXT, write
 
@@ -44,6 +45,23 @@ def test_damaged_files_are_refused(tmp_path: Path, kind: str, damage: str) -> No
         InputError, match=rf"a\.{kind}: the compressed data are damaged .*after \d+ unpacked bytes"
     ):
         list(read_texts([path]))
+
+
+@pytest.mark.parametrize("kind", ["gz", "xz"])
+def test_what_was_unpacked_before_a_small_file_is_cut_off_is_read(tmp_path: Path, kind: str) -> None:
+    lines = [hashlib.sha256(bytes([i % 256, i // 256])).hexdigest() for i in range(900)]
+    content = "".join(f"{line}\n" for line in lines).encode()
+    assert len(content) < corpora.BLOCK
+    packed = PACKERS[kind](content)
+    path = write(tmp_path / f"a.{kind}", packed[: len(packed) // 2])
+    found: list[str] = []
+    with pytest.raises(DamagedShardError) as caught:
+        found.extend(read_texts([path]))
+    (unpacked,) = map(int, re.findall(r"cut off after (\d+) unpacked bytes", str(caught.value)))
+    assert unpacked > len(content) / 3
+    assert caught.value.position == f"byte {unpacked}"
+    assert caught.value.texts_read == unpacked // 65
+    assert found == lines[: caught.value.texts_read]
 
 
 def test_zstd_without_content_checksum_cut_at_a_block_is_refused(tmp_path: Path) -> None:
