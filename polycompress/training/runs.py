@@ -86,16 +86,64 @@ def begun_run(
         (step,) = devices.total([0.0])
         yield find_snapshot(out / SNAPSHOTS, int(step)) if step >= 0 else None
         return
-    missing = [path for path in (out, *out.parents) if not path.exists()]
-    there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    before = _Before(out)
     snapshot = open_run(out, record, identity, resume=resume)
     devices.total([float(snapshot.step if snapshot is not None else -1)])
-    try:
+    with before.back_to():
         yield snapshot
-    except InputError:
-        if CONFIG not in there and not (out / SNAPSHOTS).is_dir():
-            _take_back(out, there, missing)
-        raise
+
+
+@contextmanager
+def begun_stages(
+    out: Path, record: Mapping[str, Any], identity: Mapping[str, Any], devices: Devices, *, resume: bool
+) -> Iterator[None]:
+    """Begin a run whose stages are runs of their own, in directories below, or go on with one.
+
+    Other processes are kept out of it until the block ends. Where the run began here, and nothing was saved of any
+    stage, wrong input leaves nothing, as with ``begun_run``.
+
+    Raises:
+        InputError: See ``open_run``.
+        SnapshotMismatchError: The run that is there is of another model or configuration.
+        StorageError: The disk refused.
+    """
+    if not devices.is_main:
+        yield
+        return
+    before = _Before(out)
+    if CONFIG in before.there:
+        check_run(out, resume=resume)
+        refuse_difference(out, read_run(out)["settings"], identity)
+        claim(out)
+    else:
+        open_run(out, record, identity, resume=resume)
+    try:
+        with before.back_to():
+            yield
+    finally:
+        release(out)
+
+
+class _Before:
+    """What was at a place before a run began there."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.missing = [path for path in (out, *out.parents) if not path.exists()]
+        self.there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+
+    @contextmanager
+    def back_to(self) -> Iterator[None]:
+        """Wrong input takes back what began in a block, unless something was saved."""
+        try:
+            yield
+        except InputError:
+            if CONFIG not in self.there and not self._is_saved():
+                _take_back(self.out, self.there, self.missing)
+            raise
+
+    def _is_saved(self) -> bool:
+        return any(path.is_dir() for name in (SNAPSHOTS, FINAL) for path in self.out.rglob(name))
 
 
 def _take_back(out: Path, there: Set[str], missing: Sequence[Path]) -> None:

@@ -139,3 +139,13 @@ def test_a_teacher_that_nothing_asks(kitchen: Kitchen, tmp_path: Path) -> None:
         "{exits: [4]}}]}\n"
     )
     assert "teacher is named, but gold and multi-exit asks none" in faults(kitchen, tmp_path, stages)
+
+
+def test_wrong_input_leaves_nothing_to_remove(kitchen: Kitchen, tmp_path: Path) -> None:
+    stages = "  - {name: tuned, steps: 2, losses: [hidden-mse]}\n"
+    blank = tmp_path / "blank.txt"
+    blank.write_text(" \n\t\n", encoding="utf-8")
+    for _ in range(2):
+        with pytest.raises(InputError, match="no usable text"):
+            kitchen.distil(stages, tmp_path / "run", f"corpora=[en={blank}, sw={blank}]")
+        assert not (tmp_path / "run").exists()

@@ -30,7 +30,7 @@ from polycompress.pipelines.tuning.run import Tuning, tune
 from polycompress.training.devices import Devices
 from polycompress.training.metrics import Record
 from polycompress.training.run_files import SNAPSHOTS
-from polycompress.training.runs import open_run
+from polycompress.training.runs import begun_run
 from polycompress.training.sparse_tuning import select
 from polycompress.training.task_model import HeadedModel
 
@@ -151,8 +151,10 @@ def number_of_weights(model: Any, density: float, *, freeze_norms: bool) -> tupl
 def _train(run: SparseRun, loaded: HeadedModel, chosen: Mask | None, out: Path) -> Tuning:
     """One of the two, from its beginning or from where it was left; None: all weights move."""
     identity = {**run.identity, "stage": out.name}
-    snapshot = open_run(out, run.record, identity, resume=out.exists())
-    with seeded(run.config.seed * 1_000_003 + run.devices.rank):
+    with (
+        begun_run(out, run.record, identity, run.devices, resume=out.exists()) as snapshot,
+        seeded(run.config.seed * 1_000_003 + run.devices.rank),
+    ):
         return tune(
             run.inputs,
             loaded,

@@ -32,9 +32,8 @@ from polycompress.training.distilling import Distillation
 from polycompress.training.items import Items
 from polycompress.training.keeping import in_teachers_ids
 from polycompress.training.metrics import Record
-from polycompress.training.run_files import FINAL, SNAPSHOTS
-from polycompress.training.runs import open_run
-from polycompress.training.snapshots import find_snapshot
+from polycompress.training.run_files import FINAL
+from polycompress.training.runs import begun_run
 from polycompress.training.task_model import HeadedModel, HeadKind
 
 Tell = Callable[[str, int, int | None], None]
@@ -104,13 +103,10 @@ def run_task_stage(
         "losses": [dataclasses.asdict(each) for each in stage.losses],
         "layers": list(stage.layers),
     }
-    snapshot = open_run(out, record, identity, resume=out.exists()) if devices.is_main else None
-    (step,) = devices.total(
-        [float(snapshot.step if snapshot is not None else -1) if devices.is_main else 0.0]
-    )
-    if not devices.is_main and step >= 0:
-        snapshot = find_snapshot(out / SNAPSHOTS, int(step))
-    with seeded(config.seed * 1_000_003 + devices.rank):
+    with (
+        begun_run(out, record, identity, devices, resume=out.exists()) as snapshot,
+        seeded(config.seed * 1_000_003 + devices.rank),
+    ):
         done = tune(
             inputs,
             loaded,

@@ -18,9 +18,8 @@ from polycompress.pipelines.distilling.student_files import write_student
 from polycompress.pipelines.trim import trim
 from polycompress.pipelines.tuning.parts import seeded
 from polycompress.training.devices import Devices
-from polycompress.training.run_files import CONFIG, FINAL, SNAPSHOTS, read_run
-from polycompress.training.runs import open_run
-from polycompress.training.snapshots import refuse_difference
+from polycompress.training.run_files import FINAL, SNAPSHOTS
+from polycompress.training.runs import begun_stages
 
 STAGES: Final = "stages"
 START: Final = "start"
@@ -38,13 +37,15 @@ def run_stages(run: StagesRun, identity: Mapping[str, Any], *, resume: bool) -> 
         SnapshotMismatchError: The run that is there is of another recipe or model.
         PolycompressError: A stage ended before its time; see ``polycompress.training.loop.train``.
     """
+    devices = Devices(device=run.recipe.stages[0].settings.device)
+    with begun_stages(run.out, run.record, identity, devices, resume=resume):
+        return _carry_out(run, identity, devices)
+
+
+def _carry_out(run: StagesRun, identity: Mapping[str, Any], devices: Devices) -> dict[str, Any]:
+    """All stages; the manifest of the last student."""
     out, stages = run.out, run.recipe.stages
-    devices = Devices(device=stages[0].settings.device)
     if devices.is_main:
-        if (out / CONFIG).exists():
-            refuse_difference(out, read_run(out)["settings"], identity)
-        else:
-            open_run(out, run.record, identity, resume=resume)
         make_models(run)
     devices.wait()
     student = run.models.student.path if run.models.student is not None else out / START

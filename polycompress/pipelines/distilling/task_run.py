@@ -27,9 +27,8 @@ from polycompress.pipelines.tuning.source_model import SourceModel, find_source_
 from polycompress.pipelines.tuning.writing import write_tuned
 from polycompress.training.devices import Devices
 from polycompress.training.metrics import Record
-from polycompress.training.run_files import CONFIG, FINAL, SNAPSHOTS, read_run
-from polycompress.training.runs import open_run
-from polycompress.training.snapshots import refuse_difference
+from polycompress.training.run_files import FINAL, SNAPSHOTS
+from polycompress.training.runs import begun_stages
 
 Tell = Callable[[str, int, int | None], None]
 TEACHER: Final = "teacher"
@@ -50,10 +49,20 @@ def run_task(
     Raises:
         PolycompressError: See ``bistil_task``.
     """
-    if (out / CONFIG).exists():
-        refuse_difference(out, read_run(out)["settings"], identity)
-    else:
-        open_run(out, record, identity, resume=resume)
+    devices = Devices(device=asked.config.tuning.device)
+    with begun_stages(out, record, identity, devices, resume=resume):
+        return _train_both(asked, out, record, identity, progress, tell)
+
+
+def _train_both(
+    asked: TaskAsked,
+    out: Path,
+    record: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    progress: Callable[[Record], None] | None,
+    tell: Tell | None,
+) -> dict[str, Any]:
+    """The teacher where it has to be, and the student; the student's manifest."""
     config, request = asked.config, asked.request
     inputs, first, plan = prepare(asked.student, request, config.tuning.seed, tell)
     number_of_weights(
