@@ -51,12 +51,13 @@ def run_task(
     """
     devices = Devices(device=asked.config.tuning.device)
     with begun_stages(out, record, identity, devices, resume=resume):
-        return _train_both(asked, out, record, identity, progress, tell)
+        return _train_both(asked, out, devices, record, identity, progress, tell)
 
 
 def _train_both(
     asked: TaskAsked,
     out: Path,
+    devices: Devices,
     record: Mapping[str, Any],
     identity: Mapping[str, Any],
     progress: Callable[[Record], None] | None,
@@ -69,7 +70,9 @@ def _train_both(
         first.model, config.density, freeze_norms=config.freeze_norms
     )  # before anything is trained
     del first
-    teacher = asked.teacher if asked.knows_the_task else _tuned_teacher(asked, out, record, progress, tell)
+    teacher = asked.teacher
+    if not asked.knows_the_task:
+        teacher = _tuned_teacher(asked, out, devices, record, progress, tell)
     devices = Devices(precision=inputs.ready.precision, device=config.tuning.device)
     run = SparseRun(
         inputs=inputs,
@@ -90,6 +93,7 @@ def _train_both(
 def _tuned_teacher(
     asked: TaskAsked,
     out: Path,
+    devices: Devices,
     record: Mapping[str, Any],
     progress: Callable[[Record], None] | None,
     tell: Tell | None,
@@ -100,14 +104,19 @@ def _tuned_teacher(
         if tell is not None:
             tell("tuning the teacher", 0, None)
         if asked.config.teacher_tuning == "full":
-            _tune_fully(asked, where, progress, tell)
+            (begun,) = devices.total([float(where.exists())])  # asked before any process can begin it
+            _tune_fully(asked, where, bool(begun), progress, tell)
         else:
             _tune_sparsely(asked, where, record, progress, tell)
     return find_source_model(where / FINAL, out / FINAL)
 
 
 def _tune_fully(
-    asked: TaskAsked, where: Path, progress: Callable[[Record], None] | None, tell: Tell | None
+    asked: TaskAsked,
+    where: Path,
+    resume: bool,
+    progress: Callable[[Record], None] | None,
+    tell: Tell | None,
 ) -> None:
     request = asked.request
     settings = {
@@ -124,7 +133,7 @@ def _tune_fully(
         settings=settings,
         limit=request.limit,
         tasks=asked.tasks,
-        resume=where.exists(),
+        resume=resume,
         progress=progress,
         tell=tell,
     )
