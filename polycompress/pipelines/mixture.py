@@ -219,6 +219,7 @@ def infer_from_words(
         )
         for candidate, share, half, own in zip(words.candidates, solution.shares, width, owned, strict=True)
     )
+    absent = int(np.count_nonzero((history.merge_segment < 0) & ~merges.blank))
     ratios = merge_ratios(history, counts, solution)[~merges.blank]
     unexplained = float(np.mean(ratios < HARDLY))
     return MixtureReport(
@@ -227,7 +228,7 @@ def infer_from_words(
         merges_listed=merges.listed,
         merges_considered=len(merges.left),
         merges_used=int(np.count_nonzero(used)),
-        merges_absent=int(np.count_nonzero((history.merge_segment < 0) & ~merges.blank)),
+        merges_absent=absent,
         merges_blank=int(np.count_nonzero(merges.blank)),
         merges_redundant=len(merges.redundant),
         unexplained=unexplained,
@@ -237,6 +238,7 @@ def infer_from_words(
                 widest=float(width.max()),
                 unexplained=unexplained,
                 violation=solution.violation,
+                absent=absent / max(1, int(np.count_nonzero(~merges.blank))),
                 merges=int(np.count_nonzero(used)),
                 own_merges={item.language.name: item.merges for item in shares if item.share >= VISIBLE},
                 text_bytes={item.language.name: item.bytes for item in words.candidates if not item.rough},

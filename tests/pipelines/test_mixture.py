@@ -111,6 +111,14 @@ def test_word_frequencies_stand_in_and_are_called_rough(quick: Bench) -> None:
     assert 0.2 < report.languages[0].share < 0.8
 
 
+@pytest.mark.usefixtures("less_text")
+@pytest.mark.parametrize("text", [True, False])
+def test_languages_that_are_all_others_are_called_so(quick: Bench, text: bool) -> None:
+    model, _ = quick.tokenizer("byte-level", {"de": 0.5, "en": 0.5})
+    report, _ = quick.infer(model, ["ru", "tr"], text=text, samples=2)
+    assert report.trust.level == "poor"
+
+
 # --- small ones, without the data pack
 
 
