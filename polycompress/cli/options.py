@@ -111,7 +111,9 @@ HeldOut = Annotated[
         "--held-out", metavar="[LANG=]PATTERN", help="Text to measure the loss on. May be repeated."
     ),
 ]
-TextLength = Annotated[int, typer.Option("--max-length", help="Tokens of a text; longer ones are cut.")]
+TextLength = Annotated[
+    int, typer.Option("--max-length", help="Tokens of a text; a longer one becomes several.")
+]
 Mixing = Annotated[str, typer.Option("--mixing", help="`proportional`, `temperature`, `unimax` or `fixed`.")]
 Shares = Annotated[
     str,
