@@ -20,22 +20,35 @@ from polycompress.errors import PolycompressError
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bars
+    from rich.table import Table
 
     from polycompress.pipelines.trimming.gathering import Progress
 
 QUIET_SECONDS: Final = 1.0
 """No bar is shown for work that ends sooner."""
 
+_WIDEST: Final = 100_000
+"""Characters of a line where no terminal has fewer."""
+
 LONGEST_ERROR: Final = 10_000
 """Characters of a message; what a hostile file holds may be quoted in it."""
 
 
+class UnreadError(Exception):
+    """Nobody reads stdout any more."""
+
+
 @functools.cache
 def out() -> Console:
-    """Results."""
+    """Results. Off a terminal, tables are as wide as what is in them: what reads them wants no path broken."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    class Results(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # not rich's SystemExit
+
+    is_wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Results(highlight=False, width=_WIDEST if is_wide else None)
 
 
 @functools.cache
@@ -100,6 +113,11 @@ def print_facts(rows: Sequence[tuple[str, ...]], title: str = "", header: Sequen
         table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
+    print_table(table)
+
+
+def print_table(table: Table) -> None:
+    """Write a table to stdout."""
     with _writing():
         out().print(table)
 
@@ -162,8 +180,8 @@ def _writing() -> Iterator[None]:
     """Say of a full disk that it is the one of stdout: what a command made is on another, and whole."""
     try:
         yield
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:  # which click would end the program with, as with a failure
+        raise UnreadError from error
     except OSError as error:
         raise PolycompressError(
             f"stdout could not be written ({error.strerror or error}); files that the command made are whole"

@@ -125,5 +125,5 @@ def _show_table(chosen: Sequence[Language]) -> None:
         cells = (language.code, language.name, own, language.family, language.branch)
         table.add_row(*map(Text, cells))
     if chosen:
-        console.out().print(table)
+        console.print_table(table)
     console.print_line(f"{len(chosen)} language{'' if len(chosen) == 1 else 's'}")

@@ -22,6 +22,7 @@ from polycompress.cli.settings import EPILOG
 from polycompress.errors import PolycompressError
 
 INTERRUPTED: Final = 128 + signal.SIGINT
+UNREAD: Final = 128 + signal.SIGPIPE
 _MULTIPLYING: Final = frozenset({"factorise", "ofa", "vectors"})
 """Commands that multiply large matrices with numpy."""
 
@@ -67,7 +68,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command.
 
     Returns:
-        The exit code: 0 done, 2 the request or input is wrong, 1 it failed otherwise, 130 / 143 after a signal.
+        The exit code: 0 done, 2 the request or input is wrong, 1 it failed otherwise, 130 / 143 after a signal, 141 if
+        nobody reads stdout any more.
     """
     logs.begin()
     code = _run(arguments)
@@ -83,9 +85,9 @@ def _run(arguments: Sequence[str]) -> int:
     except PolycompressError as error:
         console.print_error(str(error))
         return error.exit_code
-    except BrokenPipeError:
+    except console.UnreadError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what reads our output is gone
-        return 1
+        return UNREAD
     except MemoryError:
         console.print_error("out of memory; nothing half-written was left")
         return 1

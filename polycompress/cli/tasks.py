@@ -140,7 +140,7 @@ def _show_table(chosen: Sequence[TaskSpec], suites: Sequence[Suite], data: Path 
                 (task.id, task.kind, parts, task.metric, shorten(task.licence, LICENCE, placeholder="…")),
             )
         )
-    console.out().print(table)
+    console.print_table(table)
     where = "on the Hugging Face hub (- where --data is needed)" if data is None else f"in {data}"
     console.print_line(f"{len(chosen)} tasks; test sets are counted {where}")
     console.print_line("polycompress tasks ID shows everything about one")

@@ -128,3 +128,28 @@ def test_a_long_error_loses_its_middle(capsys: pytest.CaptureFixture[str]) -> No
     assert shown.endswith("xxxend\n")
     assert len(shown) < 11_000
     console.err.cache_clear()
+
+
+@pytest.mark.parametrize(("columns", "is_whole"), [(None, True), ("40", False)])
+def test_a_table_that_is_piped_breaks_no_path(
+    columns: str | None, is_whole: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    console.out.cache_clear()
+    path = f"each/{'long/' * 30}ukr-Cyrl"
+    console.print_facts([("Ukrainian", path)])
+    console.out.cache_clear()
+    lines = capsys.readouterr().out.splitlines()
+    assert (path in "".join(lines)) == is_whole
+    assert max(map(len, lines)) < len(path) + 20
+
+
+def test_a_table_on_a_terminal_is_as_wide_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(console.sys, "stdout", terminal)
+    console.out.cache_clear()
+    console.print_facts([("Ukrainian", "each/" + "long/" * 30)])
+    console.out.cache_clear()
+    assert max(map(len, terminal.getvalue().splitlines())) <= 80
