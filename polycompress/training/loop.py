@@ -187,9 +187,7 @@ def train(parts: Parts, config: TrainingConfig, state: TrainState) -> TrainState
                 companion.before_step(state.step)
             begun = time.perf_counter()
             result, rate = _step(parts, config, state)
-            if (
-                unproven
-            ):  # only now: the newest snapshot may have been of weights that nothing can be learnt with
+            if unproven:  # until now the newest snapshot may have been of weights that lead nowhere
                 _prune(parts, config)
                 unproven = False
             if parts.watcher is not None:

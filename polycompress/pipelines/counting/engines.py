@@ -31,10 +31,8 @@ AHEAD: Final = 2
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-_place: tuple[str, str] | None = (
-    None  # of a worker, which lives for one tokenizer: its file and that file's hash
-)
-_opened: OpenTokenizer | None = None
+_place: tuple[str, str] | None = None  # of a worker's tokenizer: its file, and that file's hash
+_opened: OpenTokenizer | None = None  # of a worker, which lives for one tokenizer
 
 
 class Engine(Protocol):
