@@ -238,6 +238,9 @@ def test_manifests_that_do_not_say_a_family(students: list[Path], tmp_path: Path
     assert f"{two}: its manifest names languages of several families: eng-Latn, swh-Latn (Ger" in str(
         caught.value
     )
+    with pytest.raises(InputError) as caught:
+        moe_merge([two, two], out=tmp_path / "x")
+    assert str(caught.value).count("names languages of several families") == 1
 
 
 def test_models_that_cannot_be_merged(students: list[Path], tmp_path: Path) -> None:

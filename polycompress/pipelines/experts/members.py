@@ -54,7 +54,7 @@ def find_members(
                 f"{model.source.path}: {error}" if str(model.source.path) not in str(error) else str(error)
             )
     if faults:
-        raise InputError("\n".join(faults))
+        raise InputError("\n".join(dict.fromkeys(faults)))
     return tuple(members)
 
 
