@@ -23,7 +23,9 @@ def show_plan(plan: ExpertPlan, moe: MoeConfig) -> None:
     layers = ", ".join(map(str, moe.layers))
     experts = f"{moe.experts} expert{'s' if moe.experts > 1 else ''}"
     title = f"{experts} in layer{'s' if len(moe.layers) > 1 else ''} {layers}, {moe.top_k} for each token"
-    console.print_facts(rows, title, ("expert", "families", "languages", "share of tokens"))
+    counted = len(set(plan.tokens.values())) > 1
+    share = f"share of {'tokens' if counted else 'languages'}"
+    console.print_facts(rows, title, ("expert", "families", "languages", share))
 
 
 def show_sizes(sizes: Mapping[str, Mapping[str, int]], title: str = "") -> None:

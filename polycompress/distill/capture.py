@@ -203,7 +203,7 @@ def check_plain_attention(config: Any, who: str) -> list[str]:
         return []
     return [
         f"the {who} ({kind}) has attention that its queries and keys alone do not make (rotated or relative positions, "
-        "or a causal mask): match relations (minilmv2) instead of attention maps"
+        "or a causal mask): match relations instead of attention maps (--attention relations; in recipes minilmv2)"
     ]
 
 

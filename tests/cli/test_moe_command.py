@@ -42,7 +42,7 @@ def test_upcycle_shows_experts_and_sizes(source: Path, tmp_path: Path, capsys: C
     )
     assert done.code == 0, done.err
     assert "3 experts in layer 0, 2 for each token" in done.out
-    for part in ("Narrow Bantu", "Germanic", "share of tokens", "that one token meets", "written to"):
+    for part in ("Narrow Bantu", "Germanic", "share of languages", "that one token meets", "written to"):
         assert part in done.out
     assert json.loads((out / "config.json").read_text())["moe"]["layers"] == [0]
     assert json.loads((out / "polycompress.json").read_text())["command"][0] == "polycompress"

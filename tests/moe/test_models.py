@@ -115,6 +115,13 @@ class TestGradients:
             assert parameter.grad[1].abs().max() > 0, name
             idle = parameter.grad[[0, 2, 3]]
             assert torch.equal(idle, torch.zeros_like(idle)), name
+        before = {
+            name: parameter.detach().clone() for name, parameter in blocks(moe)[0].experts.named_parameters()
+        }
+        torch.optim.AdamW(moe.parameters(), weight_decay=0.0).step()
+        for name, parameter in blocks(moe)[0].experts.named_parameters():
+            assert torch.equal(parameter[[0, 2, 3]], before[name][[0, 2, 3]]), name
+            assert not torch.equal(parameter[1], before[name][1]), name
 
     @pytest.mark.parametrize("family", ["xlm-roberta", "llama"])
     def test_gradients_are_those_of_the_plain_model(self, family: str) -> None:

@@ -107,7 +107,8 @@ def check_given(
     student = given.model
     if config.masked and not isinstance(student.tokenizer_config.get("mask_token"), str):
         faults.append(
-            f"text is masked, but the tokenizer of {student.path} names no mask_token: show the text as it is"
+            f"text is masked, but the tokenizer of {student.path} names no mask_token: show the text as it "
+            "is (--no-masking)"
         )
     own, other = (
         _tried(functools.partial(outline, each.config), str(each.path), faults) for each in (student, teacher)
