@@ -171,9 +171,11 @@ def test_a_tokenizer_gets_its_own_rows_back(data_dir: Path, kind: str) -> None:
 @pytest.mark.parametrize("name", REAL)
 def test_a_real_tokenizer_gets_its_own_rows_back(name: str) -> None:
     path = REAL[name]
+    if path is None:
+        pytest.skip(f"the package {name} is not installed, or has no such tokenizer any more")
     config = path.with_name("tokenizer_config.json")
     own = vocabulary(load_document(path), json.loads(config.read_text()) if config.is_file() else None)
-    assert {"unk", "pad"} <= set(own.roles)
+    assert name == "anthropic" or {"unk", "pad"} <= set(own.roles)  # that one has neither
     identity(own)
 
 
