@@ -21,7 +21,7 @@ def show_plan(plan: Plan) -> None:
         (
             f"{each.stage.number} {each.stage.name}",
             each.stage.command.name,
-            ", ".join(source.name for source in each.stage.inputs),
+            _inputs(each),
             each.state + (f" ({each.why})" if each.why else ""),
             _size(each),
             _time(each),
@@ -73,6 +73,14 @@ def show_run(plan: Plan, stages: Sequence[Done]) -> None:
     ]
     console.print_facts(rows, plan.recipe.name, ("stage", "command", "result", "size", "time"))
     console.print_line(f"written to {plan.out}")
+
+
+def _inputs(planned: Planned) -> str:
+    """What feeds a stage; of a report on the whole run all stages before it do."""
+    stage = planned.stage
+    if stage.kind.takes == "results" and not stage.is_of_run:
+        return "all before"
+    return ", ".join(source.name for source in stage.inputs)
 
 
 def _size(planned: Planned) -> str:

@@ -44,6 +44,7 @@ def test_a_plan_a_run_and_a_second_one(
     assert planned.code == 0, planned.err
     assert "to do (not run yet)" in planned.out
     assert re.search(r"5 topics .* at most \d\.\d MB +unknown", planned.out)
+    assert re.search(r"7 page +report +all before", planned.out)
     assert "runs/tiny: 0.0 MB there," in planned.out
     assert not (tmp_path / "runs").exists()
     done = invoke(capsys, "run", recipe)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from polycompress.errors import InputError
 from polycompress.evaluation.toml_tables import Table
 
 Found = TypeVar("Found")
+_SHOWN: Final = 60
 Where = tuple[str | int, ...]
 """Of a value: names of fields, and places in lists from 0."""
 
@@ -48,11 +49,20 @@ class Located(Table):
         return None if found is None else self._below(self._values[name], (name,), name)
 
     def tables(self, name: str) -> list[Located]:  # type: ignore[override]  # what is below is located too
-        """A list of tables, which must be there."""
-        return [
-            self._below(self._values[name][place], (name, place), f"{name}[{place + 1}]")
-            for place in range(len(super().tables(name)))
-        ]
+        """A list of tables, which must be there; an entry that is none is a fault, and left out."""
+        value = self.value(name)
+        if not isinstance(value, list):
+            super().tables(name)
+            return []
+        found = []
+        for place, each in enumerate(value):
+            if isinstance(each, dict):
+                found.append(self._below(each, (name, place), f"{name}[{place + 1}]"))
+            else:
+                entry = (*self._path, name, place)
+                of_entry = Located({}, self.faults, self._lines, entry, f"{self.prefix}{name}[{place + 1}] ")
+                of_entry.fault(f"is {repr(each)[:_SHOWN]}: give fields, such as name and do")
+        return found
 
     def value(self, name: str) -> Any:
         """Whatever stands there; None where nothing does."""

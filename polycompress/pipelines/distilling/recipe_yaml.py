@@ -62,7 +62,9 @@ def read_document(path: Path) -> Document:
     if not isinstance(values, dict):
         faults.append("line 1: is no mapping: a recipe has fields such as stages")
     if faults:
-        raise InputError(f"{path}: {len(faults)} faults:\n  " + "\n  ".join(faults))
+        raise InputError(
+            f"{path}: {'1 fault' if len(faults) == 1 else f'{len(faults)} faults'}:\n  " + "\n  ".join(faults)
+        )
     return Document(values, lines)
 
 

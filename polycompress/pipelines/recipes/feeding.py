@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
+from polycompress.evaluation.toml_tables import near
 from polycompress.pipelines.distilling.recipe_table import Located, Where
 from polycompress.pipelines.recipes.kinds import Kind
 from polycompress.pipelines.recipes.paths import Paths
 from polycompress.pipelines.recipes.stages import Source, Stage
 
+DEMO: Final = "demo"
 MODEL: Final = "model"
 """What stages call the recipe's own model."""
+_SHOWN: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,8 @@ class Feeding:
     before: Sequence[Stage]
     names: Mapping[str, Stage | None]
     """All stages before, those with faults too."""
+    later: AbstractSet[str]
+    """What stages after this one are called."""
     paths: Paths
 
     def sources(self) -> tuple[Source, ...]:
@@ -54,6 +60,8 @@ class Feeding:
             found = self.part.tried(
                 field, lambda: self.paths.settle_model(text, (*self.where, *field.split("."), *place))
             )
+            if found == text and "/" not in text and text != DEMO:
+                self.part.fault(f"{field} is {text[:_SHOWN]!r}: {self._why_none(text)}")
             return Source(name=found or text, is_stage=False)
         stage = self.names[text]
         if stage is not None and not stage.kind.makes_model:
@@ -63,6 +71,14 @@ class Feeding:
                 f"{field} is {text!r}: that stage makes a model of each seed; take one with seeds: 1"
             )
         return Source(name=text, is_stage=True)
+
+    def _why_none(self, text: str) -> str:
+        """Of a name that is no stage before, no directory and none of the hub's."""
+        if text == self.part.value("name"):
+            return "that is this stage itself"
+        if text in self.later:
+            return "that stage comes later: move it up"
+        return f"no stage before is called so, and no directory.{near(text, [MODEL, DEMO, *self.names])}"
 
     def _several(self) -> tuple[Source, ...]:
         texts = self.part.texts("models")

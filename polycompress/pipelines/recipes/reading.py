@@ -137,15 +137,18 @@ def _stages(table: Located, recipe: Recipe, commands: Commands, paths: Paths) ->
     found: list[Stage] = []
     names: dict[str, Stage | None] = {}
     tables = table.tables("stages")
-    if not 1 <= len(tables) <= MAX_STAGES and table.has("stages"):
-        table.fault(f"stages: there are {len(tables)}; give 1 to {MAX_STAGES}")
+    listed = table.value("stages")
+    if isinstance(listed, list) and not 1 <= len(listed) <= MAX_STAGES:
+        table.fault(f"stages: there are {len(listed)}; give 1 to {MAX_STAGES}")
+    called = [str(part.value("name")) for part in tables]
     for place, part in enumerate(tables[:MAX_STAGES]):
         name = part.text("name")
         if name and (not NAME.fullmatch(name) or name == MODEL):
             part.fault(f"name is {name[:60]!r}: {_NAMED}, and not 'model', which is the recipe's own")
         if name in names:
             part.fault(f"name is {name!r}, as of a stage before: give each its own")
-        stage = _stage(part, name, place, recipe, found, names, commands, paths)
+        later = frozenset(called[place + 1 :])
+        stage = _stage(part, name, place, recipe, found, names, later, commands, paths)
         names[name] = stage
         if stage is not None:
             found.append(stage)
@@ -159,6 +162,7 @@ def _stage(
     recipe: Recipe,
     before: Sequence[Stage],
     names: dict[str, Stage | None],
+    later: frozenset[str],
     commands: Commands,
     paths: Paths,
 ) -> Stage | None:
@@ -167,7 +171,7 @@ def _stage(
     if what is None:
         return None
     kind, command = KINDS[what], commands(what)
-    finder = Feeding(part, ("stages", place), kind, before, names, paths)
+    finder = Feeding(part, ("stages", place), kind, before, names, later, paths)
     sources = finder.sources()
     models, options = read_options(
         part, command, kind, Shared(recipe, paths, ("stages", place), finder.named)

@@ -147,10 +147,38 @@ def test_every_fault_is_named_with_its_line(tmp_path: Path) -> None:
         ([{**SMALL, "options": {"corpus": "de=../../de.txt"}}], ("leads out of the recipe's directory",)),
         ([{**SMALL, "model": "../model"}], ("leads out of the recipe's directory",)),
         ([], ("there are 0; give 1 to 100",)),
+        ([SMALL, 7], ("line 16: stages[2] is 7: give fields, such as name and do",)),
+        ([{**SMALL, "model": "small"}], ("stages[1].model is 'small': that is this stage itself",)),
+        (
+            [{**SMALL, "model": "more"}, {"name": "more", "do": "trim"}],
+            ("stages[1].model is 'more': that stage comes later: move it up",),
+        ),
+        (
+            [SMALL, {"name": "check", "do": "verify", "models": ["model", "smal"]}],
+            (
+                "stages[2].models is 'smal': no stage before is called so, and no directory. Did you mean small?",
+            ),
+        ),
+        (
+            [SMALL, {"name": "b", "do": "eval", "options": {"task": "sib200", "teacher": "nirvana"}}],
+            ("stages[2].options.teacher is 'nirvana': no stage before is called so, and no directory",),
+        ),
     ],
 )
 def test_what_a_stage_cannot_be_told(tmp_path: Path, stages: list[Any], parts: tuple[str, ...]) -> None:
     only(faults(tmp_path, *stages), *parts)
+
+
+def test_stages_that_are_no_list_are_one_fault(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, {**recipe_of(), "stages": {"small": "trim"}})
+    only(read_recipe(path, recipe_command).faults, "stages is {'small': 'trim'}: give a list of tables")
+
+
+def test_a_directory_may_be_called_like_a_later_stage(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    found = read(tmp_path, {**SMALL, "model": "more"}, {"name": "more", "do": "trim"})
+    assert found.faults == []
+    assert found.recipe.stages[0].sources == (Source(name=str(tmp_path / "more"), is_stage=False),)
 
 
 @pytest.mark.parametrize(
