@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from polycompress.cli import console
-from polycompress.cli.options import Json, Resume
+from polycompress.cli.completing import complete_languages
+from polycompress.cli.options import Corpus, HeldOut, Json, Resume, codes_option, joined
 from polycompress.cli.training_command import speak, training_needed
 from polycompress.cli.training_view import training_progress
 
@@ -20,11 +21,44 @@ def distil(
         str,
         typer.Option(
             "--config",
-            metavar="FILE",
+            metavar="PRESET|FILE",
             help="A recipe in YAML, or one that comes with the program: `bilingual-student`, `ernie-tiny`, "
             "`new-subwords`, `parallel-sentences`, `well-read-students`.",
         ),
     ],
+    teacher: Annotated[
+        str,
+        typer.Argument(
+            metavar="[TEACHER]",
+            help="A directory, the word `demo`, or `owner/name[@revision]` on the Hugging Face hub. [default: the "
+            "recipe's]",
+        ),
+    ] = "",
+    student: Annotated[
+        str | None,
+        typer.Option(
+            "--student",
+            metavar="MODEL",
+            help="What the student begins as, instead of what the recipe says of it.",
+        ),
+    ] = None,
+    source: Annotated[
+        str,
+        typer.Option(
+            "--source",
+            metavar="CODE",
+            autocompletion=complete_languages,
+            help="The language that tasks are learnt in. [default: the recipe's]",
+        ),
+    ] = "",
+    target: Annotated[
+        list[str],
+        codes_option(
+            "--target", help="Languages that the student is for, joined by commas. [default: the recipe's]"
+        ),
+    ] = [],  # noqa: B006  typer reads the default, nothing changes it
+    corpus: Corpus = [],  # noqa: B006
+    held_out: HeldOut = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="The run's directory.")] = None,
     settings: Annotated[
         list[str],
@@ -33,7 +67,7 @@ def distil(
             metavar="FIELD=VALUE",
             help="Over what the recipe says: `student.layers=3`, `stages.general.steps=500`. May be repeated.",
         ),
-    ] = [],  # noqa: B006  typer reads the default, nothing changes it
+    ] = [],  # noqa: B006
     data: Annotated[
         Path | None,
         typer.Option(
@@ -58,7 +92,7 @@ def distil(
     are.
 
     Examples:
-        polycompress distil --config ernie-tiny --set 'corpora=[en=en.txt.gz, sw=sw.txt.gz]' --data DIR --out sw-topics
+        polycompress distil demo --config ernie-tiny --corpus en=en.txt.gz --corpus sw=sw.txt.gz --data DIR --out run
 
         polycompress distil --config my-objectives.yaml --set student.layers=3 --dry-run
     """
@@ -67,6 +101,12 @@ def distil(
     with training_progress() as progress:
         result = run(
             config,
+            teacher=teacher or None,
+            student=student,
+            source=source or None,
+            target=joined(target),
+            corpus=corpus,
+            held_out=held_out,
             out=out,
             settings=settings,
             data=data,

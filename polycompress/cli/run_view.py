@@ -115,7 +115,9 @@ def _surgery(result: Mapping[str, Any]) -> list[str]:
 
 
 def _training(result: Mapping[str, Any]) -> list[str]:
-    mean = _part(result, "dev").get("mean")
+    stages = result.get("stages")
+    last = stages[-1] if isinstance(stages, list) and stages and isinstance(stages[-1], Mapping) else {}
+    mean = _part(result, "dev").get("mean", last.get("dev_score"))
     return [f"development {mean:.3f}"] if isinstance(mean, int | float) else []
 
 

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 import polycompress
 from polycompress.errors import InputError
 from polycompress.modeldir.manifest import read_manifest
-from polycompress.pipelines.distilling.recipe import Findings, Recipe, find_recipe, read_recipe
+from polycompress.pipelines.distilling.recipe import (
+    Findings,
+    Recipe,
+    find_recipe,
+    given_fields,
+    read_recipe,
+)
 from polycompress.pipelines.distilling.recipe_checks import check_examples
 from polycompress.pipelines.distilling.recipe_models import find_models
 from polycompress.pipelines.distilling.recipe_settings import effective
@@ -81,6 +87,12 @@ class DistilResult:
 def distil(
     config: str | os.PathLike[str],
     *,
+    teacher: str | None = None,
+    student: str | None = None,
+    source: str | None = None,
+    target: str | None = None,
+    corpus: Sequence[str] = (),
+    held_out: Sequence[str] = (),
     out: str | os.PathLike[str] | None = None,
     settings: Sequence[str] = (),
     data: str | os.PathLike[str] | None = None,
@@ -94,9 +106,15 @@ def distil(
 
     Args:
         config: A YAML file, or the name of a recipe of ``eval/recipes/``, such as ``ernie-tiny``.
+        teacher: A model, instead of the file's.
+        student: A model that the student begins as, instead of what the file says of it.
+        source: The language that tasks are learnt in, instead of the file's.
+        target: Languages that the student is for, joined by commas, instead of the file's.
+        corpus: Texts as ``[LANG=]PATTERN``, instead of the file's.
+        held_out: Texts that show how training goes, likewise.
         out: The run's directory: ``config.json``, ``teacher/`` (trimmed), ``start/`` (the student before the first
             stage), ``stages/1-NAME/`` and so on, each a run of its own, and ``final/``, the last student.
-        settings: ``FIELD=VALUE``, over what the file says.
+        settings: ``FIELD=VALUE``, over all of these.
         data: A data directory of tasks, instead of the file's.
         dry_run: Check everything and stop; nothing is written.
         resume: Go on where a run ended before its time; finished stages are left as they are.
@@ -114,7 +132,10 @@ def distil(
         if where is None:
             raise InputError("no run directory was given; name one with --out, or plan only with --dry-run")
         check_run(where, resume=resume)
-    plan = make_plan(find_recipe(os.fspath(config)), settings, data, where)
+    given = given_fields(
+        teacher=teacher, student=student, source=source, target=target, corpus=corpus, held_out=held_out
+    )
+    plan = make_plan(find_recipe(os.fspath(config)), settings, data, where, given)
     if dry_run or where is None:
         return DistilResult(plan=plan, manifest=None)
     from polycompress.pipelines.distilling.stages import run_stages
@@ -141,6 +162,7 @@ def make_plan(
     settings: Sequence[str] = (),
     data: str | os.PathLike[str] | None = None,
     out: Path | None = None,
+    given: Mapping[str, tuple[Any, str]] | None = None,
 ) -> DistilPlan:
     """Read a recipe, find its models, and check both; no weight is loaded.
 
@@ -148,7 +170,7 @@ def make_plan(
         ConfigError: With every fault and its line.
         InputError: The file cannot be read.
     """
-    findings = read_recipe(config, settings, Path(data) if data is not None else None)
+    findings = read_recipe(config, settings, Path(data) if data is not None else None, given)
     check_examples(findings.recipe.stages, findings.recipe.data)
     models = _models(findings, out)
     findings.report()

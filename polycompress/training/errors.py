@@ -21,6 +21,7 @@ class ConfigError(InputError):
             subject: Whose they are.
         """
         self.faults = tuple(faults)
+        self.subject = subject
         places = "one place" if len(faults) == 1 else f"{len(faults)} places"
         super().__init__(f"{subject} is wrong in {places}:\n" + "\n".join(f"  {fault}" for fault in faults))
 

@@ -83,3 +83,40 @@ def test_what_is_wrong_is_said_all_at_once(
     message = refused(capsys, tmp_path, "distil", "--config", "ernie-tny", "--dry-run")
     assert "ernie-tny: cannot be read" in message
     assert "ernie-tiny, new-subwords, parallel-sentences, well-read-students" in message
+
+
+def test_arguments_go_before_the_file_and_settings_before_arguments(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = make_tiny("xlm-roberta", "base", tmp_path / "other", vocab_size=350, num_hidden_layers=6)
+    (tmp_path / "de.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    words = (
+        "distil", other, "--config", recipe, "--source", "de", "--target", "sw,yo", "--corpus",
+        f"de={tmp_path}/de.txt", "--corpus", f"sw={tmp_path}/de.txt", "--corpus", f"yo={tmp_path}/de.txt", "--dry-run",
+        "--json",
+    )  # fmt: skip
+    found = json.loads(invoke(capsys, *words).out)
+    assert (found["teacher"], found["teacher_layers"]) == ("other", 6)
+    assert found["languages"] == ["deu-Latn", "swh-Latn", "yor-Latn"]
+    settings = ("--set", "languages.target=null", "--set", f"corpora=[de={tmp_path}/de.txt]")
+    again = invoke(capsys, *words, *settings)
+    assert again.code == 0, again.err
+    assert json.loads(again.out)["languages"] == ["deu-Latn"]
+    given = invoke(capsys, "distil", other, "--config", recipe, "--student", other, "--dry-run", "--json")
+    assert given.code == 0, given.err
+    student = json.loads(given.out)
+    assert (student["teacher"], student["student"], student["trim"]) == ("other", "other", False)
+
+
+def test_a_fault_of_an_argument_names_it(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = refused(
+        capsys, tmp_path, "distil", "--config", recipe, "--source", "xxzz", "--held-out", "en=nowhere.txt", "--dry-run"
+    )  # fmt: skip
+    assert "--source: languages.source" in message
+    message = refused(
+        capsys, tmp_path, "distil", "--config", recipe, "--held-out", "en=nowhere.txt", "--dry-run"
+    )
+    assert "--held-out: held_out" in message
+    assert "nowhere.txt" in message

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from polycompress.corpora import CorpusSpec, Reading
 from polycompress.errors import InputError
@@ -17,7 +17,7 @@ from polycompress.pipelines.distilling.recipe_checks import check_stages
 from polycompress.pipelines.distilling.recipe_data import read_corpora
 from polycompress.pipelines.distilling.recipe_stages import Stage, read_stages
 from polycompress.pipelines.distilling.recipe_table import Located
-from polycompress.pipelines.distilling.recipe_yaml import read_document, set_values
+from polycompress.pipelines.distilling.recipe_yaml import put_fields, read_document, set_values
 from polycompress.resources import data_path
 from polycompress.training.errors import ConfigError
 
@@ -94,13 +94,41 @@ def _own_recipes() -> dict[str, Path]:
     return {path.stem: path for path in paths if _TEACHER.search(path.read_text(encoding="utf-8"))}
 
 
-def read_recipe(path: Path, settings: Sequence[str] = (), data: Path | None = None) -> Findings:
+def given_fields(
+    *,
+    teacher: str | None = None,
+    student: str | None = None,
+    source: str | None = None,
+    target: str | None = None,
+    corpus: Sequence[str] = (),
+    held_out: Sequence[str] = (),
+) -> dict[str, tuple[Any, str]]:
+    """What a command was told besides a file, as fields of it, each with the option that it was given with."""
+    targets = [each.strip() for each in (target or "").split(",") if each.strip()]
+    found = {
+        "teacher": (teacher, "TEACHER"),
+        "student": ({"directory": student} if student else None, "--student"),
+        "languages.source": (source, "--source"),
+        "languages.target": (targets, "--target"),
+        "corpora": (list(corpus), "--corpus"),
+        "held_out": (list(held_out), "--held-out"),
+    }
+    return {name: each for name, each in found.items() if each[0]}
+
+
+def read_recipe(
+    path: Path,
+    settings: Sequence[str] = (),
+    data: Path | None = None,
+    given: Mapping[str, tuple[Any, str]] | None = None,
+) -> Findings:
     """Read a recipe; no model is looked at.
 
     Args:
         path: The file.
         settings: ``FIELD=VALUE``, over what the file says.
         data: A data directory, instead of the file's.
+        given: Further fields over what the file says, as ``given_fields`` has them; settings go before them.
 
     Raises:
         InputError: The file cannot be read at all. What is wrong in it is in the findings.
@@ -111,6 +139,7 @@ def read_recipe(path: Path, settings: Sequence[str] = (), data: Path | None = No
             f"program: {', '.join(_own_recipes())}."
         )
     document = read_document(path)
+    put_fields(document, given or {})
     set_values(document, settings)
     faults: list[str] = []
     table = Located(document.values, faults, document.lines)

@@ -7,7 +7,7 @@ Read is what JSON could hold as well: mappings, lists, texts, numbers, true and 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -90,11 +90,30 @@ def set_values(document: Document, settings: Sequence[str]) -> None:
         value = _value(node, (), lines, faults, option) if node is not None else None
         if faults:
             raise InputError(f"{'; '.join(faults)}.")
-        path = _put(document.values, name.strip().split("."), value, option)
-        for old in [known for known in document.lines if known[: len(path)] == path]:
-            del document.lines[old]
-        document.lines.update({path + below: option for below in lines})
-        document.lines[path] = option
+        _replace(document, name.strip(), value, option, lines)
+
+
+def put_fields(document: Document, fields: Mapping[str, tuple[Any, str]]) -> None:
+    """Put values in, over those that are there.
+
+    Args:
+        document: Is changed.
+        fields: By ``field.field``, the value as the file would have it, and the option that it was given with.
+
+    Raises:
+        InputError: One leads nowhere.
+    """
+    for name, (value, option) in fields.items():
+        _replace(document, name, value, option, ())
+
+
+def _replace(document: Document, name: str, value: Any, option: str, below: Iterable[Where]) -> None:
+    """Put one value in the place of another, with the lines below it."""
+    path = _put(document.values, name.split("."), value, option)
+    for old in [known for known in document.lines if known[: len(path)] == path]:
+        del document.lines[old]
+    document.lines.update({path + each: option for each in below})
+    document.lines[path] = option
 
 
 def _put(values: dict[str, Any], names: Sequence[str], value: Any, option: str) -> Where:

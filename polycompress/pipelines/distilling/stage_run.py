@@ -35,7 +35,11 @@ def run_stage(run: StagesRun, stage: Stage, student: Path, out: Path) -> None:
     Raises:
         PolycompressError: It ended before its time; see ``polycompress.training.loop.train``.
     """
-    record = {**run.record, "stage": {"number": stage.number, "name": stage.name, "recipe": run.recipe.name}}
+    record = {
+        **run.record,
+        "source": run.models.teacher.record(),
+        "stage": {"number": stage.number, "name": stage.name, "recipe": run.recipe.name},
+    }
     if isinstance(stage.settings, MlmConfig):
         _pretrain(run, stage.settings, student, out)
     elif isinstance(stage.settings, TextConfig):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import polycompress
 from polycompress.corpora import find_files
 from polycompress.errors import InputError
 from polycompress.evaluation.sources.templates import find_named
+from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.evaluation.tasks import find_task
 from polycompress.modeldir.hashes import remembered_sha256
 from polycompress.modeldir.sources import HUB_PATTERNS, resolve_model
@@ -66,6 +67,19 @@ class Fingerprints:
                 if name != "data"
             },
             "examples": _examples(stage),
+            **({"recipe": self._recipe_read(stage)} if stage.kind.reads_recipe else {}),
+        }
+
+    def _recipe_read(self, stage: Stage) -> dict[str, Any]:
+        """What a recipe of distillation reads besides the stage's models."""
+        from polycompress.pipelines.recipes.distillation import read_inner
+
+        inner = read_inner(stage)
+        return {
+            "file": _hashed(inner.path, inner.path.name),
+            "texts": [_text_hashed(code, files) for code, files in inner.texts],
+            "models": [self._of_source(Source(name=name, is_stage=False), {}) for name in inner.models],
+            "examples": [_examples_of(task, inner.data) for task in inner.tasks if inner.data is not None],
         }
 
     def _shown(self, stage: Stage) -> list[Any]:
@@ -138,6 +152,9 @@ def changes(before: object, now: Identity) -> str:
         names.append("other names")
     if before.get("examples") != now["examples"]:
         names.append("other examples")
+    names += [
+        f"other {name} of the distillation" for name in _other(before.get("recipe"), now.get("recipe", {}))
+    ]
     return ", ".join(dict.fromkeys(names)) or "other inputs"
 
 
@@ -159,7 +176,11 @@ def _text(spec: str, name: str) -> list[Any]:
     language, pattern = split_text(spec)
     if not pattern:
         raise InputError(f"--{name} {spec!r} names no file: write it like sw='texts/*.txt.gz'")
-    return [language, [_hashed(path, path.name) for path in find_files(pattern, f"--{name}")]]
+    return _text_hashed(language, find_files(pattern, f"--{name}"))
+
+
+def _text_hashed(code: str, files: Sequence[Path]) -> list[Any]:
+    return [code, [_hashed(path, path.name) for path in files]]
 
 
 def _path(path: Path) -> list[list[str]]:
@@ -185,9 +206,12 @@ def _examples(stage: Stage) -> list[list[str]]:
     tasks = stage.options.get("tasks")
     task = find_task(str(stage.options["task"]), Path(str(tasks)) if tasks else None)
     data = stage.options.get("data")
-    if data is None or task.local is None:
+    return [] if data is None else _examples_of(task, Path(str(data)))
+
+
+def _examples_of(task: TaskSpec, root: Path) -> list[list[str]]:
+    if task.local is None:
         return []
-    root = Path(str(data))
     if not root.is_dir():
         raise InputError(f"--data {root}: there is no such directory. Check the name.")
     found = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-ALL, FIRST, SECOND = "all", "first", "second"
+ALL, FIRST, SECOND, OTHERS = "all", "first", "second", "others"
 """Which of the recipe's languages."""
 
 RESERVED: Final = ("out", "overwrite", "resume", "dry-run", "json")
@@ -26,6 +26,8 @@ class Kind:
     """Options that default to the recipe's languages: which of them."""
     reads_text: bool = False
     """Whether ``--corpus`` defaults to the recipe's corpora, of the stage's languages."""
+    reads_recipe: bool = False
+    """Whether its option ``config`` is a recipe of distillation, which names further files."""
     pictures: tuple[str, ...] = ()
     """Options that name a picture; of a stage, a file of its output."""
     refused: tuple[str, ...] = ()
@@ -50,6 +52,9 @@ class Kind:
 KINDS: Final[Mapping[str, Kind]] = {
     "trim": Kind(leaves="model", languages={"langs": ALL}, reads_text=True, refused=("each",)),
     "bistil general": Kind(leaves="run", languages={"source": FIRST, "target": SECOND}, reads_text=True),
+    "distil": Kind(
+        leaves="run", languages={"source": FIRST, "target": OTHERS}, reads_text=True, reads_recipe=True
+    ),
     "bistil task": Kind(leaves="run", languages={"train-langs": FIRST}),
     "mlm": Kind(leaves="run", reads_text=True),
     "finetune": Kind(leaves="run", languages={"train-langs": FIRST}),

@@ -14,7 +14,7 @@ from polycompress.evaluation.toml_tables import near
 from polycompress.languages import find_language
 from polycompress.pipelines.distilling.recipe_table import Located, Where
 from polycompress.pipelines.recipes.commands import Command, Option, Value
-from polycompress.pipelines.recipes.kinds import ALL, FIRST, RESERVED, Kind
+from polycompress.pipelines.recipes.kinds import ALL, FIRST, OTHERS, RESERVED, SECOND, Kind
 from polycompress.pipelines.recipes.paths import Paths
 from polycompress.pipelines.recipes.stages import Recipe, Source
 
@@ -24,6 +24,12 @@ _WANTED: Final[Mapping[type, str]] = {
     float: "a number",
     str: "text",
     Path: "a path",
+}
+_LANGUAGES: Final[Mapping[str, slice]] = {
+    ALL: slice(None),
+    FIRST: slice(1),
+    SECOND: slice(1, 2),
+    OTHERS: slice(1, None),
 }
 _SHOWN: Final = 60
 _PICTURE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.(?:png|svg|pdf)", re.ASCII)
@@ -154,7 +160,7 @@ def _fill(part: Located, command: Command, kind: Kind, shared: Shared, options: 
     for name, which in kind.languages.items():
         if name in options:
             continue
-        codes = recipe.languages if which == ALL else recipe.languages[int(which != FIRST) :][:1]
+        codes = recipe.languages[_LANGUAGES[which]]
         if codes:
             options[name] = ",".join(codes)
     if kind.reads_text and "corpus" not in options:

@@ -15,6 +15,7 @@ from polycompress.pipelines.recipes.fingerprints import Fingerprints, Identity, 
 from polycompress.pipelines.recipes.reading import Findings
 from polycompress.pipelines.recipes.sizes import Extent, extent_of, model_of, output_of
 from polycompress.pipelines.recipes.stages import Recipe, Source, Stage
+from polycompress.training.errors import ConfigError
 from polycompress.training.run_files import FINAL
 
 State = Literal["finished", "goes on", "to do"]
@@ -112,6 +113,11 @@ def make_plan(findings: Findings, run: RunDirectory) -> Plan:
     for stage in recipe.stages:
         try:
             identity = prints.identity(stage, keys)
+        except ConfigError as error:
+            for fault in error.faults:
+                stage.table.fault(f"do: {error.subject}: {fault}")
+            keys[stage.name] = ""
+            continue
         except InputError as error:
             stage.table.fault(f"do: {error}")
             keys[stage.name] = ""

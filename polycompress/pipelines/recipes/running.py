@@ -26,7 +26,7 @@ from polycompress.pipelines.recipes.commands import as_parameters
 from polycompress.pipelines.recipes.directory import RUN, WORK, RunDirectory, read_note, write_note
 from polycompress.pipelines.recipes.placing import Call, call_of
 from polycompress.pipelines.recipes.planning import Plan, Planned, tree_bytes
-from polycompress.pipelines.recipes.times import split, take_times
+from polycompress.pipelines.recipes.times import moved, split, take_times
 from polycompress.training.metrics import METRICS_FILE
 from polycompress.training.run_files import CONFIG
 
@@ -126,7 +126,7 @@ def _run_stage(plan: Plan, planned: Planned, run: RunDirectory) -> None:
         known = _carry_out(planned, call, can_resume)
         write_note(note, known)
     if run.work(stage).is_dir():
-        known["times"] = take_times(run.work(stage))
+        known["times"] = take_times(run.work(stage), run.output(stage))
     _publish(plan, planned, run, known)
 
 
@@ -139,7 +139,7 @@ def _carry_out(planned: Planned, call: Call, resume: bool) -> dict[str, Any]:
     began, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     call.prepare()
     found = stage.command.call(parameters, call.typed)
-    result, times = split(_moved(found, str(call.work), str(call.place)))
+    result, times = split(moved(found, str(call.work), str(call.place)))
     return {
         "key": planned.key,
         "result": result,
@@ -213,17 +213,6 @@ def _done(planned: Planned, run: RunDirectory) -> Done:
         seconds=times.get("seconds"),
         bytes=tree_bytes(output) if output.is_dir() else 0,
     )
-
-
-def _moved(value: Any, work: str, place: str) -> Any:
-    """What was printed, with the output's own place for that where it was made."""
-    if isinstance(value, dict):
-        return {name: _moved(each, work, place) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_moved(each, work, place) for each in value]
-    if isinstance(value, str) and (value == work or value.startswith(work + os.sep)):
-        return place + value.removeprefix(work)
-    return value
 
 
 def _clear(path: Path) -> None:

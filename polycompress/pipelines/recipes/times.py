@@ -1,4 +1,4 @@
-"""Times in the files of a finished stage: taken out of them, so that a run's files do not depend on when it ran.
+"""Times in the files of a finished stage, and where it worked: taken out, so that a run's files depend on neither.
 
 What commands write tells when that was and how long it took. Of a run all of this is in ``run.json`` alone; two runs of
 one recipe, one of them interrupted, then leave the same files. Benchmarks are left as they are:
@@ -8,6 +8,7 @@ times are what they found.
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, Final
@@ -32,11 +33,12 @@ _OURS: Final = ("tool", "kind", "seeds")
 """Manifests, runs and results have one of these; a document without is that of another program."""
 
 
-def take_times(root: Path) -> dict[str, Any]:
+def take_times(root: Path, place: Path) -> dict[str, Any]:
     """Take times out of all files of an output, and remove what only an interrupted run would go on from.
 
     Args:
-        root: The output.
+        root: The output, where it was made.
+        place: Where it will be: what was made of another part of it says so.
 
     Returns:
         By file, what was taken.
@@ -56,9 +58,9 @@ def take_times(root: Path) -> dict[str, Any]:
         if path.name == METRICS_FILE:
             found = _of_lines(path)
         elif path.suffix == ".json":
-            found = _of_document(path)
+            found = _of_document(path, str(root), str(place))
         else:
-            found = _of_card(path) if path.suffix == ".md" else None
+            found = _of_card(path, str(root), str(place)) if path.suffix == ".md" else None
         if found:
             taken[name] = found
     return taken
@@ -93,13 +95,24 @@ def _of_lines(path: Path) -> list[Any]:
     return times if any(times) else []
 
 
-def _of_document(path: Path) -> Any:
+def moved(value: Any, old: str, new: str) -> Any:
+    """A JSON value with paths below one directory as paths below another."""
+    if isinstance(value, dict):
+        return {name: moved(each, old, new) for name, each in value.items()}
+    if isinstance(value, list):
+        return [moved(each, old, new) for each in value]
+    if isinstance(value, str) and (value == old or value.startswith(old + os.sep)):
+        return new + value.removeprefix(old)
+    return value
+
+
+def _of_document(path: Path, root: str, place: str) -> Any:
     text = path.read_text(encoding="utf-8")
     document = json.loads(text)
     if not isinstance(document, dict) or not any(name in document for name in _OURS):
         return None
-    rest, times = split(document)
-    if times is not None:
+    rest, times = split(moved(document, root, place))
+    if rest != document:
         indent = _INDENT.match(text)
         _write(
             path,
@@ -109,9 +122,9 @@ def _of_document(path: Path) -> Any:
     return times
 
 
-def _of_card(path: Path) -> Any:
+def _of_card(path: Path, root: str, place: str) -> Any:
     text = path.read_text(encoding="utf-8")
-    rest = _DATE.sub("", text)
+    rest = re.sub(rf"(?<![\w/.-]){re.escape(root)}(?=/)", lambda _: place, _DATE.sub("", text))
     if rest != text:
         _write(path, rest)
     return None

@@ -49,11 +49,22 @@ STAGES: tuple[Mapping[str, Any], ...] = (
         "options": {"no-trim": True, "layers": 1, "steps": 2, **LEARN},
     },
     {"name": "sparse", "do": "bistil task", "options": {"teacher": "more", "steps": 2, "task": "sib200"}},
+    {
+        "name": "taught",
+        "do": "distil",
+        "model": "small",
+        "options": {"config": "inner.yaml", "student": "student", "set": ["stages.general.steps=2"]},
+    },
     {"name": "topics", "do": "finetune", "model": "student", "options": {"steps": 2, **TASK}},
     {"name": "sentences", "do": "export", "options": {"sentence-transformers": True}},
     {"name": "scores", "do": "eval", "model": "topics", "options": {"teacher": "sparse", **TASK}},
     {"name": "page", "do": "report"},
 )
+INNER = """
+stages:
+  - {name: general, losses: [hidden-mse], steps: 1, max_length: 48, batch_tokens: 300, device: cpu}
+  - {name: words, task: sib200, teacher: none, steps: 2, device: cpu}
+"""
 SPEED: tuple[Mapping[str, Any], ...] = (
     {"name": "speed", "do": "bench", "models": ["model", "model"], "options": {"rounds": 1, "batch": "1"}},
 )
@@ -71,6 +82,7 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     lines = (" ".join(words[(row * k) % 5] for k in range(1, 5)) + f" {row}" for row in range(400))
     (root / "new.txt").write_text("\n".join(lines), encoding="utf-8")
+    (root / "inner.yaml").write_text(INNER, encoding="utf-8")
     return root
 
 

@@ -51,10 +51,13 @@ def test_times_are_taken_out_of_what_commands_write(tmp_path: Path) -> None:
         "tool": {"name": "polycompress"},
         "created": "today",
         "training": {"seconds": 1.5, "steps": 2},
+        "source": {"spec": f"{tmp_path}/stages/1-first/final", "name": f"not{tmp_path}"},
     }
     (tmp_path / "final").mkdir()
     (tmp_path / "final" / "polycompress.json").write_text(json.dumps(manifest, indent=2) + "\n")
-    (tmp_path / "final" / "README.md").write_text("# Card\n- Date: 2026-01-01\n- Seed: 0\n")
+    (tmp_path / "final" / "README.md").write_text(
+        f"# Card\n- Date: 2026-01-01\n- Seed: 0\n- Source: `{tmp_path}/stages`\n"
+    )
     other = '{"created": "by somebody else",   "seconds": 1}'
     (tmp_path / "final" / "config.json").write_text(other)
     (tmp_path / "config.json").write_text('{\n "tool": {}, "settings": {}\n}')
@@ -67,18 +70,22 @@ def test_times_are_taken_out_of_what_commands_write(tmp_path: Path) -> None:
     result = {"kind": "evaluation", "date": "2026-01-01", "machine": {"cores": 2}, "scores": []}
     (tmp_path / "sib200.json").write_text(json.dumps(result, indent=1))
     (tmp_path / "snapshots" / "step-2").mkdir(parents=True)
-    taken = take_times(tmp_path)
+    taken = take_times(tmp_path, Path("stages/1-run"))
     assert taken == {
         "final/polycompress.json": {"created": "today", "training": {"seconds": 1.5}},
         "metrics.jsonl": [{"seconds": 0.5}, {"seconds": 0.7}],
         "sib200.json": {"date": "2026-01-01", "machine": {"cores": 2}},
     }
-    assert json.loads((tmp_path / "final" / "polycompress.json").read_text())["training"] == {"steps": 2}
+    rest = json.loads((tmp_path / "final" / "polycompress.json").read_text())
+    assert rest["training"] == {"steps": 2}
+    assert rest["source"] == {"spec": "stages/1-run/stages/1-first/final", "name": f"not{tmp_path}"}
     assert (tmp_path / "final" / "polycompress.json").read_text().startswith('{\n  "tool": {\n')
-    assert (tmp_path / "final" / "README.md").read_text() == "# Card\n- Seed: 0\n"
+    assert (tmp_path / "final" / "README.md").read_text() == (
+        "# Card\n- Seed: 0\n- Source: `stages/1-run/stages`\n"
+    )
     assert (tmp_path / "final" / "config.json").read_text() == other
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n'
     assert (tmp_path / "sib200.md").read_text().endswith("Made by `polycompress eval x on 2026-01-01`.\n")
     assert (tmp_path / "bench.json").read_text() == bench
     assert not (tmp_path / "snapshots").exists()
-    assert take_times(tmp_path) == {}
+    assert take_times(tmp_path, Path("stages/1-run")) == {}
