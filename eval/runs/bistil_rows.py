@@ -135,14 +135,12 @@ def models(room: Room, target: str) -> Iterator[Model]:
     yield Model("trimmed", six("teacher"))
     yield Model("copied-6", six("start"))
     yield Model("distilled-6", six("final"))
-    yield Model("distilled-6, taught on text", six("final"), "text")
     if target != FULL:
         return
+    yield Model("distilled-6, taught on text", six("final"), "text")
     yield Model("distilled-6, taught sparsely", six("final"), "sparse")
     for layers in (4, 3):
-        student = distilled(f"distilled-{layers}", "final", shape={"layers": layers})
-        yield Model(f"distilled-{layers}", student)
-        yield Model(f"distilled-{layers}, taught on text", student, "text")
+        yield Model(f"distilled-{layers}", distilled(f"distilled-{layers}", "final", shape={"layers": layers}))
     relations = {
         "hidden_weight": 0.0,
         "vector_weight": 0.0,
