@@ -88,6 +88,8 @@ def _make(name: str) -> Any:
         add_completion=False,
         rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
+        # The help option is made once, in whatever context a group is first looked at.
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     for part, place in ({name: entry} if isinstance(entry, str) else entry).items():
         app.command(part, cls=Command, help=_shown(getdoc(_found(place)) or ""))(_found(place))
