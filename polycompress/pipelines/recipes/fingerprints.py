@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import polycompress
 from polycompress.corpora import find_files
-from polycompress.errors import InputError
+from polycompress.errors import InputError, MissingExtraError
 from polycompress.evaluation.sources.templates import find_named
 from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.evaluation.tasks import find_task
@@ -72,8 +72,10 @@ class Fingerprints:
 
     def _recipe_read(self, stage: Stage) -> dict[str, Any]:
         """What a recipe of distillation reads besides the stage's models."""
-        from polycompress.pipelines.recipes.distillation import read_inner
-
+        try:
+            from polycompress.pipelines.recipes.distillation import read_inner
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("polycompress distil", "train") from error
         inner = read_inner(stage)
         return {
             "file": _hashed(inner.path, inner.path.name),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -117,3 +118,10 @@ def test_paths_from_the_working_directory_are_refused(kitchen: Path, monkeypatch
 def test_a_recipe_that_is_not_there(kitchen: Path) -> None:
     assert "nowhere.yaml: cannot be read: there is no such file" in faults(kitchen, config="nowhere.yaml")
     assert recipe_command("distil").options["config"].is_required
+
+
+def test_without_the_extra_the_plan_says_what_to_install(
+    kitchen: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "polycompress.pipelines.recipes.distillation", None)
+    assert "pip install 'polycompress[train]'" in faults(kitchen)
