@@ -140,7 +140,9 @@ def models(room: Room, target: str) -> Iterator[Model]:
     yield Model("distilled-6, taught on text", six("final"), "text")
     yield Model("distilled-6, taught sparsely", six("final"), "sparse")
     for layers in (4, 3):
-        yield Model(f"distilled-{layers}", distilled(f"distilled-{layers}", "final", shape={"layers": layers}))
+        yield Model(
+            f"distilled-{layers}", distilled(f"distilled-{layers}", "final", shape={"layers": layers})
+        )
     relations = {
         "hidden_weight": 0.0,
         "vector_weight": 0.0,
