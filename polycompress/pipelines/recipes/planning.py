@@ -152,7 +152,8 @@ class _Sizes:
         """Bytes that a stage will leave at most; None: not known. Those before it have been added."""
         source = self._of(stage.sources[0]) if stage.kind.makes_model else None
         teacher = stage.models.get("teacher")
-        model = model_of(stage, source)
+        student = stage.models.get("student")
+        model = model_of(stage, source if student is None else self._of(student))
         if is_there and stage.kind.makes_model:
             place = self._run.output(stage)
             model = extent_of(place / FINAL if stage.kind.leaves == "run" else place)

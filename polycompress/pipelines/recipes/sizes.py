@@ -75,7 +75,7 @@ def extent_of(path: Path) -> Extent | None:
 
 
 def model_of(stage: Stage, source: Extent | None) -> Extent | None:
-    """The model that a stage will make out of another; None: not known, or it makes none."""
+    """The model that a stage will make out of another, or of a student that is there; None: not known, or none."""
     make = _MODELS.get(stage.command.name)
     return None if make is None or source is None else make(source, stage.options)
 
@@ -95,11 +95,10 @@ def output_of(
         return 0
     if not stage.kind.makes_model:
         return RESULTS
-    if model is None or source is None:
+    if model is None or source is None or stage.kind.reads_recipe:
         return None
-    if (
-        stage.command.name == "bistil general"
-    ):  # beside the result, the student as it began, and the teacher trimmed
+    if stage.command.name == "bistil general":
+        # Beside the result, the student as it began, and the teacher trimmed.
         return 2 * model.bytes + (0 if stage.options.get("no-trim") else source.bytes) + RESULTS
     if stage.command.name == "bistil task":
         return _with_teacher(stage.options, model, teacher)
@@ -135,8 +134,6 @@ def _trimmed(source: Extent, options: Options) -> Extent:
 def _student(given: Extent, options: Options) -> Extent | None:
     """Some of the layers; which they are makes no difference here."""
     source = _trained(given, options)
-    if options.get("student") is not None:
-        return None
     listed = [part for part in str(options.get("layer-map", "")).split(",") if part.strip()]
     layers = options.get("layers", len(listed) or None)
     if not isinstance(layers, int):
@@ -201,6 +198,7 @@ _MODELS: Final[Mapping[str, Callable[[Extent, Options], Extent | None]]] = {
     "trim": _trimmed,
     "bistil general": _student,
     "bistil task": _taught,
+    "distil": _taught,
     "mlm": _filling,
     "finetune": _taught,
     "ofa": _extended,

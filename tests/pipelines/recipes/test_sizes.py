@@ -68,6 +68,28 @@ def test_a_student_has_the_layers_that_are_asked_for(kitchen: Path) -> None:
     assert student(2) - student(1) == 2 * layer
 
 
+def test_a_student_that_is_there_keeps_its_size(kitchen: Path) -> None:
+    make_tiny("xlm-roberta", "base", kitchen / "wide", vocab_size=350, hidden_size=96, num_hidden_layers=4)
+    (kitchen / "inner.yaml").write_text(
+        "stages: [{name: words, task: sib200, teacher: none, steps: 2}]\n", encoding="utf-8"
+    )
+    own = {"student": "./wide"}
+    general, after, _, last = at_most(
+        kitchen,
+        {"name": "student", "do": "bistil general", "options": {**own, "no-trim": True, "steps": 2}},
+        {"name": "plain", "do": "export", "options": {"sentence-transformers": True}},
+        {"name": "taught", "do": "distil", "model": "model", "options": {**own, "config": "inner.yaml"}},
+        {"name": "last", "do": "export", "options": {"sentence-transformers": True}},
+    )
+    extent = extent_of(kitchen / "wide")
+    assert extent is not None
+    assert general == 2 * extent.bytes + RESULTS
+    assert after is not None
+    assert extent.bytes < after < 1.5 * extent.bytes + 3 * RESULTS
+    assert last is not None
+    assert last > extent.bytes
+
+
 def test_experts_and_other_tokenizers_are_not_known(kitchen: Path) -> None:
     stages = (
         {"name": "experts", "do": "moe upcycle", "options": {"layers": 1}},
