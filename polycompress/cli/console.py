@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,22 +41,24 @@ class UnreadError(Exception):
 @functools.cache
 def out() -> Console:
     """Results. Off a terminal, tables are as wide as what is in them: what reads them wants no path broken."""
-    from rich.console import Console
-
-    class Results(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # not rich's SystemExit
-
     is_wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Results(highlight=False, width=_WIDEST if is_wide else None)
+    return _console()(highlight=False, width=_WIDEST if is_wide else None)
 
 
 @functools.cache
 def err() -> Console:
     """Errors, warnings and bars."""
+    return _console()(stderr=True, highlight=False)
+
+
+def _console() -> type[Console]:
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    class Raising(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # not rich's SystemExit
+
+    return Raising
 
 
 def prepare_streams() -> None:
@@ -90,7 +92,8 @@ def print_error(message: str) -> None:
     from rich.text import Text
 
     message = _middle_left_out(message)
-    err().print(Text.assemble(("error: ", "bold red"), visible(message)), soft_wrap=True)
+    with suppress(OSError):  # nobody reads stderr, or its disk is full: the exit code still tells
+        err().print(Text.assemble(("error: ", "bold red"), visible(message)), soft_wrap=True)
     logs.record(logging.ERROR, message)
 
 

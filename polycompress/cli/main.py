@@ -7,10 +7,11 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
-from typing import Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
@@ -21,10 +22,14 @@ from polycompress.cli.everywhere import LogFile, Quiet, Verbose
 from polycompress.cli.settings import EPILOG
 from polycompress.errors import PolycompressError
 
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
 INTERRUPTED: Final = 128 + signal.SIGINT
 UNREAD: Final = 128 + signal.SIGPIPE
 _MULTIPLYING: Final = frozenset({"factorise", "ofa", "vectors"})
 """Commands that multiply large matrices with numpy."""
+_AGAIN_SECONDS: Final = 0.02
 
 app = typer.Typer(
     cls=Program,
@@ -64,6 +69,15 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
     raise _Terminated(128 + signum)
 
 
+def _send_again(dropped: UnraisableHookArgs) -> None:
+    """Send a signal once more whose exception struck in a destructor, where Python drops it."""
+    for error, number in ((KeyboardInterrupt, signal.SIGINT), (_Terminated, signal.SIGTERM)):
+        if issubclass(dropped.exc_type, error):
+            threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number)).start()
+            return
+    sys.__unraisablehook__(dropped)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command.
 
@@ -86,8 +100,12 @@ def _run(arguments: Sequence[str]) -> int:
         console.print_error(str(error))
         return error.exit_code
     except console.UnreadError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what reads our output is gone
-        return UNREAD
+        return _unread()
+    except SystemExit as error:
+        # So end help and whatever else is not ours to print where nobody reads it.
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        return _unread()
     except MemoryError:
         console.print_error("out of memory; nothing half-written was left")
         return 1
@@ -99,7 +117,8 @@ def _run(arguments: Sequence[str]) -> int:
         if not callable(show := getattr(error, "show", None)):
             logs.record(logging.CRITICAL, "a fault of the program", trace=True)
             raise
-        show()
+        with suppress(OSError, SystemExit):  # nobody reads stderr, or its disk is full
+            show()
         logs.record(logging.ERROR, getattr(error, "message", str(error)))
         return int(getattr(error, "exit_code", 2))
     if code == INTERRUPTED:
@@ -107,9 +126,15 @@ def _run(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _unread() -> int:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what reads our output is gone
+    return UNREAD
+
+
 def main() -> None:
     """Entry point of the console script."""
     signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = _send_again
     if not _MULTIPLYING.intersection(sys.argv[1:3]):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # starting threads takes time
     console.prepare_streams()

@@ -7,6 +7,7 @@ import os
 import pty
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -293,7 +294,13 @@ def test_a_full_stdout_is_named_and_the_model_is_there(source: Path, tmp_path: P
         (f"set -o pipefail; {TRIM} --out out | true", 141),
         ("set -o pipefail; polycompress inspect $MODEL --json | true", 141),
         ("set -o pipefail; polycompress languages | true", 141),
+        ("set -o pipefail; polycompress trim --help | true", 141),
+        ("set -o pipefail; polycompress --version | true", 141),
         ("polycompress inspect $MODEL --json >/dev/full", 1),
+        ("polycompress trim nothing --langs de --out out 2>/dev/full", 2),
+        ("polycompress trim nothing --langs de --out out 2> >(exec 0<&-)", 2),
+        ("polycompress trim --colour 2>/dev/full", 2),
+        ("polycompress trim --colour 2> >(exec 0<&-)", 2),
         (f"{ASCII} {TRIM} --out ö --json | grep -q '\"out\": \"\\\\u00f6\"'", 0),
         (f"PYTHONIOENCODING=latin-1 {TRIM} --out 東", 0),
         (f"{STRICT} {TRIM} --out $'o\\xff'", 0),
@@ -309,3 +316,37 @@ def test_streams_of_any_kind(source: Path, tmp_path: Path, script: str, code: in
     if "--out" in script and code != 2:
         (out,) = (path for path in tmp_path.iterdir())
         assert (out / "polycompress.json").is_file()
+
+
+UNLUCKY = """
+import os, sys, time
+from polycompress.cli import main
+
+class Unlucky:
+    def __del__(self):
+        os.kill(os.getpid(), int(sys.argv[1]))
+        for _ in range(1000):
+            pass  # where the signal's exception is raised
+
+def app(**_):
+    Unlucky()
+    time.sleep(60)
+    return 0
+
+main.app = app
+main.main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_strikes_in_a_destructor_is_not_lost(number: int, code: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", UNLUCKY, str(int(number))],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Exception ignored" not in done.stderr
