@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -51,7 +52,7 @@ def write_to(path: Path) -> None:
         InputError: The file cannot be written.
     """
     try:
-        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise InputError(
             f"--log-file {path}: cannot be written ({error.strerror}). Name a file in a directory that is there."
@@ -82,6 +83,20 @@ def record(level: int, message: str, *, trace: bool = False) -> None:
 
 def _files() -> list[logging.Handler]:
     return [handler for handler in _LOGGER.handlers if isinstance(handler, logging.FileHandler)]
+
+
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written any more is said once, and left: the work goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        _LOGGER.removeHandler(self)
+        with suppress(OSError):
+            self.close()
+        _LOGGER.warning("--log-file %s: cannot be written any more (%s)", self.baseFilename, error.strerror)
 
 
 class _VisibleFormatter(logging.Formatter):

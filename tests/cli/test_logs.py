@@ -69,6 +69,17 @@ def test_a_log_file_that_cannot_be_written_is_refused(
     )
 
 
+def test_a_log_file_without_room_is_said_once_and_the_work_goes_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    outcome = invoke(capsys, "--verbose", "languages", "de", "--log-file", "/dev/full")
+    assert outcome.code == 0
+    assert "German" in outcome.out
+    warning = "WARNING: --log-file /dev/full: cannot be written any more (No space left on device)\n"
+    assert [line for line in outcome.err.splitlines(keepends=True) if "full" in line] == [warning]
+    assert "Logging error" not in outcome.err
+
+
 def test_what_is_shown_and_what_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logger = logging.getLogger("polycompress.test")
     shown = {}
