@@ -161,7 +161,12 @@ def _publish(plan: Plan, planned: Planned, run: RunDirectory, known: Mapping[str
         _clear(old)
         if os.path.lexists(place):
             place.rename(old)
+            run.record(stage).unlink(
+                missing_ok=True
+            )  # it tells of the old one, and must never lie beside the new
         work.rename(place)
+    elif not stage.has_output:
+        _clear(place)
     _write_times(plan, planned, run, known)
     write_note(
         run.record(stage),
