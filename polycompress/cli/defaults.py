@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import tomllib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from polycompress.cli.options import CODES
 from polycompress.errors import InputError
 
-MAX_BYTES: Final = 2**20
-"""Of a file."""
 _SHOWN: Final = 60
 
 
@@ -29,12 +28,15 @@ def config_file() -> Path | None:
         InputError: POLYCOMPRESS_CONFIG names no file.
     """
     if named := os.environ.get("POLYCOMPRESS_CONFIG"):
-        if not Path(named).exists():
-            raise InputError(f"POLYCOMPRESS_CONFIG is {named}: there is no such file. Write it, or unset it.")
+        with suppress(OSError):  # reading it says what is wrong
+            if not Path(named).exists():
+                raise InputError(
+                    f"POLYCOMPRESS_CONFIG is {named}: there is no such file. Write it, or unset it."
+                )
         return Path(named)
     base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111  no home is no error
     path = Path(base) / "polycompress" / "config.toml"
-    return path if path.is_file() else None
+    return path if os.path.lexists(path) else None  # nor is one that may not be entered
 
 
 def defaults_of(place: Sequence[str], parameters: Sequence[Any], context: Any, path: Path) -> dict[str, Any]:
@@ -90,12 +92,7 @@ def defaults_of(place: Sequence[str], parameters: Sequence[Any], context: Any, p
 def typed_defaults(parameters: Sequence[Any], context: Any, defaults: Mapping[str, Any]) -> list[str]:
     """The defaults that a command took, as they would have been typed."""
     words: list[str] = []
-    for each in parameters:
-        source = context.get_parameter_source(each.name)
-        if each.name not in defaults or source is None or source.name != "DEFAULT_MAP":
-            continue
-        option = max(each.opts, key=len)
-        value = defaults[each.name]
+    for option, value in _taken(parameters, context, defaults):
         if isinstance(value, bool):
             words += [option] * value
         else:
@@ -104,7 +101,43 @@ def typed_defaults(parameters: Sequence[Any], context: Any, defaults: Mapping[st
     return words
 
 
+def origin(message: str, place: Sequence[str], parameters: Sequence[Any], context: Any) -> str | None:
+    """Of a fault that nobody typed, where it comes from.
+
+    Args:
+        message: Names an option, or quotes its value.
+        place: The command's words.
+        parameters: Its parameters.
+        context: In which it was called.
+
+    Returns:
+        What the configuration says; None where the message is about nothing that was taken from there.
+    """
+    found = [
+        f"{'.'.join(place)}.{option.removeprefix('--')} = {value!r}"
+        for option, value in _taken(parameters, context, context.default_map or {})
+        if any(
+            re.search(rf"(?<![\w-]){re.escape(said)}(?![\w-])", message)
+            for said in (option, *(value if isinstance(value, list) else [str(value)]))
+            if said.strip("0123456789.-")  # a number may be any
+        )
+    ]
+    return f"{config_file()} says {', '.join(found)}" if found else None
+
+
+def _taken(
+    parameters: Sequence[Any], context: Any, defaults: Mapping[str, Any]
+) -> Iterator[tuple[str, bool | str | list[str]]]:
+    """Options that nobody typed, and what the configuration says of them."""
+    for each in parameters:
+        source = context.get_parameter_source(each.name)
+        if each.name in defaults and source is not None and source.name == "DEFAULT_MAP":
+            yield max(each.opts, key=len), defaults[each.name]
+
+
 def _read(path: Path) -> dict[str, Any]:
+    from polycompress.evaluation.toml_tables import MAX_BYTES, parse_toml
+
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -113,8 +146,8 @@ def _read(path: Path) -> dict[str, Any]:
     if len(content) > MAX_BYTES:
         raise InputError(f"{path}: more than {MAX_BYTES} bytes; a configuration is a page long.")
     try:
-        return tomllib.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        return parse_toml(content)
+    except ValueError as error:
         raise InputError(f"{path}: not TOML ({error}). Mend or remove it.") from error
 
 

@@ -15,7 +15,7 @@ from typer.main import get_command
 
 import polycompress
 from polycompress.cli import logs
-from polycompress.cli.defaults import config_file, defaults_of, typed_defaults
+from polycompress.cli.defaults import config_file, defaults_of, origin, typed_defaults
 from polycompress.errors import InputError
 
 _PANEL: Final = "Options of every command"
@@ -108,6 +108,15 @@ class Command(TyperCommand):
             sys.argv = [*sys.argv, *used]
             logging.getLogger(__name__).info("from %s: %s", path, " ".join(used))
         return rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Carry it out; a fault of what was not typed tells where it was written."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            if said := origin(str(error), self.place, self.get_params(ctx), ctx):
+                error.add_note(said)
+            raise
 
 
 @functools.cache

@@ -88,7 +88,7 @@ def _files() -> list[logging.Handler]:
 class _LogFile(logging.FileHandler):
     """A log that cannot be written any more is said once, and left: the work goes on."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+    def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             super().handleError(record)

@@ -97,7 +97,7 @@ def _run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED  # typer itself returns this for most interrupts
     except PolycompressError as error:
-        console.print_error(str(error))
+        console.print_error("\n".join((str(error), *getattr(error, "__notes__", ()))))
         return error.exit_code
     except console.UnreadError:
         return _unread()

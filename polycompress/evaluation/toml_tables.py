@@ -10,8 +10,10 @@ from typing import Any, Final
 
 from polycompress.errors import InputError
 
-MAX_BYTES: Final = 2**20
+MAX_BYTES: Final = 2**17
 """Of a file."""
+MAX_DOTS: Final = 500
+"""In a line: of a key in n parts ``tomllib`` keeps every beginning, which takes time and memory by n squared."""
 _SHOWN: Final = 60
 
 
@@ -156,9 +158,25 @@ def read_table(path: Path) -> Table:
     if content is None:
         raise InputError(f"{path}: more than {MAX_BYTES} bytes; such a file is a page long.")
     try:
-        return Table(tomllib.loads(content.decode("utf-8")), [])
-    except (ValueError, RecursionError) as error:
+        return Table(parse_toml(content), [])
+    except ValueError as error:
         raise InputError(f"{path}: not TOML ({error}). Mend it.") from error
+
+
+def parse_toml(content: bytes) -> dict[str, Any]:
+    """What a file of at most ``MAX_BYTES`` says, in bounded time and memory.
+
+    Raises:
+        ValueError: It is no TOML, or nested too deeply.
+    """
+    text = content.decode("utf-8-sig")
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > MAX_DOTS:
+            raise ValueError(f"more than {MAX_DOTS} dots in line {number}: write it on several lines")
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def report(path: Path, faults: Sequence[str]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from polycompress.cli.defaults import MAX_BYTES, config_file
+from polycompress.cli.defaults import config_file
+from polycompress.evaluation.toml_tables import MAX_BYTES, MAX_DOTS
 from tests.command_line import Outcome, invoke, refused
 
 
@@ -108,9 +111,10 @@ def test_every_fault_at_once_with_what_was_meant(
         (b"[trim\n", "not TOML (Expected ']'"),
         (b"[trim]\nsize = \n", "(at line 2, column 8)"),
         (b"\xff", "not TOML ('utf-8' codec"),
-        (b"#" * (MAX_BYTES + 1), "more than 1048576 bytes"),
+        (b"#" * (MAX_BYTES + 1), f"more than {MAX_BYTES} bytes"),
         (b"trim = 3", "trim is 3: give a table of options."),
-        (b"a = " + b"[" * 100_000, "not TOML"),
+        (b"a = " + b"[" * 100_000, "not TOML (nested too deeply)"),
+        (b"[trim]\nx" + b".x" * (MAX_BYTES // 2 - 10) + b"=1", f"more than {MAX_DOTS} dots in line 2"),
     ],
 )
 def test_files_that_are_none(
@@ -140,6 +144,50 @@ def test_a_file_that_is_named_must_be_there(
     monkeypatch.setenv("POLYCOMPRESS_CONFIG", str(tmp_path / "none"))
     message = refused(capsys, tmp_path, "trim", "demo")
     assert message == f"POLYCOMPRESS_CONFIG is {tmp_path}/none: there is no such file. Write it, or unset it."
+
+
+def test_a_directory_in_its_place_is_a_fault(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.mkdir()
+    message = refused(capsys, tmp_path, "trim", "demo")
+    assert message == f"{config}: cannot be read (Is a directory). Mend or remove it."
+
+
+def test_a_home_that_may_not_be_entered_is_none(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where another user's home is left in the environment."""
+    stat = os.stat
+
+    def closed(path: Any, *rest: Any, **named: Any) -> os.stat_result:
+        if str(path) == str(config):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *rest, **named)
+
+    monkeypatch.setattr(os, "stat", closed)
+    monkeypatch.setattr(os, "lstat", closed)
+    assert invoke(capsys, "languages", "de").code == 0
+
+
+def test_a_file_of_an_editor_that_writes_a_mark_first(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text("[languages]\njson = true\n", encoding="utf-8-sig")
+    assert invoke(capsys, "languages", "de").out.startswith("{")
+
+
+def test_a_fault_that_nobody_typed_tells_where_it_was_written(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text('[trim]\ncoverage = 2.5\nlangs = ["no-such"]\nsize = 3\n', encoding="utf-8")
+    message = refused(capsys, tmp_path, "trim", "demo", "--langs", "de", "--dry-run")
+    assert message.endswith(f"\n{config} says trim.coverage = '2.5', trim.size = '3'")
+    config.write_text('[trim]\nlangs = ["no-such"]\nsize = 3\n', encoding="utf-8")
+    message = refused(capsys, tmp_path, "trim", "demo", "--dry-run")
+    assert message.endswith(f"\n{config} says trim.langs = ['no-such']")
+    message = refused(capsys, tmp_path, "trim", tmp_path / "3", "--langs", "de", "--dry-run")
+    assert str(config) not in message, "nothing of it is at fault"
 
 
 def test_recipes_do_without_it(config: Path) -> None:

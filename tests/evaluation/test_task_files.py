@@ -236,8 +236,12 @@ def test_a_file_without_doors_or_that_is_no_file(tmp_path: Path) -> None:
         read_task(written(tmp_path, GOOD.split("[local]")[0]))
     with pytest.raises(InputError, match=r"cannot be read .No such file"):
         read_task(tmp_path / "nothing.toml")
-    with pytest.raises(InputError, match="more than 1048576 bytes"):
-        read_task(written(tmp_path, "#" * 2**21))
+    with pytest.raises(InputError, match="more than 131072 bytes"):
+        read_task(written(tmp_path, "#" * 2**18))
+    with pytest.raises(
+        InputError, match=r"not TOML .more than 500 dots in line 2: write it on several lines"
+    ):
+        read_task(written(tmp_path, "\na" + ".a" * 60_000 + "=1"))
     only_hub = GOOD.split("[local]")[0] + "[hub]" + GOOD.split("[hub]")[1]
     task = read_task(written(tmp_path, only_hub))
     with pytest.raises(InputError, match="Task my-task has no layout of a data directory; leave --data out"):
