@@ -22,3 +22,11 @@ class GroupWithDefault(TyperGroup):
         if DEFAULT in self.commands and args and args[0] not in (*self.commands, *_HELP):
             args = [DEFAULT, *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Names of commands but the one that needs none, whose options are offered instead."""
+        default = self.commands.get(DEFAULT)
+        found = [each for each in super().shell_complete(ctx, incomplete) if each.value != DEFAULT]
+        if default is None:
+            return found
+        return [each for each in found if each.value not in _HELP] + default.shell_complete(ctx, incomplete)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,8 @@ import typer
 from polycompress.cli import console
 from polycompress.cli.options import Json
 from polycompress.errors import MissingExtraError
+
+logger = logging.getLogger(__name__)
 
 
 def report(
@@ -62,4 +65,6 @@ def report(
     if show:
         import webbrowser
 
-        webbrowser.open(page.absolute().as_uri())
+        address = page.absolute().as_uri()
+        if not webbrowser.open(address):
+            logger.warning("no browser could be opened here; the page is at %s", address)

@@ -28,6 +28,11 @@ def completed(typed: str) -> list[str]:
     [
         ("polycompress tr", {"trim"}),
         ("polycompress bistil ", {"general", "task"}),
+        ("polycompress ofa ", {"export"}),
+        ("polycompress ofa --te", {"--temperature"}),
+        ("polycompress ofa demo --te", {"--temperature"}),
+        ("polycompress ofa export --de", {"--dense"}),
+        ("polycompress ofa --hel", {"--help"}),
         ("polycompress trim --co", {"--corpus", "--counts", "--coverage"}),
         ("polycompress trim --qu", {"--quiet"}),
         ("polycompress trim demo --langs sw,de", {"sw,de"}),

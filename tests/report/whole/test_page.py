@@ -13,6 +13,7 @@ import typer
 from polycompress.cli.report import report
 from polycompress.errors import InputError
 from polycompress.report.whole.page import read_whole_report, render_whole, write_whole_report
+from tests.command_line import invoke
 from tests.report.page_checks import Page
 from tests.report.run_examples import change, make_recipe_run, put
 
@@ -221,7 +222,7 @@ def test_odd_values_do_not_break_the_page(run: Path, odd: Any) -> None:
 
 def test_the_command(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     opened: list[str] = []
-    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
     app([str(run), "--out", str(tmp_path / "a.html")], standalone_mode=False)
     assert "written to" in capsys.readouterr().out and opened == []
     app([str(run), "--json", "--open", "--before", "page"], standalone_mode=False)
@@ -229,6 +230,16 @@ def test_the_command(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     shown = json.loads(capsys.readouterr().out)
     assert shown["page"] == str(run / "report.html")
     assert shown["facts"]["stages"] == "8 of 8 finished"
+
+
+def test_a_page_that_no_browser_shows_is_named(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webbrowser.open", lambda address: False)  # as where there is no display
+    page = tmp_path / "a b.html"
+    outcome = invoke(capsys, "report", run, "--out", page, "--open")
+    assert (outcome.code, outcome.out) == (0, f"written to {page}\n")
+    assert outcome.err == f"WARNING: no browser could be opened here; the page is at {page.as_uri()}\n"
 
 
 def test_a_wrong_directory(run: Path, tmp_path: Path) -> None:
