@@ -285,6 +285,11 @@ def test_a_tokenizer_without_a_mask(kitchen: Kitchen, tmp_path: Path) -> None:
         kitchen.train(tmp_path / "run", model)
 
 
+def test_any_seed_that_the_settings_take(kitchen: Kitchen, tmp_path: Path) -> None:
+    largest = {"training": {"steps": 2, "seed": 2**63 - 1}, "loss": "sampled"}
+    assert kitchen.train(tmp_path / "run", settings=largest).final.is_dir()
+
+
 def test_a_learning_rate_that_explodes(kitchen: Kitchen, tmp_path: Path) -> None:
     out = tmp_path / "run"
     explosive = {"training": {"steps": 60, "optimiser": {"learning_rate": 1e30, "max_grad_norm": 0.0}}}

@@ -191,7 +191,7 @@ def _make(loaded: LoadedModel, config: MlmConfig, devices: Devices) -> _Trained:
         eps=settings.eps,
         second_moment=settings.second_moment,
     )
-    generator = torch.Generator().manual_seed(config.training.seed * 1_000_003 + devices.rank)
+    generator = torch.Generator().manual_seed((config.training.seed * 1_000_003 + devices.rank) % 2**63)
     task = LanguageTask(
         objective, module, negatives=config.negatives, generator=generator, device=devices.device
     )
