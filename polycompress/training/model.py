@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -255,31 +255,44 @@ def attention_is_additive(model: Any) -> bool:
     return getattr(model.config, "_attn_implementation", None) == "eager"
 
 
-def keeps_texts_apart(model: Any, kind: Kind) -> bool:
-    """Whether a row of two packed texts gives what each gives alone; tried, since not every family takes such masks."""
+def keeps_texts_apart(model: Any, kind: Kind, sizes: Sequence[int] = (3, 4)) -> bool:
+    """Whether a row of packed texts gives what each gives alone; tried, since not every family takes such masks.
+
+    Args:
+        model: Of transformers, with or without a head.
+        kind: Which.
+        sizes: Tokens of the texts in the row that is tried. Short ones show whether texts see each other; one as long
+            as any shows whether the mask of a packed row undoes the window that attention may be limited to.
+    """
     if "position_ids" not in inspect.signature(model.base_model.forward).parameters:
         return False
-    device = next(model.get_input_embeddings().parameters()).device
-    sizes = (3, 4)
+    table = model.get_input_embeddings()
+    device = next(table.parameters()).device
     # Padding has no position in some families.
     padding = getattr(model.config, "pad_token_id", None)
-    ids = torch.tensor(
-        [[each for each in range(sum(sizes) + 1) if each != padding][: sum(sizes)]], device=device
+    ordinary = torch.tensor([each for each in range(min(table.num_embeddings, 64)) if each != padding])
+    ids = ordinary[torch.arange(sum(sizes)) % len(ordinary)].unsqueeze(0).to(device)
+    documents = (
+        torch.repeat_interleave(torch.arange(1, len(sizes) + 1), torch.tensor(sizes)).unsqueeze(0).to(device)
     )
-    documents = torch.tensor([[1] * sizes[0] + [2] * sizes[1]], device=device)
     positions = torch.cat([torch.arange(size, device=device) for size in sizes]).unsqueeze(0)
     mask = block_mask(documents, causal=kind == "causal")
     if attention_is_additive(model):
         mask = additive_mask(mask, torch.float32)
     training = model.training
     model.eval()
+
+    def states(**inputs: Tensor) -> Tensor:
+        found: Tensor = model.base_model(**inputs).last_hidden_state
+        return found
+
     try:
         with torch.no_grad():
-            together = model(
+            together = states(
                 input_ids=ids, attention_mask=mask, position_ids=positions + first_position(model)
-            ).logits
-            apart = [model(input_ids=part).logits for part in ids.split(sizes, dim=1)]
-    except (RuntimeError, TypeError, ValueError, IndexError):
+            )
+            apart = [states(input_ids=part) for part in ids.split(list(sizes), dim=1)]
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, AssertionError):
         return False
     finally:
         model.train(training)

@@ -224,6 +224,17 @@ def test_a_family_that_cannot_be_packed(kitchen: Kitchen, tmp_path: Path) -> Non
         kitchen.train(tmp_path / "run", model, settings={"batching": {"packed_length": 64}})
 
 
+def test_packed_rows_of_texts_longer_than_attention_sees(kitchen: Kitchen, tmp_path: Path) -> None:
+    model = make_tiny("modernbert", "mlm", tmp_path / "m", vocab_size=300, local_attention=40)
+    packed = {"batching": {"packed_length": 64}, "training": {"steps": 2}}
+    with pytest.raises(
+        InputError, match=r"ModernBertForMaskedLM does not give texts of 48 tokens .*in packed rows"
+    ):
+        kitchen.train(tmp_path / "run", model, settings=packed)
+    assert not (tmp_path / "run").exists()
+    assert kitchen.train(tmp_path / "run", model, settings={**packed, "max_length": 20}).final.is_dir()
+
+
 def test_a_softmax_that_cannot_be_sampled(kitchen: Kitchen, tmp_path: Path) -> None:
     model = make_tiny("gemma2", "clm", tmp_path / "m", vocab_size=300)
     with pytest.raises(InputError, match="Use --loss full"):

@@ -136,10 +136,33 @@ def test_a_table_of_another_kind_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("family", "head", "expected"),
     [("bert", "mlm", True), ("xlm-roberta", "mlm", True), ("rembert", "mlm", True), ("llama", "clm", True),
-     ("gpt2", "clm", True), ("deberta-v2", "mlm", False), ("bloom", "clm", False)],
+     ("gpt2", "clm", True), ("modernbert", "mlm", True), ("mistral", "clm", True), ("deberta-v2", "mlm", False),
+     ("bloom", "clm", False)],
 )  # fmt: skip
 def test_which_models_can_be_given_packed_rows(
     tmp_path: Path, family: str, head: str, expected: bool
 ) -> None:
     loaded = load(make_tiny(family, head, tmp_path / "m"))
     assert keeps_texts_apart(loaded.model, loaded.kind) is expected
+
+
+@pytest.mark.parametrize(
+    ("family", "head", "window"),
+    [("modernbert", "mlm", {"local_attention": 16}), ("mistral", "clm", {"sliding_window": 9})],
+)
+def test_the_mask_of_packed_rows_may_not_undo_a_window(
+    tmp_path: Path, family: str, head: str, window: dict[str, int]
+) -> None:
+    loaded = load(make_tiny(family, head, tmp_path / "m", **window))
+    assert keeps_texts_apart(loaded.model, loaded.kind)
+    assert keeps_texts_apart(loaded.model, loaded.kind, (9,))
+    assert not keeps_texts_apart(loaded.model, loaded.kind, (10,))
+
+
+def test_a_family_that_takes_no_mask_of_packed_rows() -> None:
+    from transformers import XLMConfig, XLMWithLMHeadModel
+
+    model = XLMWithLMHeadModel(
+        XLMConfig(vocab_size=50, emb_dim=8, n_layers=1, n_heads=2, max_position_embeddings=20)
+    )
+    assert not keeps_texts_apart(model, "masked")

@@ -159,10 +159,18 @@ def check_model(loaded: LoadedModel, config: MlmConfig) -> None:
         raise InputError(
             f"max_length is {config.max_length}, but the model has positions for {limit} tokens: give at most {limit}."
         )
-    if config.batching.packed_length is not None and not keeps_texts_apart(loaded.model, loaded.kind):
+    if config.batching.packed_length is None:
+        return
+    name = type(loaded.model).__name__
+    if not keeps_texts_apart(loaded.model, loaded.kind):
         raise InputError(
-            f"{type(loaded.model).__name__} cannot keep texts apart that are packed into one row: leave out packing "
-            "(--pack)."
+            f"{name} cannot keep texts apart that are packed into one row: leave out packing (--pack)."
+        )
+    if not keeps_texts_apart(loaded.model, loaded.kind, (config.max_length,)):
+        raise InputError(
+            f"{name} does not give texts of {config.max_length} tokens (max_length) in packed rows what it gives them "
+            "alone, as where attention sees a window that is shorter: leave out packing (--pack), or cut the texts "
+            "shorter (--max-length)."
         )
 
 
