@@ -72,7 +72,7 @@ def run_recipe(
     findings.report()
     run = RunDirectory(Path(RUNS) / findings.recipe.name if out is None else Path(out))
     run.check(findings.recipe.name)
-    plan = make_plan(findings, run)
+    plan = make_plan(findings, run.unadopted(findings.recipe.stages))
     if dry_run:
         return RunResult(plan=plan, stages=None)
     if any(each.is_relative_to(run.root.absolute()) for each in _models(findings.recipe.model)):

@@ -32,16 +32,18 @@ _FOLDER: Final = re.compile(r"\d{1,3}-(?P<name>[a-z0-9-]+)", re.ASCII)
 class RunDirectory:
     """The places of a run."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, numbered: Mapping[str, str] | None = None) -> None:
+        """With the folders of stages, by name, that have another number than in the recipe."""
         self.root = root
+        self._numbered = numbered or {}
 
     def output(self, stage: Stage) -> Path:
         """Where a finished stage's output lies."""
-        return self.root / STAGES / stage.folder
+        return self.root / STAGES / self._numbered.get(stage.name, stage.folder)
 
     def record(self, stage: Stage) -> Path:
         """What is known of a finished stage; nothing in it depends on time or machine."""
-        return self.root / STAGES / f"{stage.folder}.json"
+        return self.root / STAGES / f"{self._numbered.get(stage.name, stage.folder)}.json"
 
     def work(self, stage: Stage) -> Path:
         """Where a stage is at work."""
@@ -116,16 +118,29 @@ class RunDirectory:
 
     def adopt(self, stages: tuple[Stage, ...]) -> None:
         """Give outputs of stages whose place in the recipe is another now their new number."""
-        wanted = {stage.name: stage.folder for stage in stages}
-        for entry in sorted((self.root / STAGES).glob("*.json")):
-            match = _FOLDER.fullmatch(entry.stem)
-            new = wanted.get(match["name"]) if match is not None else None
-            if new is None or new == entry.stem or entry.with_name(f"{new}.json").exists():
-                continue
-            old, place = entry.with_suffix(""), entry.with_name(new)
+        for entry, stage in self._misplaced(stages):
+            old, place = entry.with_suffix(""), entry.with_name(stage.folder)
             if old.is_dir() and not place.exists():
                 old.rename(place)
-            entry.rename(entry.with_name(f"{new}.json"))
+            entry.rename(entry.with_name(f"{stage.folder}.json"))
+
+    def unadopted(self, stages: tuple[Stage, ...]) -> RunDirectory:
+        """The same to look at: outputs of such stages under the numbers that they have."""
+        numbered: dict[str, str] = {}
+        for entry, stage in self._misplaced(stages):
+            numbered.setdefault(stage.name, entry.stem)
+        return RunDirectory(self.root, numbered)
+
+    def _misplaced(self, stages: tuple[Stage, ...]) -> Iterator[tuple[Path, Stage]]:
+        """Records of stages that have another number in the recipe."""
+        wanted = {stage.name: stage for stage in stages}
+        for entry in sorted((self.root / STAGES).glob("*.json")):
+            match = _FOLDER.fullmatch(entry.stem)
+            stage = wanted.get(match["name"]) if match is not None else None
+            if stage is None or stage.folder == entry.stem:
+                continue
+            if not entry.with_name(f"{stage.folder}.json").exists():
+                yield entry, stage
 
 
 def read_note(path: Path) -> dict[str, Any]:

@@ -103,6 +103,11 @@ def test_other_text_is_another_key_and_another_name_of_it_is_not(tmp_path: Path)
 def test_stages_may_change_their_places(kitchen: Path, tmp_path: Path) -> None:
     run(write_recipe(kitchen, recipe_of(SMALL, FACTORS), "one.yaml"), tmp_path / "run")
     moved = write_recipe(kitchen, recipe_of(SMALL, CHECK, FACTORS), "two.yaml")
+    before = tree(tmp_path / "run")
+    planned = run(moved, tmp_path / "run", dry_run=True)
+    assert states(planned) == {"small": "finished", "check": "to do", "factors": "finished"}
+    assert planned.plan.stages[2].bytes
+    assert tree(tmp_path / "run") == before
     done = run(moved, tmp_path / "run")
     assert states(done) == {"small": "finished before", "check": "done", "factors": "finished before"}
     assert (tmp_path / "run" / "stages" / "3-factors" / "config.json").exists()
