@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from polycompress.corpora import Reading, parse_corpora
+from polycompress.corpora import CorpusSpec, Reading, parse_corpora
 from polycompress.errors import InputError, PolycompressError
 from polycompress.languages import Language, find_language, select_languages
 from polycompress.modeldir.atomic import check_apart, check_output
@@ -27,6 +27,7 @@ from polycompress.pipelines.trimming.keeping import named_tokens
 from polycompress.pipelines.trimming.loading import asked_languages, open_model
 from polycompress.pipelines.trimming.request import TrimSettings, command_line, request_config
 from polycompress.pipelines.trimming.writing import hash_source
+from polycompress.vocab.counts import LanguageCounts
 
 PLACES: Final = ("{code}", "{iso}")
 """What an output pattern may hold: the language's code (``deu-Latn``), or its ISO 639 code alone (``de``, ``ceb``)."""
@@ -112,6 +113,9 @@ def trim_each(
     for place in places.values():
         check_apart(place, opened.source.path)
     held = counts_from_files(counts, opened.vocabulary, asked)
+    uncovered = _uncovered(languages, corpora, held, frequencies=settings.frequencies)
+    if len(uncovered) == len(languages) and not named:
+        raise InputError(_nothing_known(spec, list(uncovered.values())))
     keep = named_tokens(opened.vocabulary, settings.keep, settings.keep_regex)
     background = count_background(opened.vocabulary, progress) if settings.frequencies else None
     gather = functools.partial(
@@ -137,15 +141,12 @@ def trim_each(
                 check_output(place, overwrite=settings.overwrite)
         except PolycompressError as error:
             return EachOutcome(language=language, status="failed", out=place, message=str(error))
-        try:
-            check_covered(language, corpora, held, frequencies=settings.frequencies)
-        except InputError as error:
-            return EachOutcome(
-                language=language, status="failed" if language in named else "no source", message=str(error)
-            )
-        kept = {language: beside.get(language) or gather(language)} | beside
+        if language in uncovered:
+            status: Status = "failed" if language in named else "no source"
+            return EachOutcome(language=language, status=status, message=uncovered[language])
         line = list(command) if command else command_line(model, place, config, settings.limit)
         try:
+            kept = {language: beside.get(language) or gather(language)} | beside
             result = trim_opened(
                 opened,
                 tuple(kept.values()),
@@ -176,6 +177,32 @@ def _is_made(place: Path, config: Mapping[str, Any], hashes: Mapping[str, str] |
     except (InputError, OSError):
         return False
     return manifest.get("config") == config and manifest.get("source", {}).get("files") == hashes
+
+
+def _uncovered(
+    languages: Sequence[Language],
+    corpora: Sequence[CorpusSpec],
+    held: Mapping[str, LanguageCounts],
+    *,
+    frequencies: bool,
+) -> dict[Language, str]:
+    """Those of which nothing tells how they use the vocabulary, and what would."""
+    messages = {}
+    for language in languages:
+        try:
+            check_covered(language, corpora, held, frequencies=frequencies)
+        except InputError as error:
+            messages[language] = str(error)
+    return messages
+
+
+def _nothing_known(spec: str, messages: Sequence[str], shown: int = 8) -> str:
+    lines = [f"--each {spec!r}: there is nothing to make", *messages[:shown]]
+    if len(messages) > shown:
+        lines.append(
+            f"and {len(messages) - shown} more (`polycompress languages` says where languages are covered)"
+        )
+    return "\n".join(lines)
 
 
 def _named(spec: str) -> frozenset[Language]:

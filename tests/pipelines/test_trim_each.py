@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -107,6 +108,28 @@ def test_of_a_family_only_covered_languages_are_made(source: Path, tmp_path: Pat
     assert status["deu-Latn"] == "planned"
     assert status["swh-Latn"] == "no source"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_family_of_which_nothing_is_known_is_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError,
+        match=r"--each 'Bantu': there is nothing to make\n.*Bemba.*--corpus bem-Latn='FILES'; .*SIB-200",
+    ):
+        trim_each(source, each="Bantu", out=tmp_path / "{code}", settings=SETTINGS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_damaged_text_of_one_language_does_not_lose_the_others(
+    source: Path, corpus: Path, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "text.txt.gz"
+    damaged.write_bytes(gzip.compress(corpus.read_bytes())[:-20])
+    outcomes = trim_each(
+        source, each="de,sw,fr", corpus=f"sw={damaged}", out=tmp_path / "m-{code}", settings=SETTINGS
+    )
+    assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
+    assert "text.txt.gz: the compressed data are damaged" in outcomes[1].message
+    assert not (tmp_path / "m-swh-Latn").exists()
 
 
 def test_what_is_there_is_left_alone(source: Path, tmp_path: Path) -> None:
