@@ -99,6 +99,9 @@ WAYS: Final[Mapping[str, Way]] = {
     "tokenizer extend": Way("--check en=en.txt.gz"),
     "tokenizer compare": Way(needs=("tok",)),
     "report": Way(is_slow=True, needs=("run", "results")),
+    "polycompress report runs/swahili-ner --open": (
+        Way(parsed_only="needs a browser and the run of a recipe; tests/report/whole has such runs")
+    ),
     "run": Way(parsed_only="needs recipes' own data; tests/cli/test_run_command.py carries recipes out"),
     "vectors train": Way(parsed_only=OTHERS),
     "vectors align": Way(parsed_only=OTHERS),

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from polycompress.errors import MissingExtraError
 from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.modeldir.paths import user_path
-from polycompress.pipelines.distilling.recipe import Recipe, find_recipe, given_fields, read_recipe
-from polycompress.pipelines.distilling.recipe_checks import check_examples
-from polycompress.pipelines.distilling.recipe_learning import is_directory
 from polycompress.pipelines.recipes.stages import Stage
+
+if TYPE_CHECKING:
+    from polycompress.pipelines.distilling.recipe import Recipe
 
 _TO_COME = "demo"
 """Stands for a model of a stage: no model is looked at here."""
@@ -44,8 +45,13 @@ def read_inner(stage: Stage) -> Inner:
     Raises:
         ConfigError: It is wrong, or its paths begin at the working directory, which is another one when the stage is at
             work; every fault is named.
-        InputError: It cannot be read at all.
+        InputError: It cannot be read at all, or torch, which knows its objectives, is not installed.
     """
+    try:
+        from polycompress.pipelines.distilling.recipe import find_recipe, given_fields, read_recipe
+        from polycompress.pipelines.distilling.recipe_checks import check_examples
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("polycompress distil", "train") from error
     options = stage.options
     path = find_recipe(str(options["config"]))
     given = given_fields(
@@ -78,6 +84,8 @@ def read_inner(stage: Stage) -> Inner:
 
 def _models(recipe: Recipe) -> tuple[str, ...]:
     """The student and further teachers, where the file names directories."""
+    from polycompress.pipelines.distilling.recipe_learning import is_directory
+
     teachers = (name for each in recipe.stages for name in each.teachers if is_directory(name))
     student = () if recipe.student.directory is None else (recipe.student.directory,)
     return tuple(dict.fromkeys((*student, *teachers)))

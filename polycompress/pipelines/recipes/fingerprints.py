@@ -11,12 +11,13 @@ from typing import Any, Final
 
 import polycompress
 from polycompress.corpora import find_files
-from polycompress.errors import InputError, MissingExtraError
+from polycompress.errors import InputError
 from polycompress.evaluation.sources.templates import find_named
 from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.evaluation.tasks import find_task
 from polycompress.modeldir.hashes import remembered_sha256
 from polycompress.modeldir.sources import HUB_PATTERNS, resolve_model
+from polycompress.pipelines.recipes.distillation import read_inner
 from polycompress.pipelines.recipes.paths import split_text
 from polycompress.pipelines.recipes.stages import Recipe, Source, Stage
 
@@ -72,10 +73,6 @@ class Fingerprints:
 
     def _recipe_read(self, stage: Stage) -> dict[str, Any]:
         """What a recipe of distillation reads besides the stage's models."""
-        try:
-            from polycompress.pipelines.recipes.distillation import read_inner
-        except ModuleNotFoundError as error:
-            raise MissingExtraError("polycompress distil", "train") from error
         inner = read_inner(stage)
         return {
             "file": _hashed(inner.path, inner.path.name),

@@ -123,5 +123,5 @@ def test_a_recipe_that_is_not_there(kitchen: Path) -> None:
 def test_without_the_extra_the_plan_says_what_to_install(
     kitchen: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "polycompress.pipelines.recipes.distillation", None)
+    monkeypatch.setitem(sys.modules, "polycompress.pipelines.distilling.recipe", None)
     assert "pip install 'polycompress[train]'" in faults(kitchen)
