@@ -148,16 +148,26 @@ def _entry(entries: list[Any], name: str, option: str) -> int:
     raise InputError(f"{option}: there is no {name!r} among {shown}; or give a number from 1.")
 
 
+def _line(event: yaml.Event) -> str:
+    return f"line {event.start_mark.line + 1}"
+
+
 def _compose(text: str, where: str) -> yaml.Node | None:
     try:
         depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
-                raise InputError(f"{where}: lists and mappings are nested more than {MAX_DEPTH} deep.")
+                raise InputError(
+                    f"{where}: {_line(event)}: lists and mappings are nested more than {MAX_DEPTH} deep."
+                )
             if isinstance(event, yaml.AliasEvent):
-                raise InputError(f"{where}: holds an alias (*name): write what is meant instead.")
+                raise InputError(
+                    f"{where}: {_line(event)}: is an alias (*{event.anchor}): write what is meant instead."
+                )
         return yaml.compose(text, Loader=yaml.SafeLoader)
+    except InputError:
+        raise
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""

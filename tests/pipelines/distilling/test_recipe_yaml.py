@@ -57,7 +57,7 @@ def test_lines_of_fields_and_entries(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("a: 1\n b: 2\n", r"line 2, column 3: not YAML"),
-        ("a: &x 1\nb: *x\n", r"holds an alias"),
+        ("a: &x 1\nb: *x\n", r"recipe\.yaml: line 2: is an alias \(\*x\): write"),
         ("a: 1\nb: 2\na: 3\n", r"line 3: 'a' stands twice"),
         ("a: !!python/object/apply:os.system [ls]\n", r"the tag 'python/object/apply:os.system' is not"),
         ("a: !!python/name:os.system x\n", r"line 1: the tag 'python/name:os.system' is not read"),
@@ -65,7 +65,7 @@ def test_lines_of_fields_and_entries(tmp_path: Path) -> None:
         ("? [a]\n: 1\n", r"line 1: a field has no name"),
         ("a: 1\n---\nb: 2\n", r"line 2, column 1: not YAML"),
         ("a: \x01\n", r"not YAML that can be read"),
-        ("[" * 200_000, r"nested more than 32 deep"),
+        ("[" * 200_000, r"recipe\.yaml: line 1: lists and mappings are nested more than 32 deep"),
     ],
 )
 def test_what_is_not_read(tmp_path: Path, text: str, message: str) -> None:
