@@ -91,7 +91,11 @@ def export(
 
         polycompress export sw-ner --onnx --int8 --task ner-wikiann --langs en,sw --data data --out sw-ner-onnx
     """
-    if onnx == sentence_transformers:
+    if onnx and sentence_transformers:
+        raise InputError(
+            "export: --onnx and --sentence-transformers are two forms, and one is written at a time: leave one out"
+        )
+    if not onnx and not sentence_transformers:
         raise InputError("export: say which form to write: --onnx or --sentence-transformers")
     command = ["polycompress", *sys.argv[1:]]
     if sentence_transformers:

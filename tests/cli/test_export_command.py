@@ -58,10 +58,12 @@ def test_sentence_transformers(model: Path, tmp_path: Path, capsys: pytest.Captu
 
 def test_what_is_wrong_is_said(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    for given in ((), ("--onnx", "--sentence-transformers")):
-        assert "say which form to write: --onnx or --sentence-transformers" in refused(
-            capsys, tmp_path, "export", model, *given, "--out", out
-        )
+    assert "say which form to write: --onnx or --sentence-transformers" in refused(
+        capsys, tmp_path, "export", model, "--out", out
+    )
+    assert "are two forms, and one is written at a time: leave one out" in refused(
+        capsys, tmp_path, "export", model, "--onnx", "--sentence-transformers", "--out", out
+    )
     asked = ("--int8", "--body", "--text", "x.txt")
     assert "--int8 and --body and --text: only with --onnx" in refused(
         capsys, tmp_path, "export", model, "--sentence-transformers", *asked, "--out", out
