@@ -26,6 +26,8 @@ class Kind:
     """Options that default to the recipe's languages: which of them."""
     reads_text: bool = False
     """Whether ``--corpus`` defaults to the recipe's corpora, of the stage's languages."""
+    compares_text: bool = False
+    """Whether ``--text`` defaults to the recipe's corpora where one of the languages has no word frequencies."""
     reads_recipe: bool = False
     """Whether its option ``config`` is a recipe of distillation, which names further files."""
     pictures: tuple[str, ...] = ()
@@ -68,7 +70,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "eval": Kind(leaves="results", languages={"langs": ALL}, refused=("suite", "compare", "seeds")),
     "bench": Kind(leaves="file", takes="models"),
     "inspect": Kind(leaves="nothing", languages={"langs": ALL}, pictures=("plot", "plot-overlap")),
-    "verify": Kind(leaves="nothing", takes="pair", languages={"langs": ALL}),
+    "verify": Kind(leaves="nothing", takes="pair", languages={"langs": ALL}, compares_text=True),
     "report": Kind(leaves="page", takes="results", refused=("open", "before")),
 }
 """By the command's name as it is typed."""

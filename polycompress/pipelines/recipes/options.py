@@ -168,6 +168,12 @@ def _fill(part: Located, command: Command, kind: Kind, shared: Shared, options: 
         texts = tuple(spec for spec in recipe.corpora if not asked or spec.partition("=")[0] in asked)
         if texts:
             options["corpus"] = texts
+    if kind.compares_text and "text" not in options:
+        asked = _asked(part, kind, options)
+        if any(find_language(code).wordfreq is None for code in asked):
+            texts = tuple(spec for spec in recipe.corpora if spec.partition("=")[0] in asked)
+            if texts:
+                options["text"] = texts
     if "data" in command.options and "data" not in options and recipe.data is not None:
         options["data"] = str(recipe.data)
 

@@ -120,6 +120,23 @@ def test_every_fault_is_named_with_its_line(tmp_path: Path) -> None:
         assert line.startswith(start), line
 
 
+def test_languages_without_word_frequencies_are_verified_on_the_corpora(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    check = {"name": "check", "do": "verify", "models": ["model", "small"]}
+    corpora = ["en=en.txt", "jv=jv.txt"]
+    found = read(tmp_path, SMALL, check, languages=["en", "jv"], corpora=corpora)
+    assert found.faults == []
+    assert found.recipe.stages[1].options["text"] == (
+        f"eng-Latn={tmp_path}/en.txt",
+        f"jav-Latn={tmp_path}/jv.txt",
+    )
+    english = read(tmp_path, SMALL, check, languages=["en"], corpora=corpora[:1])
+    assert "text" not in english.recipe.stages[1].options
+    own = check | {"options": {"text": ["jv=other.txt"]}}
+    given = read(tmp_path, SMALL, own, languages=["en", "jv"], corpora=corpora).recipe.stages[1]
+    assert given.options["text"] == (f"jv={tmp_path}/other.txt",)
+
+
 @pytest.mark.parametrize(
     ("stages", "parts"),
     [
