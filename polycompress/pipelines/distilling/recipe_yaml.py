@@ -149,7 +149,8 @@ def _entry(entries: list[Any], name: str, option: str) -> int:
 
 
 def _line(event: yaml.Event) -> str:
-    return f"line {event.start_mark.line + 1}"
+    mark = event.start_mark
+    return f"line {mark.line + 1}" if mark is not None else "a line"
 
 
 def _compose(text: str, where: str) -> yaml.Node | None:
