@@ -99,6 +99,9 @@ def validate_document(doc: object) -> None:
     as_mapping(body.get("model"), "model")
     kind = kind_of(body)
     kind.check(body["model"])
+    for role in ("normalizer", "pre_tokenizer", "decoder"):
+        if body.get(role) is not None:
+            as_mapping(body[role], role)
     for index, token in enumerate(as_list(body.get("added_tokens") or [], "added_tokens")):
         field = f"added_tokens[{index}]"
         as_mapping(token, field)

@@ -135,6 +135,9 @@ def test_nested_post_processors_may_not_exhaust_the_stack() -> None:
         ),
         ({"padding": {"pad_id": 5}}, r"padding\.pad_id is 5; it must be the id of a token"),
         ({"padding": 3}, r"padding is 3; it must be an object"),
+        ({"normalizer": [], "pre_tokenizer": None}, r"normalizer is \[\]; it must be an object"),
+        ({"pre_tokenizer": 1e30}, r"pre_tokenizer is 1e\+30; it must be an object"),
+        ({"decoder": "x"}, r"decoder is 'x'; it must be an object"),
     ],
 )
 def test_fields_around_the_model_are_checked(fields: dict[str, Any], message: str | None) -> None:
