@@ -50,7 +50,7 @@ class ModelSource:
         spec: What was asked for.
         path: The directory that holds it.
         kind: Where it came from.
-        name: What to call it: the hub's name where one is known, else the directory's.
+        name: What to call it: the hub's name where one is known, else the directory's; of a run's ``final/``, the run's.
         revision: Commit of the hub's repository, where known.
     """
 
@@ -110,11 +110,13 @@ def _is_finished_run(path: Path) -> bool:
 
 
 def _hub_origin(path: Path) -> tuple[str, str | None]:
-    """Name and commit of a snapshot in the hub's cache, else the directory's own name."""
+    """Name and commit of a snapshot in the hub's cache, else the name of the run, or the directory's own."""
     real = path.resolve()
     repository = real.parent.parent.name
     if real.parent.name == "snapshots" and repository.startswith("models--"):
         return repository.removeprefix("models--").replace("--", "/"), real.name
+    if real.name == "final" and _is_finished_run(real.parent):
+        return real.parent.name, None
     return real.name, None
 
 

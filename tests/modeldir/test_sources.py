@@ -182,3 +182,12 @@ def test_nothing_but_data_is_fetched() -> None:
         "tf_model.h5",
     ]
     assert not [name for name in names for pattern in HUB_PATTERNS if fnmatch.fnmatchcase(name, pattern)]
+
+
+def test_the_model_in_a_run_is_called_like_the_run(tmp_path: Path) -> None:
+    final = tmp_path / "4-ner" / "final"
+    final.mkdir(parents=True)
+    (final / "config.json").write_text("{}")
+    assert resolve_model(final).name == resolve_model(tmp_path / "4-ner").name == "4-ner"
+    (tmp_path / "4-ner" / "model.safetensors").touch()
+    assert resolve_model(final).name == "final"
