@@ -88,7 +88,8 @@ def _normal_tag(key: str) -> str:
     """A tag with a region or variant (``pt-br``, ``zh-mo``) as language and script; else as it is."""
     import langcodes
 
-    if "-" not in key or not langcodes.tag_is_valid(key):
+    # The library goes through a tag part by part, each a call inside the one before.
+    if "-" not in key or len(key) > _MAX_SPEC or not langcodes.tag_is_valid(key):
         return key
     tag = langcodes.Language.get(key)
     usual = langcodes.Language.make(language=tag.language).maximize().script

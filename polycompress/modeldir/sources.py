@@ -39,6 +39,7 @@ _HUB_IGNORED = (
 _HUB_NAME = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?", re.ASCII
 )
+_SEED: Final = re.compile(r"seed-\d{1,18}", re.ASCII)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
@@ -50,7 +51,8 @@ class ModelSource:
         spec: What was asked for.
         path: The directory that holds it.
         kind: Where it came from.
-        name: What to call it: the hub's name where one is known, else the directory's; of a run's ``final/``, the run's.
+        name: What to call it: the hub's name where one is known, else the directory's; of ``RUN/final`` the run, of
+            ``RUN/seed-N/final`` both the run and the seed.
         revision: Commit of the hub's repository, where known.
     """
 
@@ -116,7 +118,8 @@ def _hub_origin(path: Path) -> tuple[str, str | None]:
     if real.parent.name == "snapshots" and repository.startswith("models--"):
         return repository.removeprefix("models--").replace("--", "/"), real.name
     if real.name == "final" and _is_finished_run(real.parent):
-        return real.parent.name, None
+        run = real.parent
+        return (f"{run.parent.name}/{run.name}" if _SEED.fullmatch(run.name) else run.name), None
     return real.name, None
 
 

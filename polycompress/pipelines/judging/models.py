@@ -80,7 +80,7 @@ def find_models(model: str | os.PathLike[str]) -> JudgedModel:
         if (folder / FINAL).is_dir():
             return _found(spec, folder.resolve().name, (folder / FINAL,), None)
     source = resolve_model(spec)
-    return _found(spec, _name(source), (source.path,), None)
+    return _found(spec, source.name, (source.path,), None)
 
 
 def find_teacher(teacher: str | os.PathLike[str]) -> JudgedModel:
@@ -119,14 +119,6 @@ def model_size(path: Path) -> dict[str, Any]:
         "parameters": {**parameters, "embedding": parameters["embedding"] or None},
         "bytes": sum((path / name).stat().st_size for name in checkpoint.files),
     }
-
-
-def _name(source: ModelSource) -> str:
-    """What to call a model: of ``RUN/final`` the run, of ``RUN/seed-N/final`` both the run and the seed."""
-    places = source.path.resolve().parts
-    if source.name != FINAL or len(places) < 4:
-        return source.name
-    return "/".join(places[-3:-1]) if _SEED.fullmatch(places[-2]) else places[-2]
 
 
 def _fingerprint(path: Path) -> str:
