@@ -110,8 +110,8 @@ def test_any_text_is_a_language_or_an_input_error(spec: str) -> None:
 
 
 def test_a_tag_of_a_thousand_parts_is_unknown() -> None:
-    with pytest.raises(InputError, match="Unknown language 'deu_Latn-deu_Latn"):
-        find_language("-".join(["deu_Latn"] * 1000))
+    with pytest.raises(InputError, match="Unknown language .deu_Latndeu_Latn"):
+        find_language("deu_Latn" * 1000)
 
 
 def test_lists_keep_their_order_and_drop_repetitions() -> None:

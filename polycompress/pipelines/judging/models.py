@@ -19,7 +19,7 @@ from polycompress.modeldir.directory import file_sha256, read_json
 from polycompress.modeldir.exported import graph_bytes, graph_files, is_exported, stated_parameters
 from polycompress.modeldir.figures import part_of
 from polycompress.modeldir.manifest import MANIFEST_FILE, read_manifest
-from polycompress.modeldir.sources import ModelSource, resolve_model
+from polycompress.modeldir.sources import resolve_model
 from polycompress.training.run_files import FINAL
 
 _SETTINGS: Final = ("tokenizer_config.json", "modules.json", "config_sentence_transformers.json")
