@@ -19,9 +19,8 @@ pytestmark = pytest.mark.integration
 
 # Every call by which the program touches its output takes a little longer, so that moments differ.
 SLOWED = """
-import functools, os, signal, sys, time
+import functools, os, sys, time
 from pathlib import Path
-signal.signal(signal.SIGINT, signal.default_int_handler)
 def slow(call):
     @functools.wraps(call)
     def slowed(*arguments, **options):
