@@ -186,7 +186,8 @@ def count_files(
         damaged = tuple(damage for part in done for damage in part.damaged)
         if damaged and not skip_bad:
             raise PolycompressError(_what_is_damaged(damaged, parts.path))
-        merged = parts.merge(done)
+        found = parts.merge(done)  # in the order in which workers came to their ends
+        merged = {language.code: found[language.code] for language in languages if language.code in found}
         dropped = Counter[str]()
         for counts in merged.values():
             dropped.update(counts.source.get("dropped", {}))
