@@ -154,7 +154,22 @@ def _kept(
             f"polycompress.json keeps {len(keep_ids)} ids, but tokenizer.json has {after.size} tokens: "
             "the trimmed directory was changed after it was made"
         )
+    _check_pieces(pieces(before.vocabulary.document), pieces(after.document), keep_ids)
     return keep_ids, pad_rows
+
+
+def _check_pieces(
+    before: Sequence[str | None], after: Sequence[str | None], keep_ids: NDArray[np.int64]
+) -> None:
+    """Each trimmed token is the source's token whose row it has; texts alone show that of the tokens in them only."""
+    for new, old in enumerate(keep_ids.tolist()):
+        expected = before[old] if old < len(before) else None
+        if after[new] != expected:
+            raise InputError(
+                f"tokenizer.json: token {new} is {after[new]!r}, but polycompress.json keeps id {old} there, which is "
+                f"{expected!r} in the source: the trimmed directory was changed after it was made, or is of another "
+                "model. Trim again."
+            )
 
 
 def _check_shapes(before: OpenModel, after: Any, slices: dict[str, RowSlice]) -> None:

@@ -93,6 +93,25 @@ def test_a_changed_tokenizer_fails(models: tuple[Path, Path], tmp_path: Path, te
     assert "segmented differently" in certificate.failures()[0]
 
 
+def test_tokens_that_changed_places_are_refused_though_no_text_has_them(
+    models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(models[1], broken)
+    state = json.loads((broken / "tokenizer.json").read_text())
+    vocabulary = state["model"]["vocab"]
+    first, second = (piece for piece in vocabulary if piece in ("!", "?"))
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    (broken / "tokenizer.json").write_text(json.dumps(state))
+    text = tmp_path / "plain.txt"
+    text.write_text("Der Hund", encoding="utf-8")
+    expected = (
+        r"token \d+ is '[!?]', but polycompress\.json keeps id \d+ there, which is '[!?]' in the source"
+    )
+    with pytest.raises(InputError, match=expected):
+        verify(models[0], broken, text=str(text))
+
+
 def test_models_that_do_not_belong_together_are_refused(models: tuple[Path, Path], tmp_path: Path) -> None:
     other = make_tiny("bert", "mlm", tmp_path / "other", vocab_size=300, hidden_size=48)
     with pytest.raises(
