@@ -221,6 +221,18 @@ def test_generation_suppresses_padding_rows_without_a_bias(tmp_path: Path) -> No
     assert "softmax over all rows" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.parametrize(("family", "head"), [("bert", "base"), ("bert", "token"), ("llama", "sequence")])
+def test_padding_rows_of_a_model_without_an_output_table_need_no_mask(
+    family: str, head: str, tmp_path: Path
+) -> None:
+    source = make_tiny(family, head, tmp_path / "source")
+    (source / "generation_config.json").unlink(missing_ok=True)
+    result = trim(source, langs="de", coverage=0.9, pad_to_multiple_of=128, out=tmp_path / "out")
+    assert result.plan.pad_rows
+    assert not (tmp_path / "out" / "generation_config.json").exists()
+    assert "softmax over all rows" not in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_a_language_nothing_is_known_of_is_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no built-in word frequencies for Swahili.*--corpus"):
         trim(source, langs="sw", out=tmp_path / "out")

@@ -14,6 +14,7 @@ import polycompress
 from polycompress.errors import CertificateError, InputError
 from polycompress.modeldir import ids as id_fields
 from polycompress.modeldir.atomic import atomic_directory
+from polycompress.modeldir.axes_table import FAMILIES
 from polycompress.modeldir.card import render_card
 from polycompress.modeldir.directory import copied_files, file_sha256, read_json, safe_file
 from polycompress.modeldir.manifest import pack_ids, read_manifest, write_manifest
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_CARD_BYTES: Final = 1 << 22
+_TASK_CLASSES: Final = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
 
 
 def apply_trim(
@@ -160,7 +162,14 @@ def write_configs(
 
 
 def _unmasked_heads(opened: OpenModel) -> bool:
-    return bool(opened.axes.heads or opened.axes.tied) and not opened.axes.biases
+    """Whether logits of padding rows are computed with no bias to mask them; models without such a head have none."""
+    if opened.axes.biases or opened.axes.heads:
+        return not opened.axes.biases
+    classes = architectures(opened.config)
+    if classes and all(name.endswith(_TASK_CLASSES) for name in classes):
+        return False
+    # An encoder's output table always comes with a bias: where the file has neither, there is no head.
+    return bool(opened.config.get("is_encoder_decoder")) or not FAMILIES[opened.config["model_type"]].biases
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
