@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from polycompress.errors import InputError, MissingExtraError
+from polycompress.training.memory import FittedShapes
 from polycompress.training.rows import leave_out_of_ddp_
 
 Parallel = Literal["ddp", "fsdp"]
@@ -51,6 +52,8 @@ class Devices:
         # Accelerate's own setting is one for the whole process; two runs side by side may differ.
         self.precision = precision
         self.parallel = parallel
+        self.fitted = FittedShapes()
+        """Batches that this process's memory has sufficed for."""
 
     @property
     def device(self) -> torch.device:
@@ -107,16 +110,23 @@ class Devices:
             sharded: nn.Module = fully_shard(module, mesh=self._mesh(), ignored_params=whole)
             return sharded
         leave_out_of_ddp_(module, tables)
-        handler = self.accelerator.ddp_handler
-        if is_partly_used:
-            from accelerate import DistributedDataParallelKwargs
+        from accelerate import DistributedDataParallelKwargs
 
-            self.accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
+        handler = self.accelerator.ddp_handler
+        # Buffers are alike from the start, and a process that tries a batch again must not send them twice.
+        self.accelerator.ddp_handler = DistributedDataParallelKwargs(
+            broadcast_buffers=False, find_unused_parameters=is_partly_used
+        )
         try:
             wrapped = self.accelerator.prepare_model(module)
         finally:
             self.accelerator.ddp_handler = handler
         return wrapped
+
+    @property
+    def can_compute_apart(self) -> bool:
+        """Whether a process can go through its batches without waiting for others; with FSDP each needs all."""
+        return self.world_size > 1 and self.parallel == "ddp"
 
     @contextmanager
     def computing(self, module: nn.Module, *, last: bool) -> Iterator[None]:

@@ -48,3 +48,21 @@ def free_cached_memory(device: torch.device) -> None:
     """Give back what the allocator keeps for later, after a batch did not fit."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+class FittedShapes:
+    """Shapes of batches that memory has sufficed for; what is no larger in rows and in tokens a row should fit."""
+
+    def __init__(self) -> None:
+        self._largest: list[tuple[int, int]] = []
+
+    def cover(self, shape: tuple[int, int]) -> bool:
+        """Whether a batch of at least as many rows and tokens a row has fitted."""
+        return any(shape[0] <= rows and shape[1] <= width for rows, width in self._largest)
+
+    def add(self, shape: tuple[int, int]) -> None:
+        """A batch of this shape has fitted."""
+        if not self.cover(shape):
+            smaller = FittedShapes()
+            smaller._largest = [shape]
+            self._largest = [each for each in self._largest if not smaller.cover(each)] + [shape]

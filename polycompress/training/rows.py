@@ -98,6 +98,25 @@ def gather_gradients_(tables: Sequence[nn.Parameter], *, group: Any = None, impl
             table.grad = gathered
 
 
+def average_dense_gradients_(parameters: Iterable[Tensor], *, group: Any = None) -> None:
+    """Average gradients over all processes, in place, after backward passes in which DDP did not; all must call it.
+
+    A parameter without a gradient on every process keeps none; one that others have a gradient of counts as zero here.
+    """
+    world = _processes(group)
+    parameters = list(parameters)
+    if world == 1 or not parameters:
+        return
+    found = torch.tensor([each.grad is not None for each in parameters], device=parameters[0].device).int()
+    distributed.all_reduce(found, group=group)
+    for parameter, processes in zip(parameters, found.tolist(), strict=True):
+        if processes:
+            parameter.grad = (
+                torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.div_(world)
+            )
+            distributed.all_reduce(parameter.grad, group=group)
+
+
 def gather_rows(gradient: Tensor, *, group: Any = None, impl: Impl = "auto") -> Tensor:
     """The mean over all processes of a sparse gradient, as DDP takes it for dense ones.
 

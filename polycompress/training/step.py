@@ -17,7 +17,7 @@ from polycompress.training.devices import Devices
 from polycompress.training.errors import NonFiniteLossError, OutOfMemoryError, listed
 from polycompress.training.memory import free_cached_memory, is_out_of_memory
 from polycompress.training.optimisers import SplitAdamW
-from polycompress.training.rows import clip_gradients, gather_gradients_
+from polycompress.training.rows import average_dense_gradients_, clip_gradients, gather_gradients_
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,9 @@ def train_step(
 ) -> StepResult:
     """Train on some batches at once, as on one large one: the loss is the mean over all that is labelled in them.
 
-    Batches that do not fit into memory are tried once more in halves.
+    Batches that do not fit into memory are tried once more in halves. With DDP a process whose memory fails in the
+    backward pass leaves the others waiting for its gradients: in steps with a batch larger than any that has fitted,
+    gradients therefore travel only when all processes are through.
 
     Args:
         task: What is trained.
@@ -93,25 +95,39 @@ def train_step(
 
     Raises:
         BadBatches: The loss or the gradient is not finite; weights and optimiser are as before.
-        OutOfMemoryError: The halves do not fit either.
+        OutOfMemoryError: The halves do not fit either, on this process or, in a step as said above, on another; or
+            others wait for this process: with FSDP, or with DDP for batches no larger than some that had fitted.
     """
-    labelled, tokens = devices.total(
-        [sum(task.weight(batch) for batch in batches), sum(batch.tokens for batch in batches)]
+    labelled, tokens, unproven = devices.total(
+        [
+            sum(task.weight(batch) for batch in batches),
+            sum(batch.tokens for batch in batches),
+            float(not all(devices.fitted.cover(_shape(batch)) for batch in batches)),
+        ]
     )
-    losses = _backward(task, optimiser, devices, batches, max(1.0, labelled))
-    if losses is None:
-        batches = _halved(devices, batches, step)
-        losses = _backward(task, optimiser, devices, batches, max(1.0, labelled))
-        if losses is None:
+    apart = bool(unproven) and devices.can_compute_apart
+    labelled = max(1.0, labelled)
+    failure: OutOfMemoryError | None = None
+    try:
+        batches, losses = _gradients(task, optimiser, devices, batches, labelled, step, apart)
+    except OutOfMemoryError as error:
+        optimiser.zero_grad(set_to_none=True)
+        if not apart:
+            raise
+        failure, losses = error, []
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    if apart:
+        if any(devices.total([float(failure is not None)])):
             optimiser.zero_grad(set_to_none=True)
-            raise OutOfMemoryError(_too_large(batches, step, "in halves neither"))
+            raise failure or OutOfMemoryError(
+                f"step {step}: out of memory in another process, which says more"
+            )
+        tables = set(optimiser.tables)
+        average_dense_gradients_([each for each in parameters if each not in tables])
     gather_gradients_(optimiser.tables)
     optimiser.restrict_gradients_()  # before their norm is taken: what must not move has no part in it
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     norm = float(clip_gradients(parameters, max_grad_norm or math.inf))
-    shares = [
-        loss * task.weight(batch) / max(1.0, labelled) for loss, batch in zip(losses, batches, strict=True)
-    ]
+    shares = [loss * task.weight(batch) / labelled for loss, batch in zip(losses, batches, strict=True)]
     (loss,) = devices.total([sum(shares)])
     if not (math.isfinite(loss) and math.isfinite(norm)):
         optimiser.zero_grad(set_to_none=True)
@@ -123,8 +139,36 @@ def train_step(
     return StepResult(loss, norm, int(tokens))
 
 
+def _gradients(
+    task: Task,
+    optimiser: SplitAdamW,
+    devices: Devices,
+    batches: Sequence[Batch],
+    labelled: float,
+    step: int,
+    apart: bool,
+) -> tuple[Sequence[Batch], list[float]]:
+    """Gradients, in the parameters; the batches, in halves where they did not fit, and the loss of each."""
+    losses = _backward(task, optimiser, devices, batches, labelled, apart)
+    if losses is None:
+        if devices.world_size > 1 and not apart:
+            raise OutOfMemoryError(_too_large(batches, step, "and other processes wait for this one already"))
+        batches = _halved(batches, step)
+        losses = _backward(task, optimiser, devices, batches, labelled, apart)
+        if losses is None:
+            raise OutOfMemoryError(_too_large(batches, step, "in halves neither"))
+    for batch in batches:
+        devices.fitted.add(_shape(batch))
+    return batches, losses
+
+
 def _backward(
-    task: Task, optimiser: SplitAdamW, devices: Devices, batches: Sequence[Batch], labelled: float
+    task: Task,
+    optimiser: SplitAdamW,
+    devices: Devices,
+    batches: Sequence[Batch],
+    labelled: float,
+    apart: bool,
 ) -> list[float] | None:
     """Gradients of the mean loss, in the parameters; the loss of each batch, or None where memory did not suffice."""
     losses: list[Tensor] = []
@@ -133,7 +177,7 @@ def _backward(
             prepared = task.prepare(batch)
             if prepared.rows is not None:
                 optimiser.before_forward(prepared.rows)
-            with devices.computing(task.module, last=number == len(batches)):
+            with devices.computing(task.module, last=number == len(batches) and not apart):
                 loss = task.module(**prepared.inputs)
                 # Wrappers take the mean over processes; this makes it the mean over what is labelled.
                 share = task.weight(batch) * devices.world_size / labelled
@@ -150,15 +194,11 @@ def _backward(
     return None
 
 
-def _halved(devices: Devices, batches: Sequence[Batch], step: int) -> list[Batch]:
+def _halved(batches: Sequence[Batch], step: int) -> list[Batch]:
     """Each batch in two, with a warning."""
     halves = [half for batch in batches for half in batch.split()]
     if len(halves) == len(batches):
         raise OutOfMemoryError(_too_large(batches, step, "and one text alone cannot be split"))
-    if devices.world_size > 1:  # the others are waiting for this one's gradients already
-        raise OutOfMemoryError(
-            _too_large(batches, step, "and runs of several processes do not split batches")
-        )
     logger.warning(
         "step %d: out of memory; its batches are split in halves and accumulated. Lower the token budget if this "
         "happens often",
@@ -167,11 +207,13 @@ def _halved(devices: Devices, batches: Sequence[Batch], step: int) -> list[Batch
     return halves
 
 
+def _shape(batch: Batch) -> tuple[int, int]:
+    rows, width = batch.input_ids.shape
+    return rows, width
+
+
 def _too_large(batches: Sequence[Batch], step: int, why: str) -> str:
-    shape = max(
-        (tuple(batch.input_ids.shape) for batch in batches),
-        key=lambda rows_width: rows_width[0] * rows_width[1],
-    )
+    shape = max((_shape(batch) for batch in batches), key=math.prod)
     texts = [text_id for batch in batches for text_id in batch.text_ids]
     return (
         f"step {step}: out of memory with batches of up to {shape[0]} rows of {shape[1]} tokens, {why} (texts "
