@@ -110,13 +110,11 @@ class Devices:
             sharded: nn.Module = fully_shard(module, mesh=self._mesh(), ignored_params=whole)
             return sharded
         leave_out_of_ddp_(module, tables)
-        from accelerate import DistributedDataParallelKwargs
-
         handler = self.accelerator.ddp_handler
-        # Buffers are alike from the start, and a process that tries a batch again must not send them twice.
-        self.accelerator.ddp_handler = DistributedDataParallelKwargs(
-            broadcast_buffers=False, find_unused_parameters=is_partly_used
-        )
+        if is_partly_used:
+            from accelerate import DistributedDataParallelKwargs
+
+            self.accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
         try:
             wrapped = self.accelerator.prepare_model(module)
         finally:

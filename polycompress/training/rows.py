@@ -148,9 +148,12 @@ def leave_out_of_ddp_(model: nn.Module, tables: Sequence[nn.Parameter]) -> None:
     """Keep tables out of DistributedDataParallel's buckets, and start all processes with rank 0's.
 
     To be called before the model is wrapped; ``gather_gradients_`` then does for the tables what DDP does for the rest.
+    Buffers are left alone as well: DDP would send rank 0's in every forward pass, to processes that may be trying a
+    batch again while others wait.
     """
     wanted = {id(table) for table in tables}
     names = [name for name, found in model.named_parameters(remove_duplicate=False) if id(found) in wanted]
+    names += [name for name, _ in model.named_buffers(remove_duplicate=False)]
     nn.parallel.DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, names)
     if _processes(None) > 1:
         for table in tables:
