@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
@@ -12,6 +14,7 @@ from polycompress.errors import InputError
 from polycompress.languages import find_language, find_languages
 from polycompress.pipelines.trimming import keeping
 from polycompress.pipelines.trimming.keeping import (
+    PROMPT_RULE,
     TEMPLATE_RULE,
     named_tokens,
     pointed_tokens,
@@ -53,6 +56,49 @@ def test_the_roles_of_a_chat_are_kept_though_a_template_leaves_them_to_its_calle
     for role in ("user", "assistant", "system", "tool"):
         assert ids(source, role) <= required, role
     assert kept & ids(source, "assistant")
+
+
+@pytest.mark.parametrize("name", ["additional_chat_templates/tools.jinja", "chat_template.json"])
+def test_templates_beside_the_first_are_kept_too(source: Path, name: str) -> None:
+    template = "{{ 'Москва' }} Αθήνα"
+    (source / name).parent.mkdir(exist_ok=True)
+    whole = template if name.endswith(".jinja") else json.dumps({"chat_template": template})
+    (source / name).write_text(whole, encoding="utf-8")
+    required = required_tokens(open_model(source), find_languages("de"))
+    for text in ("Москва", "Αθήνα"):
+        assert ids(source, text) <= set(required), text
+    assert TEMPLATE_RULE in required.values()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (
+            "config_sentence_transformers.json",
+            {"prompts": {"query": "Москва: ", "document": "Αθήνα", "none": None}},
+        ),
+        (
+            "config.json",
+            {"task_specific_params": {"a": {"prefix": "Москва: "}, "b": {"prefix": "Αθήνα"}, "c": None}},
+        ),
+    ],
+)
+def test_what_the_directory_puts_before_every_text_is_kept(
+    source: Path, name: str, content: dict[str, Any]
+) -> None:
+    before = json.loads((source / name).read_text(encoding="utf-8")) if (source / name).exists() else {}
+    (source / name).write_text(json.dumps({**before, **content}), encoding="utf-8")
+    required = required_tokens(open_model(source), find_languages("de"))
+    for text in ("Москва: ", "Αθήνα"):
+        assert ids(source, text) <= set(required), text
+    assert PROMPT_RULE in required.values()
+
+
+@pytest.mark.parametrize("prompts", [[], "query: ", {"query": 5}, {"query": "\ud800"}, {"query": ""}])
+def test_prompts_that_are_none_keep_nothing(source: Path, prompts: object) -> None:
+    path = source / "config_sentence_transformers.json"
+    path.write_text(json.dumps({"prompts": prompts}), encoding="utf-8")
+    assert PROMPT_RULE not in required_tokens(open_model(source), find_languages("de")).values()
 
 
 def test_points_that_lists_leave_out_are_kept() -> None:

@@ -25,6 +25,7 @@ CHARACTER_RULE: Final = "character of the scripts"
 CONFIG_RULE: Final = "named by the configuration"
 POINTS_RULE: Final = "letters with vowel points"
 TEMPLATE_RULE: Final = "chat template"
+PROMPT_RULE: Final = "prompt"
 FILE_RULE: Final = "keep file"
 PATTERN_RULE: Final = "keep pattern"
 MARKS: Final = 3
@@ -51,7 +52,8 @@ def required_tokens(opened: OpenModel, languages: Sequence[Language]) -> dict[in
     """What stays whatever is counted.
 
     Special and added tokens, bytes, tokens that the configuration names, short runs of punctuation, characters of the
-    languages' scripts, short pieces with vowel points, the words of a chat template and the names of its roles.
+    languages' scripts, short pieces with vowel points, the words of chat templates and the names of their roles, and
+    what the directory puts before every text.
 
     Args:
         opened: The source.
@@ -76,13 +78,11 @@ def required_tokens(opened: OpenModel, languages: Sequence[Language]) -> dict[in
                 required.setdefault(token, CHARACTER_RULE)
         for token in pointed_tokens(vocabulary.texts, language):
             required.setdefault(token, POINTS_RULE)
-    template = "\n".join(_chat_templates(opened.source.path))
-    if template:
-        quoted = (pair for code in _CODE.findall(template) for pair in _QUOTED.findall(code))
-        parts = [_CODE.sub("\n", template), *(first or second for first, second in quoted), *ROLES]
-        for ids in encode_ids(vocabulary.tokenizer, map(_unescaped, parts)):
+    written = ((TEMPLATE_RULE, _template_texts(opened.source.path)), (PROMPT_RULE, _prompts(opened)))
+    for rule, texts in written:
+        for ids in encode_ids(vocabulary.tokenizer, map(_encodable, texts)):
             for token in ids:
-                required.setdefault(token, TEMPLATE_RULE)
+                required.setdefault(token, rule)
     return required
 
 
@@ -177,7 +177,12 @@ def _unescaped(text: str) -> str:
         return chr(int(code, 16)) if code else _ESCAPED.get(match[3], match[3])
 
     plain: str = _ESCAPE.sub(character, text)
-    return plain.encode("utf-8", "ignore").decode("utf-8")
+    return plain
+
+
+def _encodable(text: str) -> str:
+    """A text without half surrogate pairs."""
+    return text.encode("utf-8", "ignore").decode("utf-8")
 
 
 def _matches(pattern: regex.Pattern[str], texts: Sequence[str | None]) -> Iterator[int]:
@@ -192,13 +197,35 @@ def _matches(pattern: regex.Pattern[str], texts: Sequence[str | None]) -> Iterat
             ) from error
 
 
+def _template_texts(root: Path) -> Iterator[str]:
+    """What chat templates write: the text between their code, the strings in it, and the names of roles."""
+    template = "\n".join(_chat_templates(root))
+    if template:
+        quoted = (pair for code in _CODE.findall(template) for pair in _QUOTED.findall(code))
+        yield from map(
+            _unescaped, (_CODE.sub("\n", template), *(first or second for first, second in quoted), *ROLES)
+        )
+
+
 def _chat_templates(root: Path) -> Iterator[str]:
-    path = safe_file(root, "chat_template.jinja")
-    if path.exists() and path.stat().st_size <= MAX_TEMPLATE_BYTES:
-        yield path.read_text(encoding="utf-8", errors="replace")
-    config = read_json(root, "tokenizer_config.json", required=False) or {}
-    template = config.get("chat_template")
-    if isinstance(template, str):
-        yield template
-    elif isinstance(template, list):
-        yield from (str(entry.get("template", "")) for entry in template if isinstance(entry, dict))
+    more = sorted(root.glob("additional_chat_templates/*.jinja"))
+    for name in ("chat_template.jinja", *(f"{path.parent.name}/{path.name}" for path in more)):
+        path = safe_file(root, name)
+        if path.exists() and path.stat().st_size <= MAX_TEMPLATE_BYTES:
+            yield path.read_text(encoding="utf-8", errors="replace")
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        template = (read_json(root, name, required=False) or {}).get("chat_template")
+        if isinstance(template, str):
+            yield template
+        elif isinstance(template, list):
+            yield from (str(entry.get("template", "")) for entry in template if isinstance(entry, dict))
+
+
+def _prompts(opened: OpenModel) -> Iterator[str]:
+    """What sentence-transformers, or the pipeline of a task, puts before every text."""
+    settings = read_json(opened.source.path, "config_sentence_transformers.json", required=False) or {}
+    prompts, tasks = settings.get("prompts"), opened.config.get("task_specific_params")
+    found = [*prompts.values()] if isinstance(prompts, dict) else []
+    for task in tasks.values() if isinstance(tasks, dict) else ():
+        found.append(task.get("prefix") if isinstance(task, dict) else None)
+    yield from (text for text in found if isinstance(text, str))
