@@ -16,7 +16,7 @@ from polycompress.corpora.pairs import PairSpec, parse_pairs, read_pairs
 from polycompress.corpora.readers import ShardReader, TextReader, read_shard, read_texts
 from polycompress.corpora.reading import Reading, parse_cleaning
 from polycompress.corpora.shards import BYTES_PER_SHARD, Shard, make_shards, whole_shard
-from polycompress.corpora.specs import CorpusSpec, parse_corpora
+from polycompress.corpora.specs import CorpusSpec, corpus_arguments, parse_corpora
 from polycompress.corpora.unpacking import BLOCK
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Shard",
     "ShardReader",
     "TextReader",
+    "corpus_arguments",
     "describe",
     "find_duplicates",
     "find_files",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,6 +73,12 @@ def parse_corpora(
         if new:
             found.append(CorpusSpec(language, pattern, tuple(new), reading=how))
     return tuple(found)
+
+
+def corpus_arguments(corpus: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
+    """``[LANG=]PATTERN`` arguments, whether one was given or several, as text or as paths."""
+    given = [corpus] if isinstance(corpus, str | os.PathLike) else corpus
+    return [os.fspath(each) for each in given]
 
 
 def _split_spec(

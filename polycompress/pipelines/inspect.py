@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polycompress.corpora import Reading, parse_corpora
+from polycompress.corpora import Reading, corpus_arguments, parse_corpora
 from polycompress.corpora.files import exists
 from polycompress.errors import InputError
 from polycompress.languages import Language, find_language, where_text_is
@@ -23,6 +23,7 @@ from polycompress.pipelines.trimming.gathering import Evidence, Progress, counts
 from polycompress.pipelines.trimming.loading import OpenModel, architectures, asked_languages, open_model
 from polycompress.pipelines.trimming.profile import LanguageProfile, measure_overlap, profile_languages
 from polycompress.vocab.counts import load_counts
+from polycompress.vocab.kinds import kind_of
 from polycompress.vocab.profile import Overlap
 from polycompress.vocab.splitting import word_rule
 
@@ -100,7 +101,7 @@ def inspect(
     model: str | os.PathLike[str],
     *,
     langs: str | Sequence[str] = (),
-    corpus: str | Sequence[str] = (),
+    corpus: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     field: str | None = None,
     counts: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     frequencies: bool = True,
@@ -133,7 +134,7 @@ def inspect(
             little to draw.
         MissingExtraError: A picture was asked for without matplotlib.
     """
-    specs = [corpus] if isinstance(corpus, str) else list(corpus)
+    specs = corpus_arguments(corpus)
     candidates = asked_languages(mixture) if mixture else ()
     asked = (*(asked_languages(langs) if langs else ()), *_named_by(specs, candidates))
     languages = tuple(dict.fromkeys(asked))
@@ -180,7 +181,7 @@ def inspect(
         dtypes=tuple(sorted({info.dtype for info in opened.checkpoint.tensors.values()})),
         parameters=parts,
         bytes=sum(info.nbytes for info in opened.checkpoint.tensors.values()),
-        tokenizer_type=str(opened.vocabulary.document["model"].get("type")),
+        tokenizer_type=kind_of(opened.vocabulary.document).spelling,
         vocab=opened.vocabulary.size,
         rows=opened.axes.rows,
         tied=opened.axes.tied,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polycompress.corpora import Reading, parse_corpora
+from polycompress.corpora import Reading, corpus_arguments, parse_corpora
 from polycompress.errors import InputError
 from polycompress.modeldir.atomic import check_apart, check_output
 from polycompress.pipelines.trimming.certificate import Certificate
@@ -48,7 +48,7 @@ def trim(
     *,
     langs: str | Sequence[str],
     out: str | os.PathLike[str] | None = None,
-    corpus: str | Sequence[str] = (),
+    corpus: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     field: str | None = None,
     counts: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     coverage: float | None = None,
@@ -114,7 +114,7 @@ def trim(
         raise InputError("no output directory was given; name one with --out, or plan only with --dry-run")
     if place is not None:
         check_output(place, overwrite=overwrite)
-    specs = [corpus] if isinstance(corpus, str) else list(corpus)
+    specs = corpus_arguments(corpus)
     files = [counts] if isinstance(counts, str | os.PathLike) else list(counts)
     corpora = parse_corpora(specs, languages, reading=Reading(field=field))
     opened = open_model(model)

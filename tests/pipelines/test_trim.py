@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from polycompress import trim
+from polycompress import inspect, trim
 from polycompress.errors import CertificateError, InputError
 from polycompress.modeldir.manifest import unpack_ids, write_manifest
 from polycompress.modeldir.tensors import Checkpoint, RowSlice, open_checkpoint
@@ -177,6 +178,23 @@ def test_python_and_the_command_line_give_the_same_bytes(source: Path, tmp_path:
     assert run(["trim", str(source), "--langs", "de", "--size", "140", "--out", str(tmp_path / "b")]) == 0
     for name in ("model.safetensors", "tokenizer.json", "config.json", "tokenizer_config.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_corpus_may_be_a_path(source: Path, corpus: str) -> None:
+    path = Path(corpus.removeprefix("de="))
+    wanted = trim(source, langs="de", corpus=corpus, dry_run=True).plan.keep_ids
+    for given in (path, [path], (str(path),)):
+        assert np.array_equal(trim(source, langs="de", corpus=given, dry_run=True).plan.keep_ids, wanted)
+
+
+def test_a_tokenizer_of_an_old_file_is_called_by_its_type(source: Path, tmp_path: Path) -> None:
+    model = tmp_path / "old"
+    shutil.copytree(source, model)
+    document = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
+    del document["model"]["type"]
+    (model / "tokenizer.json").write_text(json.dumps(document), encoding="utf-8")
+    assert trim(model, langs="de", dry_run=True).plan.tokenizer_type == "Unigram"
+    assert inspect(model).tokenizer_type == "Unigram"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from polycompress.pipelines.trimming.cuts import vocab_slices
 from polycompress.pipelines.trimming.gathering import Evidence
 from polycompress.pipelines.trimming.keeping import required_tokens
 from polycompress.pipelines.trimming.loading import OpenModel
+from polycompress.vocab.kinds import kind_of
 from polycompress.vocab.selection import Limit, select_ids
 
 
@@ -93,7 +94,7 @@ def plan_trim(
     return TrimPlan(
         source=opened.source.name,
         model_type=str(opened.config.get("model_type", "unknown")),
-        tokenizer_type=str(vocabulary.document["model"].get("type")),
+        tokenizer_type=kind_of(vocabulary.document).spelling,
         languages=languages,
         limit=limit,
         keep_ids=selection.keep_ids,
