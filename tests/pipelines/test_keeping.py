@@ -94,7 +94,9 @@ def test_what_the_directory_puts_before_every_text_is_kept(
     assert PROMPT_RULE in required.values()
 
 
-@pytest.mark.parametrize("prompts", [[], "query: ", {"query": 5}, {"query": "\ud800"}, {"query": ""}])
+@pytest.mark.parametrize(
+    "prompts", [[], "query: ", {"query": 5}, {"query": "\ud800"}, {"query": ""}, {"query": "q " * 9**6}]
+)
 def test_prompts_that_are_none_keep_nothing(source: Path, prompts: object) -> None:
     path = source / "config_sentence_transformers.json"
     path.write_text(json.dumps({"prompts": prompts}), encoding="utf-8")

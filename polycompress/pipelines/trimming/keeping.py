@@ -228,4 +228,4 @@ def _prompts(opened: OpenModel) -> Iterator[str]:
     found = [*prompts.values()] if isinstance(prompts, dict) else []
     for task in tasks.values() if isinstance(tasks, dict) else ():
         found.append(task.get("prefix") if isinstance(task, dict) else None)
-    yield from (text for text in found if isinstance(text, str))
+    yield from (text for text in found if isinstance(text, str) and len(text) <= MAX_TEMPLATE_BYTES)
