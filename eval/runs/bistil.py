@@ -3,12 +3,13 @@
     python eval/runs/bistil.py RUNS --out eval/results/ [--targets sw,de,tr,yo] [--tasks sib200,ner-wikiann]
     python eval/runs/bistil.py RUNS --bench --out eval/results/      # speed and memory of Swahili models; idle machine
 
-For Swahili: the teacher; the teacher trimmed; six layers copied and not distilled; the same shape from scratch (random
-weights, masked language modelling on the same text for as many steps); MiniLMv2-style (relations alone); multilingual
-distillation (six layers, the whole vocabulary, text of all languages), all for as many steps; six, four and three
-layers distilled. For the other languages: teacher, trimmed, copied and distilled with six layers. A task is learnt from
-English labels; "taught on text" means of the tuned teacher's answers to unlabelled text of both languages, then to the
-task's English texts; "taught sparsely" of the tuned teacher on the task's English texts, a tenth of the weights.
+For Swahili: the teacher; the tuned teacher trimmed; six layers copied and not distilled; the same shape from scratch
+(random weights, masked language modelling on the same text for as many steps); MiniLMv2-style (relations alone);
+multilingual distillation (six layers, the whole vocabulary, text of all languages), all for as many steps; six, four
+and three layers distilled. For the other languages: teacher, trimmed, copied and distilled with six layers. A task is
+learnt from English labels; "taught on text" means of the tuned teacher's answers to unlabelled text of both
+languages, then to the task's English texts; "taught sparsely" of the tuned teacher on the task's English texts, a
+tenth of the weights. Both learn SIB-200 alone.
 
 Every run is kept in RUNS, every judgement beside the result, in ``bistil/``; what is there is not done again, so
 several processes may make different targets, and the last one collects; what was judged needs its run no more. The
@@ -179,6 +180,8 @@ def main() -> None:
     for task in asked.tasks.split(","):
         for target in asked.targets.split(","):
             for model in models(room, target):
+                if model.tasks and task not in model.tasks:
+                    continue
                 found = judged(room, store, target, model, task)
                 if not found:
                     continue

@@ -13,13 +13,16 @@ from typing import Any, Literal
 from polycompress.pipelines.bistil_general import bistil_general
 from polycompress.pipelines.bistil_task import bistil_task
 from polycompress.pipelines.distil import distil
+from polycompress.pipelines.distilling.general_config import MIN_SHARE
 from polycompress.pipelines.finetune import finetune
 from polycompress.pipelines.mlm import mlm
+from polycompress.pipelines.trim import trim
 
 SEEDS = {"sib200": 3}
 """Of each task; one of others."""
-TUNING_STEPS = {"xnli": 300}
-"""Of every model on a task whose usual number of epochs would take hours; others take the usual number."""
+TUNING_STEPS = {"xnli": 300, "ner-wikiann": 600}
+"""Of every model on a task whose usual number of epochs would take hours, WikiANN's about one; others take the usual
+number."""
 FULL = "sw"
 """The target language with the whole table."""
 TASK_TEXTS = 5000
@@ -28,7 +31,7 @@ TASK_TEXTS = 5000
 LOSSES = {"hidden_loss": "relative", "vector_weight": 5.0, "attention_weight": 10.0}
 """Of distilled students; each about as large as the first at the end, that of attention far smaller."""
 
-Learning = Literal["labels", "sparse", "text"]
+Learning = Literal["labels", "trimming", "sparse", "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,11 @@ class Model:
     make: Callable[[], Path]
     """Its directory, made where it is missing."""
     learning: Learning = "labels"
-    """How it learns tasks: by fine-tuning on labels; sparsely, of the tuned teacher, on the task's texts; or of the
-    tuned teacher's answers to unlabelled text of both languages, then to the task's texts, and of its labels."""
+    """How it learns tasks: by fine-tuning on labels; not at all, the tuned teacher being trimmed; sparsely, of the
+    tuned teacher, on the task's texts; or of the tuned teacher's answers to unlabelled text of both languages, then to
+    the task's texts, and of its labels."""
+    tasks: tuple[str, ...] = ()
+    """Those that it learns; none given: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +138,11 @@ def models(room: Room, target: str) -> Iterator[Model]:
 
     six = functools.partial(distilled, "distilled-6", shape={"layers": 6})
     yield Model("teacher", lambda: Path(room.model))
-    yield Model("trimmed", six("teacher"))
+    yield Model("trimmed", six("teacher"), "trimming")
     yield Model("copied-6", six("start"))
     yield Model("distilled-6", six("final"))
     if target != FULL:
         return
-    yield Model("distilled-6, taught on text", six("final"), "text")
-    yield Model("distilled-6, taught sparsely", six("final"), "sparse")
     for layers in (4, 3):
         yield Model(
             f"distilled-{layers}", distilled(f"distilled-{layers}", "final", shape={"layers": layers})
@@ -156,6 +160,8 @@ def models(room: Room, target: str) -> Iterator[Model]:
         "multilingual-6",
         lambda: room.student("all", "multilingual-6", shape={"layers": 6}, trim=False) / "final",
     )
+    yield Model("distilled-6, taught on text", six("final"), "text", ("sib200",))
+    yield Model("distilled-6, taught sparsely", six("final"), "sparse", ("sib200",))
 
 
 def tuned(room: Room, target: str, model: Model, task: str) -> list[Path]:
@@ -181,7 +187,16 @@ def teacher_of(room: Room, task: str, seed: int) -> Path:
 def learn(room: Room, target: str, model: Model, task: str, seed: int, out: Path) -> None:
     """One seed."""
     known = teacher_of(room, task, seed) / "final"
-    if model.learning == "sparse":
+    if model.learning == "trimming":
+        trim(
+            known,
+            langs=["en", target],
+            corpus=room.text("en", target),
+            min_share=MIN_SHARE,
+            frequencies=False,
+            out=out / "final",
+        )
+    elif model.learning == "sparse":
         bistil_task(
             model.make(),
             task_teacher=known,
