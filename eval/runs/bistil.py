@@ -1,6 +1,6 @@
 """Bilingual students against their teacher and what else could be had at their size, zero-shot from English.
 
-    python eval/runs/bistil.py RUNS --out eval/results/ [--targets sw,de,tr,yo] [--tasks sib200,ner-wikiann]
+    python eval/runs/bistil.py RUNS --out eval/results/ [--targets sw,de,tr,yo] [--tasks sib200,xnli] [--models teacher]
     python eval/runs/bistil.py RUNS --bench --out eval/results/      # speed and memory of Swahili models; idle machine
 
 For Swahili: the teacher; the tuned teacher trimmed; six layers copied and not distilled; the same shape from scratch
@@ -146,7 +146,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="directory that keeps the result")
     parser.add_argument("--model", default="demo")
     parser.add_argument("--targets", default="sw,de,tr,yo")
-    parser.add_argument("--tasks", default="sib200,ner-wikiann")
+    parser.add_argument("--tasks", default="sib200,ner-wikiann,xnli")
+    parser.add_argument("--models", help="names of rows, as files are named after them, joined by commas")
     parser.add_argument("--steps", type=int, default=1000, help="of every pretraining")
     parser.add_argument(
         "--collect", action="store_true", help="make nothing; report what is there with all its seeds"
@@ -175,14 +176,14 @@ def main() -> None:
         measure(room, asked.out)
         return
     store = asked.out / "bistil"
+    chosen = asked.models and asked.models.split(",")
     results: Results = {}
     facts: dict[str, dict[str, Any]] = {}
     for task in asked.tasks.split(","):
         for target in asked.targets.split(","):
             for model in models(room, target):
-                if model.tasks and task not in model.tasks:
-                    continue
-                found = judged(room, store, target, model, task)
+                wanted = task in (model.tasks or (task,)) and (not chosen or slug(model.name) in chosen)
+                found = judged(room, store, target, model, task) if wanted else []
                 if not found:
                     continue
                 for on, result in found:
