@@ -72,6 +72,7 @@ class Watched:
         """
         self.model, self.needs, self._who = model, needs, who
         self._kept: dict[Role, dict[int, Tensor]] = {role: {} for role in ROLES}
+        self._is_watching = False
         faults = check_needs(model, needs, who)
         if faults:
             raise InputError("; ".join(faults) + ".")
@@ -121,15 +122,19 @@ class Watched:
 
     def _keeper(self, role: Role, layer: int) -> Any:
         def keep(module: nn.Module, arguments: Any, output: Tensor) -> None:
-            self._kept[role][layer] = output
+            # DeBERTa-v2 puts its relative positions through the same projections afterwards.
+            if self._is_watching:
+                self._kept[role].setdefault(layer, output)
 
         return keep
 
     @contextmanager
     def _keeping(self) -> Iterator[None]:
+        self._is_watching = True
         try:
             yield
         finally:
+            self._is_watching = False
             for kept in self._kept.values():
                 kept.clear()
 
@@ -187,8 +192,8 @@ def check_needs(model: Any, needs: Needs, who: str) -> list[str]:
         )
     if projected and find_projections(model) is None:
         faults.append(
-            f"the {who} ({kind}) shows no queries, keys and values of its own: leave out losses on attention, or take "
-            "another model"
+            f"the {who} ({kind}) shows no queries, keys and values of its own: leave out losses on attention "
+            "(--attention none), or take another model"
         )
     return faults
 

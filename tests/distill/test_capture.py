@@ -92,6 +92,20 @@ def test_other_families_show_their_projections_but_no_maps(config: Any) -> None:
     assert "match relations" in check_plain_attention(model.config, "teacher")[0]
 
 
+def test_positions_that_go_through_the_same_projections_are_not_taken_for_tokens() -> None:
+    config = transformers.DebertaV2Config(
+        **SMALL, relative_attention=True, pos_att_type=["p2c", "c2p"], share_att_key=True, position_buckets=4
+    )
+    model = model_of(config)
+    needs = Needs(hidden=frozenset({1}), queries=frozenset({1}), keys=frozenset({1}), values=frozenset({1}))
+    with torch.no_grad():
+        found = Watched(model, needs, "teacher")(inputs())
+        attention = model.encoder.layer[1].attention.self
+        for role, heads in (("query", found.queries), ("key", found.keys), ("value", found.values)):
+            wanted = getattr(attention, f"{role}_proj")(found.hidden[1])
+            torch.testing.assert_close(heads[1].transpose(1, 2).flatten(2), wanted)
+
+
 def test_gradients_reach_the_student_through_what_is_kept() -> None:
     model = model_of(CONFIGS["bert"])
     found = Watched(model, Needs(hidden=frozenset({2}), queries=frozenset({1})), "student")(inputs())
@@ -128,8 +142,8 @@ def test_a_model_without_queries_of_its_own() -> None:
     config = transformers.GPT2Config(vocab_size=60, n_embd=16, n_layer=3, n_head=4)
     faults = check_needs(model_of(config), Needs(queries=frozenset({0})), "teacher")
     assert faults == [
-        "the teacher (gpt2) shows no queries, keys and values of its own: leave out losses on attention, or take "
-        "another model"
+        "the teacher (gpt2) shows no queries, keys and values of its own: leave out losses on attention "
+        "(--attention none), or take another model"
     ]
 
 
@@ -139,3 +153,6 @@ def test_nothing_is_kept_between_runs() -> None:
     shorter = {name: tensor[:1, :4] for name, tensor in inputs().items()}
     assert watched(shorter).keys[0].shape == (1, 4, 4, 4)
     assert first.shape == (3, 4, 7, 4)
+    watched.model(**shorter)  # as when it is judged between two steps
+    assert not watched._kept["keys"]
+    torch.testing.assert_close(watched(inputs()).keys[0], first)
