@@ -212,25 +212,38 @@ def layer_errors(
     return tuple((wrong / whole).tolist())
 
 
+def narrow_config(config: Mapping[str, Any], hidden_size: int) -> dict[str, Any]:
+    """The configuration of a narrower model: as many heads, the feed-forward width shrunk by the same factor.
+
+    Args:
+        config: The teacher's, as plain values.
+        hidden_size: d'.
+
+    Raises:
+        InputError: The model is of another type or has cross-attention, or the hidden size does not fit.
+    """
+    fault = None
+    if config.get("model_type") not in NARROWABLE:
+        fault = f"it is of type {config.get('model_type')!r}; known are {', '.join(NARROWABLE)}"
+    elif config.get("is_decoder") or config.get("add_cross_attention"):
+        fault = "it is a decoder or has cross-attention; give an encoder"
+    else:
+        heads, width = int(config["num_attention_heads"]), int(config["hidden_size"])
+        if not 1 <= hidden_size <= width or hidden_size % heads:
+            near = sorted(range(heads, width + 1, heads), key=lambda size: abs(size - hidden_size))
+            fault = (
+                f"a hidden size of {hidden_size} does not fit: give a multiple of its {heads} heads up to "
+                f"{width}, such as {', '.join(map(str, near[:3]))}"
+            )
+    if fault is not None:
+        raise InputError(f"The model cannot be made narrower: {fault}.")
+    inner = max(1, round(int(config["intermediate_size"]) * hidden_size / width))
+    return {**config, "hidden_size": hidden_size, "intermediate_size": inner}
+
+
 def _base(model: Any, hidden_size: int) -> Any:
     base = model.base_model
-    config = base.config
-    faults = []
-    if config.model_type not in NARROWABLE:
-        faults.append(f"it is of type {config.model_type!r}; known are {', '.join(NARROWABLE)}")
-    elif config.is_decoder or config.add_cross_attention:
-        faults.append("it is a decoder or has cross-attention; give an encoder")
-    else:
-        heads = config.num_attention_heads
-        if not 1 <= hidden_size <= config.hidden_size or hidden_size % heads:
-            near = [size for size in range(heads, config.hidden_size + 1, heads)]
-            shown = ", ".join(map(str, sorted(near, key=lambda size: abs(size - hidden_size))[:3]))
-            faults.append(
-                f"a hidden size of {hidden_size} does not fit: give a multiple of its {heads} heads up to "
-                f"{config.hidden_size}, such as {shown}"
-            )
-    if faults:
-        raise InputError(f"The model cannot be made narrower: {'; '.join(faults)}.")
+    narrow_config(base.config.to_dict(), hidden_size)
     return base
 
 
@@ -265,7 +278,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 def _empty_student(base: Any, hidden_size: int, layers: int, seed: int = 0) -> Any:
     """One of random weights, which leaves the global generator as it was."""
     config = copy.deepcopy(base.config)
-    config.intermediate_size = max(1, round(config.intermediate_size * hidden_size / config.hidden_size))
+    config.intermediate_size = narrow_config(base.config.to_dict(), hidden_size)["intermediate_size"]
     config.hidden_size = hidden_size
     config.num_hidden_layers = layers
     with torch.random.fork_rng(devices=[]):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import polycompress
 from polycompress.corpora import Reading
 from polycompress.modeldir.manifest import read_manifest
+from polycompress.pipelines.distilling.faults import Gathered
 from polycompress.pipelines.distilling.general_config import LEFT_OUT, GeneralConfig, by_words, layers_asked
 from polycompress.pipelines.distilling.general_inputs import GeneralInputs, find_inputs, identity_of
 from polycompress.pipelines.tuning.machine import check_packages, with_precision
@@ -100,16 +101,27 @@ def bistil_general(
         InputError: The model, the text or the settings are wrong; of settings every fault is named.
         PolycompressError: The run ended before its time; see ``polycompress.training.loop.train``.
     """
-    config = read_config(GeneralConfig, settings, "The configuration of bistil general")
     check_packages("distillation")
-    config = replace(config, text=with_precision(config.text))
-    where = Path(out)
-    check_run(where, resume=resume)
+    where, faults = Path(out), Gathered()
+    asked = faults.tried(lambda: read_config(GeneralConfig, settings, "The configuration of bistil general"))
+    faults.tried(lambda: check_run(where, resume=resume))
     inputs = find_inputs(
-        model, (source, target), corpus, held_out, language_sft, reading or Reading(), config, where, student
+        model,
+        (source, target),
+        corpus,
+        held_out,
+        language_sft,
+        reading or Reading(),
+        asked,
+        where,
+        student,
+        faults,
     )
-    check_mixing(config.text.mixing, [language.code for language in inputs.languages])
-    config = _settled(config, inputs)
+    if asked is not None and inputs is not None:
+        faults.tried(lambda: check_mixing(asked.text.mixing, [each.code for each in inputs.languages]))
+    faults.report("The request")
+    assert asked is not None and inputs is not None, "or there is a fault"
+    config = _settled(replace(asked, text=with_precision(asked.text)), inputs)
     from polycompress.pipelines.distilling.general_run import run_general
     from polycompress.training.runs import is_finished
 

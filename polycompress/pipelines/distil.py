@@ -27,7 +27,7 @@ from polycompress.pipelines.distilling.recipe_settings import effective
 from polycompress.pipelines.distilling.recipe_stages import Stage
 from polycompress.pipelines.distilling.recipe_teachers import Models
 from polycompress.pipelines.distilling.teacher_vectors import hash_of_teacher
-from polycompress.pipelines.tuning.text import files_of, files_of_pairs
+from polycompress.pipelines.tuning.text import check_texts, files_of, files_of_pairs
 from polycompress.training.run_files import FINAL, check_run
 
 if TYPE_CHECKING:
@@ -172,6 +172,7 @@ def make_plan(
     """
     findings = read_recipe(config, settings, Path(data) if data is not None else None, given)
     check_examples(findings.recipe.stages, findings.recipe.data)
+    findings.table.tried("corpora", lambda: check_texts(findings.recipe.corpora))
     models = _models(findings, out)
     findings.report()
     assert models is not None

@@ -172,7 +172,7 @@ def test_another_layer_map_is_another_run(kitchen: Kitchen, tmp_path: Path) -> N
             "names layer 4, but the teacher has the layers 0 to 3",
         ),
         ({"relation_heads": 5, "attention": "relations"}, "5 relation heads do not divide all widths"),
-        ({"text": {**TEXT, "max_length": 71}}, "the model has positions for 70 tokens"),
+        ({"text": {**TEXT, "max_length": 71}}, "has positions for 70 tokens"),
     ],
 )
 def test_settings_that_do_not_fit(
@@ -208,6 +208,61 @@ def test_every_wrong_setting_at_once(kitchen: Kitchen, tmp_path: Path) -> None:
         assert part in str(caught.value)
     with pytest.raises(ConfigError, match=r"max_length is 2: .*\n.*dropout is 1.5"):
         kitchen.distil(tmp_path / "run", settings={"text": {**TEXT, "dropout": 1.5, "max_length": 2}})
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_fault_at_once_before_anything_is_made(kitchen: Kitchen, tmp_path: Path) -> None:
+    """Settings, text, layers, attention, differences: one message, however many are wrong."""
+    from polycompress.pipelines.sft import diff_models
+
+    other = make_tiny("xlm-roberta", "base", tmp_path / "other", vocab_size=350, num_hidden_layers=4, seed=1)
+    diff_models(kitchen.teacher, other, out=tmp_path / "de.diff")
+    model = make_tiny("mpnet", "base", tmp_path / "m", vocab_size=350, num_hidden_layers=4)
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n \n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        kitchen.distil(
+            tmp_path / "run",
+            model,
+            corpus=[f"en={empty}", kitchen.corpus[0]],
+            held_out=f"de={tmp_path}/none.txt",
+            language_sft=f"de={tmp_path / 'de.diff'}",
+            settings={"text": {**TEXT, "max_length": 99}},
+        )
+    for part in (
+        "is wrong in 5 places",
+        f"{empty}: no text in it. Give a file with one text a line",
+        f"--held-out '{tmp_path}/none.txt'",
+        "the student (mpnet) has attention that",
+        "max_length is 99, but",
+        "is not the model that these differences were made for",
+    ):
+        assert str(caught.value).count(part) == 1, (part, str(caught.value))
+    assert "encoder.layer.0" in str(caught.value), "tensors are named"
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ConfigError, match=r"steps is -1(.|\n)*nothing: no such directory(.|\n)*is German"):
+        wrong = {"text": {"training": {"steps": -1}}}
+        kitchen.distil(tmp_path / "run", tmp_path / "nothing", target="sw", settings=wrong)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_narrower_student_is_checked_before_it_is_made(kitchen: Kitchen, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.txt"
+    empty.touch()
+    settings = {"shape": {"layers": 2, "hidden_size": 8}, "attention": "relations", "relation_heads": 16}
+    with pytest.raises(
+        ConfigError, match=r"empty.txt: empty(.|\n)*16 relation heads .*: the student is 8 wide$"
+    ):
+        kitchen.distil(tmp_path / "run", corpus=[f"de={empty}"], settings=settings)
+    with pytest.raises(ConfigError, match=r"empty.txt: empty(.|\n)*3 layers do not divide"):
+        kitchen.distil(
+            tmp_path / "run",
+            corpus=[f"de={empty}"],
+            settings={"shape": {"layers": 3, "hidden_size": 7}},
+        )
+    other = make_tiny("electra", "base", tmp_path / "m", vocab_size=350, num_hidden_layers=4)
+    with pytest.raises(InputError, match="cannot be made narrower: it is of type 'electra'"):
+        kitchen.distil(tmp_path / "run", other, settings={"shape": {"layers": 2, "hidden_size": 8}})
     assert not (tmp_path / "run").exists()
 
 

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from polycompress.corpora import CorpusSpec, Reading
+from polycompress.corpora import CorpusSpec, Reading, parse_corpora
 from polycompress.distill.layer_map import LayerMap, make_layer_map
 from polycompress.errors import InputError
 from polycompress.languages import Language
+from polycompress.pipelines.distilling.faults import Gathered
 from polycompress.pipelines.distilling.general_config import GeneralConfig, Shape, layers_asked
 from polycompress.pipelines.sft import check_diffs
 from polycompress.pipelines.trimming.loading import asked_languages
 from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
-from polycompress.pipelines.tuning.text import files_of, find_held_out, find_text
+from polycompress.pipelines.tuning.text import check_texts, files_of, find_held_out, find_text
+
+if TYPE_CHECKING:
+    from polycompress.pipelines.distilling.given_student import Given
 
 _ASKED_WITH: Final = "--source or --target"
+_CORPUS: Final = "--corpus"
 _WITHOUT_EFFECT: Final = ("log_every", "evaluate_every", "snapshots")
 
 
@@ -50,38 +56,87 @@ def find_inputs(
     held_out: str | Sequence[str],
     language_sft: str | Sequence[str],
     reading: Reading,
-    config: GeneralConfig,
+    config: GeneralConfig | None,
     out: Path,
-    student: str | os.PathLike[str] | None = None,
-) -> GeneralInputs:
+    student: str | os.PathLike[str] | None,
+    faults: Gathered,
+) -> GeneralInputs | None:
     """Find the teacher, the text and perhaps the student; none is loaded.
 
-    Raises:
-        InputError: Something is missing or wrong.
-    """
-    languages = tuple(dict.fromkeys(language for name in langs for language in asked_languages(name)))
-    corpora = find_text(corpus, languages, reading, asked_with=_ASKED_WITH)
-    found = find_source_model(model, out)
-    language_sfts = _language_sfts(language_sft, languages)
-    if language_sfts:
-        check_diffs(list(language_sfts.values()), of=found.source)
-    measured = find_held_out(held_out, languages, reading, asked_with=_ASKED_WITH)
-    given = None
-    if student is not None:
-        from polycompress.pipelines.distilling.general_student import find_general_student
+    Args:
+        model: The teacher.
+        langs: Source and target.
+        corpus: ``[LANG=]PATTERN`` of text files.
+        held_out: Likewise.
+        language_sft: ``LANG=FILE``.
+        reading: How files become texts.
+        config: The settings; None: they are wrong, and what follows from them is not looked at.
+        out: The run's directory.
+        student: As it begins; None: it is made.
+        faults: What is missing or wrong is added.
 
-        given = find_general_student(student, found, config, corpora, out)
+    Returns:
+        None where there are faults.
+    """
+    asked = [faults.tried(functools.partial(asked_languages, name)) for name in langs]
+    named = [language for some in asked if some is not None for language in some]
+    languages = tuple(dict.fromkeys(named)) if None not in asked else ()
+    found = faults.tried(lambda: find_source_model(model, out))
+    corpora, measured, language_sfts = None, None, None
+    if languages:
+        corpora = _text(faults, _CORPUS, corpus, languages, reading)
+        measured = _text(faults, "--held-out", held_out, languages, reading)
+        language_sfts = faults.tried(lambda: _language_sfts(language_sft, languages))
+    if corpora is not None:
+        faults.tried(lambda: check_texts(corpora))
+    if found is not None and language_sfts:
+        faults.tried(lambda: check_diffs(list(language_sfts.values()), of=found.source))
+    given = None
+    if found is not None and config is not None:
+        given = faults.tried(lambda: _student(student, found, config, corpora or (), out))
+    if found is None or corpora is None or measured is None or language_sfts is None or given is None:
+        return None
     return GeneralInputs(
         model=found,
         languages=languages,
         corpora=corpora,
         held_out=measured,
         reading=reading,
-        layer_map=layer_map_of(found, config.shape) if given is None else given.layer_map,
+        layer_map=given.layer_map,
         language_sfts=language_sfts,
-        student=None if given is None else given.model,
-        shares_tokens=given is None or given.shares_tokens,
+        student=None if student is None else given.model,
+        shares_tokens=given.shares_tokens,
     )
+
+
+def _text(
+    faults: Gathered, option: str, given: str | Sequence[str], languages: Sequence[Language], reading: Reading
+) -> tuple[CorpusSpec, ...] | None:
+    """The text of all patterns together, once each of them is right by itself."""
+    patterns = [given] if isinstance(given, str) else list(given)
+    find = functools.partial(
+        parse_corpora, languages=languages, option=option, asked_with=_ASKED_WITH, reading=reading
+    )
+    wrong = [each for each in patterns if faults.tried(functools.partial(find, [each])) is None]
+    if wrong:
+        return None
+    whole = find_text if option == _CORPUS else find_held_out
+    return faults.tried(lambda: whole(patterns, languages, reading, asked_with=_ASKED_WITH))
+
+
+def _student(
+    student: str | os.PathLike[str] | None,
+    teacher: SourceModel,
+    config: GeneralConfig,
+    corpora: Sequence[CorpusSpec],
+    out: Path,
+) -> Given:
+    """The student that is there, or the one that will be made, checked without weights."""
+    from polycompress.pipelines.distilling.general_student import find_general_student, plan_general_student
+
+    if student is not None:
+        return find_general_student(student, teacher, config, corpora, out)
+    return plan_general_student(teacher, layer_map_of(teacher, config.shape), config)
 
 
 def identity_of(inputs: GeneralInputs, config: GeneralConfig) -> dict[str, Any]:

@@ -1,15 +1,21 @@
-"""The student that ``bistil general`` is given, checked against its teacher and the settings."""
+"""The student that ``bistil general`` is given or makes, checked against its teacher and the settings."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from polycompress.corpora import CorpusSpec
+from polycompress.distill.layer_map import LayerMap
+from polycompress.distill.layers import plan_layers
+from polycompress.distill.narrowing import narrow_config
+from polycompress.modeldir.checkpoint import open_checkpoint
 from polycompress.pipelines.distilling.general_config import LEFT_OUT, MIN_SHARE, GeneralConfig, by_words
 from polycompress.pipelines.distilling.given_student import Given, check_given, find_given
+from polycompress.pipelines.distilling.recipe_outlines import outline
 from polycompress.pipelines.tuning.source_model import SourceModel
 from polycompress.training.errors import ConfigError
 
@@ -51,4 +57,30 @@ def find_general_student(
             check_given(given, teacher, settled.losses(), settled.text, faults)
     if faults or given is None:
         raise ConfigError(faults, f"A student that begins as {os.fspath(student)}")
+    return given
+
+
+def plan_general_student(teacher: SourceModel, layer_map: LayerMap, config: GeneralConfig) -> Given:
+    """The student that ``bistil general`` makes, as far as it can be told before it is; no weight is loaded.
+
+    Args:
+        teacher: Found.
+        layer_map: For each of the student's layers, the teacher's.
+        config: As it was asked for.
+
+    Returns:
+        The teacher's files with the student's configuration.
+
+    Raises:
+        InputError: No student can be made of this teacher.
+        ConfigError: It cannot learn what the settings ask for; every fault is named.
+    """
+    planned = dict(plan_layers(teacher.config, open_checkpoint(teacher.path).tensors, layer_map).config)
+    if config.shape.hidden_size is not None:
+        planned = narrow_config(outline(planned).config.to_dict(), config.shape.hidden_size)
+    given = Given(model=replace(teacher, config=planned), layer_map=layer_map, shares_tokens=True)
+    faults: list[str] = []
+    check_given(given, teacher, config.losses(), config.text, faults)
+    if faults:
+        raise ConfigError(list(dict.fromkeys(faults)), f"A student of {teacher.source.name}")
     return given

@@ -123,13 +123,46 @@ def check_given(
                 f"max_length is {config.max_length}, but {source.path} has positions for {limit} tokens: give at most "
                 f"{limit}"
             )
-    pair = Pair(student=own.config, teacher=other.config, layers=given.layer_map.layers, steps=1)
+    faults += learning_faults(own, other, given.layer_map.layers, losses)
+
+
+def check_taught(
+    student: SourceModel, teacher: SourceModel, layers: Sequence[int], losses: Sequence[LossSpec]
+) -> None:
+    """Refuse what a student cannot learn of a teacher; no weight is loaded.
+
+    Args:
+        student: Found.
+        teacher: Found.
+        layers: Of the teacher, for each of the student's.
+        losses: That are to be learnt.
+
+    Raises:
+        ConfigError: A model cannot show what is asked for; every fault is named.
+    """
+    faults = learning_faults(outline(student.config), outline(teacher.config), layers, losses)
+    if faults:
+        raise ConfigError(faults, f"What {student.source.name} is to learn of {teacher.source.name}")
+
+
+def learning_faults(own: Any, other: Any, layers: Sequence[int], losses: Sequence[LossSpec]) -> list[str]:
+    """What two models cannot show of what objectives ask them for; models without weights are enough.
+
+    Args:
+        own: The student.
+        other: The teacher.
+        layers: Of the teacher, for each of the student's.
+        losses: That are to be learnt.
+    """
+    faults: list[str] = []
+    pair = Pair(student=own.config, teacher=other.config, layers=tuple(layers), steps=1)
     made = _tried(lambda: make_losses(losses, pair), "", faults)
     for model, who in ((own, "student"), (other, "teacher")) if made else ():
         faults += check_needs(model, union(getattr(each.objective, f"{who}_needs") for each in made), who)
     for spec in losses:
         if spec.name == "minilmv2":
             faults += relation_faults(int(spec.options["relation_heads"]), own, other)
+    return faults
 
 
 def relation_faults(heads: int, student: Any, teacher: Any) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from polycompress.corpora import CorpusSpec, PairSpec, Reading, parse_corpora
+from polycompress.corpora import CorpusSpec, PairSpec, Reading, parse_corpora, read_texts
 from polycompress.errors import InputError
 from polycompress.languages import Language
 
@@ -33,6 +33,16 @@ def find_text(
             f"There is no text of {names}: give some with {options}, or other languages with {asked_with}."
         )
     return found
+
+
+def check_texts(corpora: Sequence[CorpusSpec]) -> None:
+    """Refuse text that cannot be read, or of which there is none; of each corpus the first text is read.
+
+    Raises:
+        InputError: There is such a file.
+    """
+    for spec in corpora:
+        next(iter(read_texts(spec)), None)
 
 
 def find_held_out(

@@ -251,6 +251,15 @@ def test_no_text_and_no_student(kitchen: Kitchen) -> None:
     assert any("stages: none trains the student" in fault for fault in faults)
 
 
+def test_files_without_text(kitchen: Kitchen) -> None:
+    empty = kitchen.root / "blank.txt"
+    empty.write_text(" \n\n", encoding="utf-8")
+    head = HEAD.replace("@CORPORA", f"{kitchen.corpora[0]}, 'sw={empty}'").replace("layers: 2", "layers: 3")
+    faults = kitchen.faults(GENERAL.replace("2}", "0}"), head)
+    assert len(faults) == 3, "with the layers and the steps"
+    assert any(fault.startswith(f"line 4: corpora: {empty}: no text in it") for fault in faults), faults
+
+
 def test_many_faults_at_once_by_line_and_option(kitchen: Kitchen) -> None:
     head = HEAD.replace("layers: 2", "layers: 3, lairs: 4").replace("source: en", "source: xq")
     stages = (
