@@ -21,11 +21,12 @@ from polycompress.evaluation.task_spec import TaskSpec
 from polycompress.evaluation.tasks import find_task
 from polycompress.languages import Language
 from polycompress.modeldir.manifest import read_manifest
+from polycompress.pipelines.distilling.faults import Gathered
 from polycompress.pipelines.distilling.loss_specs import LossSpec
 from polycompress.pipelines.distilling.text_losses import Attention
 from polycompress.pipelines.trimming.loading import asked_languages
 from polycompress.pipelines.tuning.config import FinetuneConfig
-from polycompress.pipelines.tuning.data import check_trainable
+from polycompress.pipelines.tuning.data import check_languages, check_trainable
 from polycompress.pipelines.tuning.inputs import FinetuneRequest
 from polycompress.pipelines.tuning.source_model import SourceModel, find_source_model
 from polycompress.training.config import read_config
@@ -204,14 +205,10 @@ def bistil_task(
         InputError: A model, the task, the languages or the settings are wrong; of settings every fault is named.
         PolycompressError: The run ended before its time; see ``polycompress.training.loop.train``.
     """
-    config = read_config(TaskConfig, settings or {}, "The configuration of bistil task")
     where = Path(out)
-    spec = find_task(task, Path(tasks) if tasks is not None else None)
-    check_trainable(spec)
-    if limit is not None and limit < 1:
-        raise ConfigError([f"limit is {limit}: give at least 1"], "The configuration of bistil task")
-    check_run(where, resume=resume)
-    asked = _find(student, teacher, task_teacher, spec, train_langs, data, limit, config, where, tasks)
+    asked = _find(
+        student, teacher, task_teacher, task, train_langs, data, settings or {}, limit, where, tasks, resume
+    )
     from polycompress.pipelines.distilling.task_run import run_task
     from polycompress.training.runs import is_finished
 
@@ -225,7 +222,7 @@ def bistil_task(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": asked.student.short_record(),
         "teacher": asked.teacher.short_record(),
-        "task": spec.id,
+        "task": asked.request.task.id,
         "languages": [{"code": each.code, "name": each.name} for each in asked.request.languages],
     }
     manifest = run_task(
@@ -260,42 +257,85 @@ def _find(
     student: str | os.PathLike[str],
     teacher: str | os.PathLike[str] | None,
     task_teacher: str | os.PathLike[str] | None,
-    task: TaskSpec,
+    task: str,
     train_langs: str | Sequence[str],
     data: str | os.PathLike[str] | None,
+    settings: Mapping[str, Any],
     limit: int | None,
-    config: TaskConfig,
     out: Path,
     tasks: str | os.PathLike[str] | None,
+    resume: bool,
 ) -> TaskAsked:
-    named = task_teacher if task_teacher is not None else teacher
+    """Everything but weights and examples, or all that is wrong with it at once."""
+    faults = Gathered()
+    config = faults.tried(lambda: _config(settings, limit))
+    spec = faults.tried(lambda: _task(task, Path(tasks) if tasks is not None else None))
+    faults.tried(lambda: check_run(out, resume=resume))
+    own = faults.tried(lambda: find_source_model(student, out))
+    other = faults.tried(lambda: _teacher(teacher if task_teacher is None else task_teacher, out))
+    manifest = None if own is None else faults.tried(lambda: read_manifest(own.path) or {})
+    languages, layers = None, None
+    if manifest is not None or train_langs:
+        languages = faults.tried(lambda: _languages(train_langs, manifest or {}))
+    place = Path(data) if data is not None else None
+    if spec is not None and languages is not None:
+        faults.tried(lambda: check_languages(spec, languages, place))
+    if own is not None and other is not None and manifest is not None:
+        layers = faults.tried(lambda: _layers(own, other, manifest))
+    if own is None or other is None or spec is None or languages is None:
+        faults.report("The request")
+    assert own is not None and other is not None and spec is not None and languages is not None
+    found = TaskAsked(
+        student=own,
+        teacher=other,
+        knows_the_task=task_teacher is not None,
+        layers=layers or (),
+        request=FinetuneRequest(
+            task=spec,
+            languages=languages,
+            data=place,
+            limit=limit,
+            config=FinetuneConfig() if config is None else config.tuning,
+        ),
+        config=TaskConfig() if config is None else config,
+        teacher_model=other.source.spec,
+        tasks=Path(tasks) if tasks is not None else None,
+    )
+    from polycompress.pipelines.distilling.given_student import check_taught
+    from polycompress.pipelines.distilling.teaching import check_pair
+
+    faults.tried(lambda: check_pair(other, own, spec, advice=found.advice if found.knows_the_task else None))
+    if config is not None and layers is not None:
+        faults.tried(lambda: check_taught(own, other, layers, config.losses()))
+    faults.report("The request")
+    return found
+
+
+def _config(settings: Mapping[str, Any], limit: int | None) -> TaskConfig:
+    subject = "The configuration of bistil task"
+    wrong = [f"limit is {limit}: give at least 1"] if limit is not None and limit < 1 else []
+    try:
+        config = read_config(TaskConfig, settings, subject)
+    except ConfigError as error:
+        raise ConfigError([*error.faults, *wrong], subject) from error
+    if wrong:
+        raise ConfigError(wrong, subject)
+    return config
+
+
+def _task(task: str, tasks: Path | None) -> TaskSpec:
+    spec = find_task(task, tasks)
+    check_trainable(spec)
+    return spec
+
+
+def _teacher(named: str | os.PathLike[str] | None, out: Path) -> SourceModel:
     if named is None:
         raise InputError(
             "No teacher was given: name the model that the student was made from with --teacher, or one that knows the "
             "task already with --task-teacher."
         )
-    own, other = find_source_model(student, out), find_source_model(named, out)
-    manifest = read_manifest(own.path) or {}
-    found = TaskAsked(
-        student=own,
-        teacher=other,
-        knows_the_task=task_teacher is not None,
-        layers=_layers(own, other, manifest),
-        request=FinetuneRequest(
-            task=task,
-            languages=_languages(train_langs, manifest),
-            data=Path(data) if data is not None else None,
-            limit=limit,
-            config=config.tuning,
-        ),
-        config=config,
-        teacher_model=os.fspath(named),
-        tasks=Path(tasks) if tasks is not None else None,
-    )
-    from polycompress.pipelines.distilling.teaching import check_pair
-
-    check_pair(other, own, task, advice=found.advice if found.knows_the_task else None)
-    return found
+    return find_source_model(named, out)
 
 
 def _languages(asked: str | Sequence[str], manifest: Mapping[str, Any]) -> tuple[Language, ...]:

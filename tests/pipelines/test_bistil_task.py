@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -141,13 +142,20 @@ def test_a_teacher_that_knows_the_task(kitchen: Kitchen, tmp_path: Path) -> None
 
 
 def test_a_teacher_that_is_tuned_sparsely(kitchen: Kitchen, tmp_path: Path) -> None:
-    kitchen.learn(tmp_path / "run", settings={"teacher_tuning": "sparse", "density": 0.02})
+    settings = {"teacher_tuning": "sparse", "density": 0.02}
+    whole = kitchen.learn(tmp_path / "run", settings=settings)
     teacher = tmp_path / "run" / "teacher"
     told = show_diff(teacher / "task.diff")
     total = sum(changed(kitchen.teacher, teacher / "final").values())
     assert 0 < total <= told["k"]
     apply_sft([teacher / "task.diff"], to=kitchen.teacher, out=tmp_path / "again")
     assert equal(tmp_path / "again", teacher / "final")
+    before, diff = weights(whole.final), (teacher / "task.diff").read_bytes()
+    (teacher / "task.diff").unlink()  # as if it had been killed just before this was written
+    shutil.rmtree(whole.final)
+    again = weights(kitchen.learn(tmp_path / "run", settings=settings, resume=True).final)
+    assert (teacher / "task.diff").read_bytes() == diff
+    assert all(torch.equal(again[name], tensor) for name, tensor in before.items())
 
 
 def test_stopped_anywhere_and_taken_up_it_ends_bit_by_bit_the_same(kitchen: Kitchen, tmp_path: Path) -> None:
@@ -210,6 +218,25 @@ def test_every_wrong_setting_at_once(kitchen: Kitchen, tmp_path: Path) -> None:
         assert part in str(caught.value)
     with pytest.raises(ConfigError, match=r"tuning.weight_decay is 0.01: give 0"):
         kitchen.learn(tmp_path / "run", settings={"tuning": {"weight_decay": 0.01}})
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_fault_at_once_before_anything_is_loaded(kitchen: Kitchen, tmp_path: Path) -> None:
+    """Settings, language, tokens, head, attention: one message, however many are wrong."""
+    other = make_tiny("mpnet", "base", tmp_path / "m", vocab_size=300, num_hidden_layers=4)
+    with pytest.raises(ConfigError) as caught:
+        kitchen.learn(tmp_path / "run", task_teacher=other, train_langs="yo", limit=0)
+    for part in (
+        "limit is 0",
+        "Task sib200 has no training examples in yor-Latn",
+        "has no head for task sib200",
+        "tokens, such as",
+    ):
+        assert str(caught.value).count(part) == 1, (part, str(caught.value))
+    with pytest.raises(ConfigError, match=r"tokens, such as(.|\n)*the teacher \(mpnet\) has attention that"):
+        kitchen.learn(tmp_path / "run", teacher=other)
+    with pytest.raises(ConfigError, match=r"density is 0.0(.|\n)*There is no task 'sib'(.|\n)*nothing"):
+        kitchen.learn(tmp_path / "run", teacher=tmp_path / "nothing", task="sib", settings={"density": 0.0})
     assert not (tmp_path / "run").exists()
 
 

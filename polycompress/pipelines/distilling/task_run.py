@@ -100,7 +100,9 @@ def _tuned_teacher(
 ) -> SourceModel:
     """A teacher that knows the task, of this run or of one that ended before its time."""
     where = out / TEACHER
-    if not (where / FINAL).is_dir():
+    # What is written last says that it is finished.
+    last = FINAL if asked.config.teacher_tuning == "full" else DIFF
+    if not (where / last).exists():
         if tell is not None:
             tell("tuning the teacher", 0, None)
         if asked.config.teacher_tuning == "full":

@@ -59,6 +59,29 @@ def check_trainable(task: TaskSpec) -> None:
         )
 
 
+def check_languages(task: TaskSpec, languages: Sequence[Language], data: Path | None) -> list[Part]:
+    """The parts of a task that are trained on, in any language; their examples are not read.
+
+    Args:
+        task: Which.
+        languages: The source languages.
+        data: A data directory; None: the hub.
+
+    Raises:
+        InputError: A language has none; all such are named.
+    """
+    wanted = [language.code for language in languages]
+    there = task.languages("train", data)
+    missing = [code for code in wanted if all(part.language != code for part in there)]
+    if missing:
+        found = f"it has some in {', '.join(map(str, there))}" if there else "it has none in any language"
+        raise InputError(
+            f"Task {task.id} has no training examples in {', '.join(missing)}: {found}. Name others with "
+            "--train-langs, or another task."
+        )
+    return list(there)
+
+
 def read_task_data(
     task: TaskSpec, languages: Sequence[Language], data: Path | None, limit: int | None = None
 ) -> TaskData:
@@ -73,18 +96,10 @@ def read_task_data(
     Raises:
         InputError: A language has no training examples, or an example is broken.
     """
-    wanted = [language.code for language in languages]
-    there = task.languages("train", data)
-    missing = [code for code in wanted if all(part.language != code for part in there)]
-    if missing:
-        found = f"it has some in {', '.join(map(str, there))}" if there else "it has none in any language"
-        raise InputError(
-            f"Task {task.id} has no training examples in {', '.join(missing)}: {found}. Name others with "
-            "--train-langs, or another task."
-        )
+    there = check_languages(task, languages, data)
     dev_parts = task.languages("dev", data)
     train, dev, notes = [], [], []
-    for code in wanted:
+    for code in [language.code for language in languages]:
         own = _read(task, there, code, "train", data, limit)
         held_back = _read(task, dev_parts, code, "dev", data, None)
         if not held_back:
