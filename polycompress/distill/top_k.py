@@ -50,10 +50,15 @@ def make_top_k(logits: NDArray[np.floating], k: int) -> TopK:
     with np.errstate(divide="ignore"):
         log_probs = wide - highest
         log_probs -= np.log(np.exp(log_probs).sum(axis=1, keepdims=True))
-    order = np.argsort(-log_probs, axis=1, kind="stable")
-    kept, others = order[:, :k], order[:, k:]
-    # Summed from the smallest on, since 1 minus the rest would leave little of a small tail.
-    tail = np.exp(np.take_along_axis(log_probs, others, axis=1)[:, ::-1]).sum(axis=1)
+    # Sorting all of a large vocabulary would take longer than the teacher itself.
+    least = np.partition(log_probs, classes - k, axis=1)[:, classes - k, None]
+    chosen, ties = log_probs > least, log_probs == least
+    chosen |= ties & (np.cumsum(ties, axis=1) <= k - chosen.sum(axis=1, keepdims=True))
+    ids = np.nonzero(chosen)[1].reshape(places, k)
+    order = np.argsort(-np.take_along_axis(log_probs, ids, axis=1), axis=1, kind="stable")
+    kept = np.take_along_axis(ids, order, axis=1)
+    # Summed, since 1 minus the rest would leave little of a small tail.
+    tail = np.where(chosen, 0.0, np.exp(log_probs)).sum(axis=1)
     return TopK(
         kept.astype(np.int32),
         np.take_along_axis(log_probs, kept, axis=1).astype(np.float32).reshape(places, k),

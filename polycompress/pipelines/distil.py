@@ -187,7 +187,7 @@ def identity_of(plan: DistilPlan) -> dict[str, Any]:
             **_stage_as_dict(stage, recipe),
             "losses": [asdict(each) for each in stage.losses],
             "transfer": "corpora" if stage.transfers_corpora else files_of(stage.transfer),
-            **({"kept": True} if stage.keep and stage.data != "parallel" else {}),
+            **({"kept": stage.keep_top or True} if stage.keep and stage.data != "parallel" else {}),
             **(_of_pairs(stage, models) if stage.pairs else {}),
             "settings": effective(stage.settings),
         }

@@ -147,7 +147,7 @@ class Distillation(nn.Module):  # type: ignore[misc]
                     *self._others_told(inputs, own_inputs, places),
                 ]
             else:
-                every = [as_outputs(kept)]
+                every = [as_outputs(kept, places)]
         said = self._watched({**inputs, **(student_inputs or {})}, places)
         if own_inputs is not None:
             every = [

@@ -33,7 +33,7 @@ def said_of(
     width = max(lengths) + 1
     mask = torch.arange(width) < torch.tensor(lengths)[:, None]
     hidden = {layer: torch.randn(len(lengths), width, D, generator=random) for layer in layers}
-    shapes = {"sequence": (C,), "token": (width, C), "span": (2, width)}
+    shapes = {"sequence": (C,), "token": (width, C), "span": (2, width), "vocabulary": (width, C)}
     logits = None
     if answers is not None:
         logits = torch.randn(len(lengths), *shapes[answers], generator=random)
@@ -57,7 +57,7 @@ def test_what_was_said_comes_back(
     vector: int | None,
     seed: int,
 ) -> None:
-    wanted = Wanted(hidden=frozenset(layers), vector=vector, answers=answers)
+    wanted = Wanted(hidden=frozenset(layers), vector=vector, answers=answers, top=C)
     root = tmp_path_factory.mktemp("shelf")
     if not layers and vector is None and answers is None:
         with pytest.raises(InputError, match="asks anything of a teacher that could be kept"):
@@ -85,9 +85,38 @@ def test_what_was_said_comes_back(
     if answers is not None:
         assert said.logits is not None and told.logits is not None
         logits = said.logits[order]
+        if answers == "vocabulary":
+            torch.testing.assert_close(told.logits[mask], torch.log_softmax(logits, -1)[mask])
+            return
         if answers == "token":
             logits = logits.masked_fill(~mask[..., None], 0.0)
         assert torch.equal(told.logits, logits)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(1, C), st.integers(0, 10**6))
+def test_of_a_vocabulary_the_likeliest_are_exact_and_the_rest_shares_its_mass(
+    tmp_path_factory: pytest.TempPathFactory, lengths: list[int], top: int, seed: int
+) -> None:
+    wanted = Wanted(answers="vocabulary", top=top)
+    said, mask = said_of(lengths, "vocabulary", set(), seed)
+    assert said.logits is not None
+    keys = [ids_key([seed, number]) for number in range(len(lengths))]
+    shelf = shelf_of(tmp_path_factory.mktemp("shelf"), wanted)
+    shelf.put(keys, rows_of(wanted, said, mask))
+    kept = shelf.get(keys, lengths, mask.shape[1])
+    places = mask.flatten().nonzero().squeeze(1)
+    told = as_outputs(kept, places).logits
+    assert told is not None
+    assert told.shape == (sum(lengths), C)
+    true = torch.log_softmax(said.logits, -1)[mask]
+    best = true.topk(top, dim=-1).indices
+    torch.testing.assert_close(told.gather(-1, best), true.gather(-1, best))
+    torch.testing.assert_close(told.exp().sum(-1), torch.ones(len(places)))
+    others = told.scatter(-1, best, torch.nan)
+    spread = others[~others.isnan()].view(len(places), C - top)
+    assert (spread == spread[:, :1]).all()
+    whole = as_outputs(kept).logits
+    assert whole is not None and torch.equal(whole[mask], told)
 
 
 def test_a_text_is_missing_where_one_thing_of_it_is(tmp_path: Path) -> None:

@@ -86,6 +86,53 @@ def test_causal_models_answer_for_every_token(kitchen: Kitchen, tmp_path: Path) 
     assert "AutoModelForCausalLM" in (result.final / "README.md").read_text(encoding="utf-8")
 
 
+def test_the_likeliest_answers_are_kept(kitchen: Kitchen, tmp_path: Path) -> None:
+    """With all of the vocabulary the same losses; with few of it another teacher, of whom little room is taken."""
+    stage = "  - {{name: a, losses: [divergence, hidden-mse], steps: 4, masked: false{}}}\n"
+
+    def losses(name: str, more: str) -> torch.Tensor:
+        out = tmp_path / name
+        kitchen.distil(stage.format(more), out, "student.layers=2", teacher=kitchen.causal)
+        return torch.tensor(losses_of(out / "stages" / "1-a", "divergence"), dtype=torch.float64)
+
+    asked = losses("asked", "")
+    classes = json.loads((kitchen.causal / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+    torch.testing.assert_close(
+        losses("whole", f", keep: true, keep_top: {classes}"), asked, rtol=1e-3, atol=1e-5
+    )
+    few = losses("few", ", keep: true, keep_top: 8")
+    assert few.isfinite().all() and not torch.allclose(few, asked, rtol=1e-3)
+    stores = [
+        sum(
+            file.stat().st_size
+            for file in (tmp_path / name / "stages" / "1-a" / "kept").rglob("top-k-*/shard-*")
+        )
+        for name in ("whole", "few")
+    ]
+    assert 0 < stores[1] < stores[0] / 10
+
+
+def test_answers_that_cannot_be_kept(kitchen: Kitchen, tmp_path: Path) -> None:
+    stages = (
+        "  - {name: a, losses: [divergence], steps: 1, masked: false, keep: true}\n"
+        "  - {name: b, losses: [divergence], steps: 1, masked: false, keep: true, keep_top: 100000}\n"
+        "  - {name: c, losses: [divergence], steps: 1, masked: false, keep_top: 8}\n"
+        "  - {name: d, losses: [divergence], steps: 1, masked: false, keep: true, keep_top: 0}\n"
+        "  - {name: e, losses: [hidden-mse], steps: 1, masked: false, keep: true, keep_top: 8}\n"
+    )
+    with pytest.raises(InputError) as caught:
+        kitchen.distil(stages, tmp_path / "run", "student.layers=2", teacher=kitchen.causal)
+    for part in (
+        "stages[1].keep: divergence asks for answers over a vocabulary at each token, of which",
+        "stages[2].keep_top is 100000, but the teacher answers with one of",
+        "stages[3].keep_top is given, but no answers over a vocabulary are kept",
+        "stages[4].keep_top is 0: give a whole number of at least 1",
+        "stages[5].keep_top is given, but no objective asks for answers over a vocabulary",
+    ):
+        assert str(caught.value).count(part) == 1, (part, str(caught.value))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(kitchen: Kitchen, tmp_path: Path) -> None:
     """All layers kept: the same answers, so a loss of 0 as long as it does not move."""
     stages = "  - {name: a, losses: [divergence], steps: 1, learning_rate: 1e-12}\n"
@@ -147,6 +194,36 @@ def test_a_killed_run_ends_as_a_whole_one(kitchen: Kitchen, tmp_path: Path, trim
     ).read_bytes()
     found = [read_manifest(each.final)["distillation"] for each in (whole, again)]  # type: ignore[index]
     assert found[0]["lost_mass_teacher"] == pytest.approx(found[1]["lost_mass_teacher"], rel=1e-9)
+
+
+def test_an_adaptive_schedule_goes_on_where_it_was(kitchen: Kitchen, tmp_path: Path) -> None:
+    """TAID's t, its momentum and its last loss come back: killed between two snapshots, the weights are the same."""
+    stages = "  - {name: a, losses: [{name: taid, options: {t_start: 0.1, alpha: 0.5}}], steps: 7}\n"
+
+    def final(name: str, *steps: int) -> bytes:
+        out, left = tmp_path / name, list(steps)
+
+        def progress(record: Mapping[str, Any]) -> None:
+            if record["step"] in left:
+                left.remove(record["step"])
+                raise Killed
+
+        for _ in range(len(steps)):
+            with pytest.raises(Killed):
+                kitchen.distil(
+                    stages,
+                    out,
+                    "student.layers=2",
+                    teacher=kitchen.masked,
+                    progress=progress,
+                    resume=out.exists(),
+                )
+        result = kitchen.distil(
+            stages, out, "student.layers=2", teacher=kitchen.masked, resume=bool(steps), progress=progress
+        )
+        return (result.final / "model.safetensors").read_bytes()
+
+    assert final("broken", 3, 6) == final("whole")
 
 
 def test_one_vocabulary_or_unequal(kitchen: Kitchen, tmp_path: Path, trimmed: Path) -> None:

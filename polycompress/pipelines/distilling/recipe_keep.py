@@ -55,14 +55,38 @@ def read_keep(table: Located, kind: Kind, settings: Settings, teachers: int) -> 
     return path
 
 
-def check_keep(table: Located, keep: Path | bool, data: str, losses: Sequence[Weighted]) -> None:
-    """Add a fault for objectives that ask what cannot be kept.
+def read_top(table: Located, keep: Path | bool, data: str) -> int | None:
+    """How many of the likeliest answers over a vocabulary are kept at each token; None where it is not said.
 
     Args:
         table: The stage.
         keep: What it keeps, if anything.
         data: Of the stage.
+    """
+    top = table.count("keep_top")
+    if top is not None and (keep is False or data != "text"):
+        table.fault("keep_top is given, but no answers over a vocabulary are kept: leave it out")
+        return None
+    return top
+
+
+def check_keep(
+    table: Located,
+    keep: Path | bool,
+    top: int | None,
+    data: str,
+    losses: Sequence[Weighted],
+    classes: int,
+) -> None:
+    """Add a fault for objectives that ask what cannot be kept.
+
+    Args:
+        table: The stage.
+        keep: What it keeps, if anything.
+        top: Of answers over a vocabulary, how many at each token.
+        data: Of the stage.
         losses: Made for its models.
+        classes: Rows of the teacher's vocabulary.
     """
     needs = {each.name: each.objective.teacher_needs for each in losses if keep}
     maps = [name for name, need in needs.items() if need.queries | need.keys | need.values]
@@ -72,11 +96,15 @@ def check_keep(table: Located, keep: Path | bool, data: str, losses: Sequence[We
             "out, or leave out keep"
         )
     words = [name for name, need in needs.items() if need.logits]
-    if data == "text" and words:
+    if data == "text" and words and top is None:
         table.fault(
-            f"keep: {', '.join(words)} asks for answers over a vocabulary at each token, which are not kept: leave it "
-            "out, or leave out keep"
+            f"keep: {', '.join(words)} asks for answers over a vocabulary at each token, of which the likeliest alone "
+            "can be kept: say how many (keep_top: 64), or leave out keep"
         )
+    elif data == "text" and words and top is not None and top > classes:
+        table.fault(f"keep_top is {top}, but the teacher answers with one of {classes}: give at most that")
+    elif top is not None and not words:
+        table.fault("keep_top is given, but no objective asks for answers over a vocabulary: leave it out")
 
 
 def root_of(keep: Path | bool, out: Path) -> Path:

@@ -186,7 +186,9 @@ def _check_objectives(stage: Stage, models: Models, student: Any, outlines: Mapp
     except InputError as error:
         fault(f"losses: {error}")
         return
-    check_keep(stage.table, stage.keep, stage.data, made)
+    check_keep(
+        stage.table, stage.keep, stage.keep_top, stage.data, made, int(getattr(first.config, "vocab_size", 0))
+    )
     needs = [(student, "student", union(each.objective.student_needs for each in made))]
     if teachers:
         needs.append((first, "teacher", union(each.objective.teacher_needs for each in made)))

@@ -19,7 +19,7 @@ from polycompress.pipelines.distilling.recipe_data import (
     read_train_languages,
     read_transferred,
 )
-from polycompress.pipelines.distilling.recipe_keep import read_keep
+from polycompress.pipelines.distilling.recipe_keep import read_keep, read_top
 from polycompress.pipelines.distilling.recipe_learning import GOLD, NONE, TEACHER, read_learning
 from polycompress.pipelines.distilling.recipe_settings import SETTINGS, Kind, Settings, read_settings
 from polycompress.pipelines.distilling.recipe_table import Located
@@ -55,6 +55,8 @@ class Stage:
     """Sentences and their translations."""
     keep: Path | bool
     """Directory in which what the teacher says is kept, or True: in the run."""
+    keep_top: int | None
+    """Of answers over a vocabulary, how many of the likeliest are kept at each token."""
     settings: Settings
     table: Located
     """Its place in the file, for further faults."""
@@ -155,6 +157,7 @@ def _stage(
         is_taught=teacher is not None or any(each.name != GOLD for each in losses),
         shared=shared,
     )
+    keep = read_keep(table, kind, settings, len(teachers))
     stage = Stage(
         number=number,
         name=name,
@@ -169,7 +172,8 @@ def _stage(
         transfer=transfer,
         transfers_corpora=transfers_corpora,
         pairs=read_pair_specs(table, data, languages),
-        keep=read_keep(table, kind, settings, len(teachers)),
+        keep=keep,
+        keep_top=read_top(table, keep, data),
         settings=settings,
         table=table,
     )

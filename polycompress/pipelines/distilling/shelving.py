@@ -12,6 +12,7 @@ from polycompress.distill.shelf import Answers, Shelf, Wanted
 from polycompress.modeldir.checkpoint import open_checkpoint
 from polycompress.modeldir.directory import file_sha256
 from polycompress.pipelines.distilling.recipe_learning import VECTORS
+from polycompress.pipelines.distilling.text_answers import head_classes
 from polycompress.training.devices import Devices
 from polycompress.training.distilling import Distillation, union
 from polycompress.training.keeping import Tokens, keep_outputs
@@ -26,18 +27,20 @@ def hash_of_weights(model: Path) -> str:
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
-def wanted_of(distillation: Distillation, answers: Answers | None) -> Wanted:
+def wanted_of(distillation: Distillation, answers: Answers | None, top: int = 0) -> Wanted:
     """What the objectives ask of the teacher.
 
     Args:
         distillation: With its teacher; vectors come ready.
         answers: Of the head.
+        top: Of answers over a vocabulary, how many are kept at each place.
     """
     needs = union(objective.teacher_needs for objective in distillation.objectives)
     return Wanted(
         hidden=needs.hidden,
         vector=layers_of(distillation.teacher.config) if VECTORS in distillation.names else None,
         answers=answers if needs.logits else None,
+        top=top,
     )
 
 
@@ -48,6 +51,7 @@ def shelve(
     texts: Iterable[Tokens],
     *,
     answers: Answers | None,
+    top: int = 0,
     token_budget: int,
     pad_id: int,
     precision: str,
@@ -62,6 +66,7 @@ def shelve(
         teacher: Its directory.
         texts: In the teacher's tokens.
         answers: Of the teacher's head; None: it has none.
+        top: Of answers over a vocabulary, how many of the likeliest are kept at each place.
         token_budget: Rows times width of a batch at most.
         pad_id: Id of padding.
         precision: ``bf16`` or ``fp32``.
@@ -72,8 +77,11 @@ def shelve(
         InputError: A store is damaged, or the teacher says what cannot be kept.
         StorageError: The disk refused.
     """
-    model, wanted = distillation.teacher, wanted_of(distillation, answers)
+    model, wanted = distillation.teacher, wanted_of(distillation, answers, top)
     digest = hash_of_weights(teacher)
+    classes = (
+        head_classes(model) if wanted.answers == "vocabulary" else getattr(model.config, "num_labels", 0)
+    )
 
     def opened() -> Shelf:
         return Shelf(
@@ -81,7 +89,7 @@ def shelve(
             digest,
             wanted,
             width=int(model.config.hidden_size),
-            classes=int(getattr(model.config, "num_labels", 0) or 0),
+            classes=int(classes or 0),
             settings={"precision": precision},
         )
 

@@ -59,11 +59,12 @@ def distil_on_text(
             "held_out": files_of(recipe.held_out),
             "reading": recipe.reading.as_dict(),
             "layers": list(layers),
-            **({"kept": True} if stage.keep else {}),
+            **({"kept": stage.keep_top or True} if stage.keep else {}),
             "losses": [asdict(each) for each in stage.losses],
             **effective(config),
         },
         keep=root_of(stage.keep, out) if stage.keep else None,
+        keep_top=stage.keep_top or 0,
     )
     devices = _devices(config)
     with begin_run(out, devices, asked, resume_run=out.exists()) as snapshot:

@@ -34,6 +34,8 @@ class TextRun:
     identity: Mapping[str, Any]
     keep: Path | None = None
     """Directory of stores for what the teacher says of unmasked text; None: it is asked each time."""
+    keep_top: int = 0
+    """Of its answers over a vocabulary, how many of the likeliest are kept at each token."""
 
     render: Callable[[Mapping[str, Any]], str] = render_distilling_card
     """Makes the student's card of its manifest."""
