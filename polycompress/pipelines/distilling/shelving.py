@@ -66,7 +66,7 @@ def shelve(
         teacher: Its directory.
         texts: In the teacher's tokens.
         answers: Of the teacher's head; None: it has none.
-        top: Of answers over a vocabulary, how many of the likeliest are kept at each place.
+        top: Of answers over a vocabulary, how many of the likeliest are kept at each place, at most.
         token_budget: Rows times width of a batch at most.
         pad_id: Id of padding.
         precision: ``bf16`` or ``fp32``.
@@ -77,11 +77,11 @@ def shelve(
         InputError: A store is damaged, or the teacher says what cannot be kept.
         StorageError: The disk refused.
     """
-    model, wanted = distillation.teacher, wanted_of(distillation, answers, top)
-    digest = hash_of_weights(teacher)
-    classes = (
-        head_classes(model) if wanted.answers == "vocabulary" else getattr(model.config, "num_labels", 0)
-    )
+    model, digest = distillation.teacher, hash_of_weights(teacher)
+    over_vocabulary = answers == "vocabulary"
+    classes = head_classes(model) if over_vocabulary else int(getattr(model.config, "num_labels", 0) or 0)
+    # Of one that was trimmed all is kept where that is less.
+    wanted = wanted_of(distillation, answers, min(top, classes))
 
     def opened() -> Shelf:
         return Shelf(
@@ -89,7 +89,7 @@ def shelve(
             digest,
             wanted,
             width=int(model.config.hidden_size),
-            classes=int(classes or 0),
+            classes=classes,
             settings={"precision": precision},
         )
 
