@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import torch
 from torch import Tensor
 
 from polycompress.distill.outputs import Outputs
@@ -46,6 +47,8 @@ def _spread(kept: Mapping[str, Tensor], places: Tensor | None) -> Tensor:
     if places is not None:
         ids, log_probs, tail = (each.flatten(0, 1)[places] for each in (ids, log_probs, tail))
     classes = int(kept[CLASSES])
-    rest = (tail.float() / max(1, classes - ids.shape[-1])).log()[..., None]
+    # Where next to nothing is left for the others, they are unlikely, not impossible.
+    each = (tail.float() / max(1, classes - ids.shape[-1])).clamp_min(torch.finfo(torch.float32).tiny)
+    rest = each.log()[..., None]
     spread = rest.expand(*ids.shape[:-1], classes).clone()
     return spread.scatter_(-1, ids.long(), log_probs.float())

@@ -119,6 +119,15 @@ def test_of_a_vocabulary_the_likeliest_are_exact_and_the_rest_shares_its_mass(
     assert whole is not None and torch.equal(whole[mask], told)
 
 
+def test_what_a_sure_teacher_leaves_out_is_unlikely_not_impossible(tmp_path: Path) -> None:
+    """Of an infinite logarithm a loss, or its gradient, would be none."""
+    said = Outputs(hidden={}, logits=torch.tensor([[[500.0, 0.0, 0.0, -300.0]]]))
+    shelf = shelf_of(tmp_path, wanted := Wanted(answers="vocabulary", top=1))
+    shelf.put([ids_key([1])], rows_of(wanted, said, torch.ones(1, 1, dtype=torch.bool)))
+    told = as_outputs(shelf.get([ids_key([1])], [1], 1)).logits
+    assert told is not None and told.isfinite().all() and told.argmax() == 0
+
+
 def test_a_text_is_missing_where_one_thing_of_it_is(tmp_path: Path) -> None:
     said, mask = said_of([2, 3], "sequence", {1, 2}, 0)
     keys = [ids_key([1]), ids_key([2])]
