@@ -18,10 +18,17 @@ import polycompress
 from polycompress.corpora import Reading
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.distilling.faults import Gathered
-from polycompress.pipelines.distilling.general_config import LEFT_OUT, GeneralConfig, by_words, layers_asked
+from polycompress.pipelines.distilling.general_config import (
+    LEFT_OUT,
+    GeneralConfig,
+    Shape,
+    by_words,
+    layers_asked,
+)
 from polycompress.pipelines.distilling.general_inputs import GeneralInputs, find_inputs, identity_of
 from polycompress.pipelines.tuning.machine import check_packages, with_precision
 from polycompress.training.config import read_config
+from polycompress.training.errors import ConfigError
 from polycompress.training.run_files import FINAL, check_run
 from polycompress.training.shares import check_mixing
 
@@ -113,6 +120,7 @@ def bistil_general(
         language_sft,
         reading or Reading(),
         asked,
+        _shape(settings) if asked is None else asked.shape,
         where,
         student,
         faults,
@@ -149,6 +157,15 @@ def bistil_general(
         tell=tell,
     )
     return GeneralResult(out=where, manifest=manifest)
+
+
+def _shape(settings: Mapping[str, Any]) -> Shape | None:
+    """Of settings that are wrong, if it is right itself."""
+    given = settings.get("shape", {})
+    try:
+        return read_config(Shape, given) if isinstance(given, Mapping) else None
+    except ConfigError:
+        return None
 
 
 def _settled(config: GeneralConfig, inputs: GeneralInputs) -> GeneralConfig:

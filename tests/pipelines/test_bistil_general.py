@@ -246,6 +246,19 @@ def test_every_fault_at_once_before_anything_is_made(kitchen: Kitchen, tmp_path:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_wrong_setting_or_language_hides_no_fault_of_layers_or_files(
+    kitchen: Kitchen, tmp_path: Path
+) -> None:
+    wrong = {"text": {"training": {"steps": -1}}, "shape": {"layer_map": [0, 99]}}
+    match = r"in 4 places:\n.*steps is -1(.|\n)*Unknown language 'xx'(.|\n)*none\.txt(.|\n)*99"
+    corpus = [f"en={tmp_path}/none.txt", f"xx={tmp_path}/none.txt"]
+    with pytest.raises(ConfigError, match=match):
+        kitchen.distil(tmp_path / "run", target="xx", corpus=corpus, settings=wrong)
+    with pytest.raises(ConfigError, match="shape is 3"):
+        kitchen.distil(tmp_path / "run", settings={"shape": 3})
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_narrower_student_is_checked_before_it_is_made(kitchen: Kitchen, tmp_path: Path) -> None:
     empty = tmp_path / "empty.txt"
     empty.touch()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from polycompress.corpora import CorpusSpec, Reading, parse_corpora
 from polycompress.distill.layer_map import LayerMap, make_layer_map
 from polycompress.errors import InputError
-from polycompress.languages import Language
+from polycompress.languages import Language, find_language
 from polycompress.pipelines.distilling.faults import Gathered
 from polycompress.pipelines.distilling.general_config import GeneralConfig, Shape, layers_asked
 from polycompress.pipelines.sft import check_diffs
@@ -57,6 +57,7 @@ def find_inputs(
     language_sft: str | Sequence[str],
     reading: Reading,
     config: GeneralConfig | None,
+    shape: Shape | None,
     out: Path,
     student: str | os.PathLike[str] | None,
     faults: Gathered,
@@ -70,7 +71,8 @@ def find_inputs(
         held_out: Likewise.
         language_sft: ``LANG=FILE``.
         reading: How files become texts.
-        config: The settings; None: they are wrong, and what follows from them is not looked at.
+        config: The settings; None: they are wrong, and of what follows from them the layers alone are looked at.
+        shape: Of those settings; None: it is wrong itself.
         out: The run's directory.
         student: As it begins; None: it is made.
         faults: What is missing or wrong is added.
@@ -80,10 +82,14 @@ def find_inputs(
     """
     asked = [faults.tried(functools.partial(asked_languages, name)) for name in langs]
     named = [language for some in asked if some is not None for language in some]
-    languages = tuple(dict.fromkeys(named)) if None not in asked else ()
+    languages = tuple(dict.fromkeys(named))
     found = faults.tried(lambda: find_source_model(model, out))
     corpora, measured, language_sfts = None, None, None
-    if languages:
+    if None in asked:
+        corpus, held_out = (_of_languages(each, languages) for each in (corpus, held_out))
+        _patterns(faults, _CORPUS, corpus, languages, reading)
+        _patterns(faults, "--held-out", held_out, languages, reading)
+    else:
         corpora = _text(faults, _CORPUS, corpus, languages, reading)
         measured = _text(faults, "--held-out", held_out, languages, reading)
         language_sfts = faults.tried(lambda: _language_sfts(language_sft, languages))
@@ -94,6 +100,8 @@ def find_inputs(
     given = None
     if found is not None and config is not None:
         given = faults.tried(lambda: _student(student, found, config, corpora or (), out))
+    elif found is not None and shape is not None and student is None:
+        faults.tried(lambda: layer_map_of(found, shape))
     if found is None or corpora is None or measured is None or language_sfts is None or given is None:
         return None
     return GeneralInputs(
@@ -114,14 +122,33 @@ def _text(
 ) -> tuple[CorpusSpec, ...] | None:
     """The text of all patterns together, once each of them is right by itself."""
     patterns = [given] if isinstance(given, str) else list(given)
-    find = functools.partial(
-        parse_corpora, languages=languages, option=option, asked_with=_ASKED_WITH, reading=reading
-    )
-    wrong = [each for each in patterns if faults.tried(functools.partial(find, [each])) is None]
-    if wrong:
+    if not _patterns(faults, option, patterns, languages, reading):
         return None
     whole = find_text if option == _CORPUS else find_held_out
     return faults.tried(lambda: whole(patterns, languages, reading, asked_with=_ASKED_WITH))
+
+
+def _patterns(
+    faults: Gathered, option: str, patterns: Sequence[str], languages: Sequence[Language], reading: Reading
+) -> bool:
+    """Whether each pattern is right by itself."""
+    find = functools.partial(
+        parse_corpora, languages=languages, option=option, asked_with=_ASKED_WITH, reading=reading
+    )
+    found = [faults.tried(functools.partial(find, [each])) for each in patterns]
+    return None not in found
+
+
+def _of_languages(given: str | Sequence[str], languages: Sequence[Language]) -> list[str]:
+    """The patterns that name one of some languages: of others nothing can be said while one is unknown."""
+
+    def is_known(pattern: str) -> bool:
+        try:
+            return find_language(pattern.partition("=")[0]) in languages
+        except InputError:
+            return False
+
+    return list(filter(is_known, [given] if isinstance(given, str) else given))
 
 
 def _student(
