@@ -156,6 +156,11 @@ def test_a_teacher_that_is_tuned_sparsely(kitchen: Kitchen, tmp_path: Path) -> N
     again = weights(kitchen.learn(tmp_path / "run", settings=settings, resume=True).final)
     assert (teacher / "task.diff").read_bytes() == diff
     assert all(torch.equal(again[name], tensor) for name, tensor in before.items())
+    own = whole.diff.read_bytes()
+    whole.diff.unlink()  # and so with the student's
+    again = weights(kitchen.learn(tmp_path / "run", settings=settings, resume=True).final)
+    assert whole.diff.read_bytes() == own
+    assert all(torch.equal(again[name], tensor) for name, tensor in before.items())
 
 
 def test_stopped_anywhere_and_taken_up_it_ends_bit_by_bit_the_same(kitchen: Kitchen, tmp_path: Path) -> None:

@@ -201,6 +201,8 @@ def _taught(asked: TaskAsked, teacher: SourceModel, inputs: FinetuneInputs, devi
 def _carry_out(run: SparseRun, base: SourceModel, out: Path) -> dict[str, Any]:
     """Both trainings, the model and its difference; the model's manifest."""
     ticket = tune_sparsely(run, out)
+    if run.devices.is_main:
+        remove(out / FINAL)  # of a run that was killed before it had written the difference
     manifest = _write(run, ticket, out)
     if run.devices.is_main:
         diff_models(base.path, out / FINAL, out=out / DIFF, mask=ticket.mask, overwrite=True)
