@@ -31,7 +31,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from eval.runs.bistil_rows import FULL, SEEDS, TUNING_STEPS, Model, Room, models, slug, teacher_of, tuned
-from eval.runs.bistil_table import Results, facts_of, get, kept, put, shortened, summary
+from eval.runs.bistil_table import Results, against, facts_of, get, kept, put, shortened, summary
 from eval.speed.harness import data_directory, machine, versions
 from polycompress.modeldir.sources import resolve_model
 from polycompress.pipelines.bench import bench
@@ -45,6 +45,8 @@ JUDGED_ON = {
 BENCHED = ("teacher", "trimmed", "distilled-6", "distilled-4", "distilled-3")
 
 
+BASELINES = ("copied-6", "minilmv2-6", "scratch-6", "multilingual-6")
+"""Of six layers too; each on all tasks that both have, in Swahili."""
 WANTED = 0.97
 """Of the teacher's score above chance, by students of six layers."""
 TRIED = {
@@ -111,6 +113,9 @@ def write(
             name: round(WANTED - found["targets"]["share"], 4)
             for name, found in shares.items()
             if found is not None and name.startswith("distilled-6")
+        },
+        "distilled-6_against": {
+            name: against(results, "distilled-6", name, FULL) for name in BASELINES if name in names
         },
         "tried": {name: what for name, what in TRIED.items() if name in names},
         "notes": notes,

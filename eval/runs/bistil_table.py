@@ -68,20 +68,38 @@ def summary(
 def kept(
     results: Mapping[tuple[str, str, str], list[dict[str, Any]]], name: str
 ) -> dict[str, dict[str, Any]] | None:
-    """What a model keeps of the teacher's score, by a name of what is pooled.
+    """What a model keeps of the teacher's score, by a name of what is pooled; see ``paired``."""
+    return {key: share_of(some) for key, some in paired(results, name, "teacher").items()} or None
+
+
+def against(
+    results: Mapping[tuple[str, str, str], list[dict[str, Any]]], name: str, other: str, pooled: str
+) -> dict[str, Any] | None:
+    """A model's score above chance as a share of another's; above 1 it is better. None: the other has none."""
+    parts = paired(results, name, other).get(pooled)
+    try:
+        return parts and share_of(parts)
+    except ValueError:
+        return None
+
+
+def paired(
+    results: Mapping[tuple[str, str, str], list[dict[str, Any]]], name: str, of: str
+) -> dict[str, list[PairedPart]]:
+    """What two models did with the same examples, by a name of what is pooled.
 
     ``targets``: all tasks in all target languages; the name of a target: all its tasks; ``target, task``: these alone;
     ``English``: the source language, where there is one.
     """
     parts: dict[str, list[PairedPart]] = {}
     for (target, model, task), found in results.items():
-        teacher = results.get((target, "teacher", task))
-        if model != name or teacher is None or len(teacher) != len(found):
+        others = results.get((target, of, task))
+        if model != name or others is None or len(others) != len(found):
             continue
         metric = find_metric(found[0]["metric"])
-        own, other = ([stored_scores(each, Path(task)) for each in some] for some in (found, teacher))
+        own, other = ([stored_scores(each, Path(task)) for each in some] for some in (found, others))
         for part in own[0]:
-            paired = PairedPart(
+            both = PairedPart(
                 student=side_by_side([outcome for each in own for outcome in each[part].outcomes]),
                 teacher=side_by_side([outcome for each in other for outcome in each[part].outcomes]),
                 statistic=mean_over_models(metric, len(found)),
@@ -89,8 +107,8 @@ def kept(
             )
             in_english = part.language.startswith("eng")
             for key in ("English",) if in_english else ("targets", target, f"{target}, {task}"):
-                parts.setdefault(key, []).append(paired)
-    return {key: share_of(some) for key, some in parts.items()} or None
+                parts.setdefault(key, []).append(both)
+    return parts
 
 
 def share_of(parts: list[PairedPart]) -> dict[str, Any]:
