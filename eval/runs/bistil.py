@@ -51,6 +51,7 @@ WANTED = 0.97
 """Of the teacher's score above chance, by students of six layers."""
 TRIED = {
     "distilled-6": "errors of hidden states relative to each layer's spread, vectors of whole texts, and small batches",
+    "minilmv2-6": "relations among queries, keys and values alone, instead of states and maps",
     "distilled-6, taught on text": "a task learnt of the tuned teacher's answers to unlabelled text of both languages",
     "distilled-6, taught sparsely": "a task learnt sparsely of the tuned teacher's states and answers on English texts",
 }

@@ -19,6 +19,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "scores": training.scores,
     "bilingual students": students.bilingual,
     "bilingual students, others": students.others,
+    "students untrained": students.untrained,
     "initialisations": new_subwords.initialisations,
     "fertility": new_subwords.fertility,
     "ranks": new_subwords.ranks,

@@ -77,3 +77,32 @@ def others() -> str:
             ]
         )
     return markdown(rows)
+
+
+def untrained() -> str:
+    """Shapes of students: ranks by scores that need no training, and after distillation."""
+    rows = load("students-rank")["students"]
+    before = sorted(rows, key=lambda row: -row["untrained"]["score"])
+    after = sorted(rows, key=lambda row: -row["mean"])
+    table = [
+        [
+            "layers x units",
+            "parameters",
+            "score untrained",
+            "rank untrained",
+            "sib200, en and sw",
+            "rank distilled",
+        ]
+    ]
+    table += [
+        [
+            f"{row['layers']} x {row['hidden']}",
+            f"{row['untrained']['parameters'] / 1e6:.1f}M",
+            f"{row['untrained']['score']:.4f} ± {row['untrained']['error']:.4f}",
+            str(before.index(row) + 1),
+            f"{row['mean']:.3f}",
+            str(after.index(row) + 1),
+        ]
+        for row in rows
+    ]
+    return markdown(table)
