@@ -18,6 +18,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "distillation speed": training.distillation_speed,
     "scores": training.scores,
     "bilingual students": students.bilingual,
+    "bilingual students, against": students.against,
     "bilingual students, others": students.others,
     "students untrained": students.untrained,
     "initialisations": new_subwords.initialisations,

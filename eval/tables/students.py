@@ -51,6 +51,14 @@ def _speeds() -> dict[str, float]:
     return dict(zip(found["names"], cells[0]["speedup"], strict=True))
 
 
+def against() -> str:
+    """The distilled student's score above chance in Swahili, as a share of each baseline's of six layers."""
+    rows = [["distilled-6 against", "share of its score above chance (95 %)"]]
+    for name, share in load("bistil")["distilled-6_against"].items():
+        rows.append([name, _kept(share)])
+    return markdown(rows)
+
+
 def others() -> str:
     """German, Turkish and Yoruba: scores in the target language, and what is kept over all languages and tasks."""
     found = load("bistil")

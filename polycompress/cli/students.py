@@ -59,8 +59,8 @@ def students(
 
     Students of random weights are compared with the teacher on a few texts: whether they tell tokens apart by like
     features (semantic) and find like texts alike (relation). Both scores are 0 at most. They were tested on networks
-    for images alone, and nothing published says that they rank language models. --json tells both scores, heads and
-    feed-forward widths as well.
+    for images alone; of four students of multilingual-e5-small, which we distilled, they put the best last, while the
+    number of parameters told their order. --json tells both scores, heads and feed-forward widths as well.
 
     Examples:
         polycompress students demo --budget 20M
