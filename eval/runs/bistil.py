@@ -195,7 +195,10 @@ def main() -> None:
                 for on, result in found:
                     results.setdefault((target, model.name, on), []).append(result)
                 facts.setdefault(target, {})[model.name] = told_of(room, store, target, model)
-                write(room, asked.out, results, facts, load, asked.note)
+                if not room.collects:
+                    write(room, asked.out, results, facts, load, asked.note)
+    if room.collects:
+        write(room, asked.out, results, facts, load, asked.note)
 
 
 if __name__ == "__main__":
