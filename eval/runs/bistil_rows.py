@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import json
+import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from polycompress.evaluation.tasks import find_task
 from polycompress.pipelines.bistil_general import bistil_general
 from polycompress.pipelines.bistil_task import bistil_task
 from polycompress.pipelines.distil import distil
@@ -26,6 +29,8 @@ FULL = "sw"
 """The target language with the whole table."""
 TASK_TEXTS = 5000
 """Texts of each language that the tuned teacher answers, where a student learns of its answers to text."""
+SHORTEST = 6
+"""Words of a text that makes a pair."""
 
 LOSSES = {"hidden_loss": "relative", "vector_weight": 5.0, "attention_weight": 10.0}
 """Of distilled students; each about as large as the first at the end, that of attention far smaller."""
@@ -140,6 +145,7 @@ def models(room: Room, target: str) -> Iterator[Model]:
     yield Model("trimmed", six("teacher"), "trimming")
     yield Model("copied-6", six("start"))
     yield Model("distilled-6", six("final"))
+    yield Model("distilled-6, taught on text", six("final"), "text")
     if target != FULL:
         return
     for layers in (4, 3):
@@ -159,7 +165,6 @@ def models(room: Room, target: str) -> Iterator[Model]:
         "multilingual-6",
         lambda: room.student("all", "multilingual-6", shape={"layers": 6}, trim=False) / "final",
     )
-    yield Model("distilled-6, taught on text", six("final"), "text", ("sib200",))
     yield Model("distilled-6, taught sparsely", six("final"), "sparse", ("sib200",))
 
 
@@ -238,7 +243,7 @@ def recipe_of(room: Room, target: str, model: Model, teacher: Path, task: str, s
                     "name": "text",
                     "data": "task",
                     "task": task,
-                    "transfer": "corpora",
+                    "transfer": transfer_of(room, target, task),
                     "limit": TASK_TEXTS,
                     "losses": [answers, "hidden-relative"],
                     "epochs": 1,
@@ -252,11 +257,50 @@ def recipe_of(room: Room, target: str, model: Model, teacher: Path, task: str, s
                     "task": task,
                     "losses": [answers, "gold"],
                     "learning_rate": 1e-4,
+                    **({"steps": TUNING_STEPS[task]} if task in TUNING_STEPS else {}),
                 },
             ],
         },
         indent=1,
     )
+
+
+def transfer_of(room: Room, target: str, task: str) -> str | list[str]:
+    """What the tuned teacher answers: the text itself, or pairs of texts for a task of pairs."""
+    if find_task(task).kind != "pair-classification":
+        return "corpora"
+    found = []
+    for code in ("en", target):
+        place = room.runs / target / f"pairs-{code}.txt"
+        with gzip.open(room.data / "text" / f"{code}.txt.gz", "rt", encoding="utf-8") as file:
+            texts = [" ".join(words) for words in map(str.split, file) if len(words) >= SHORTEST]
+        pairs = pairs_of(texts, TASK_TEXTS)
+        place.write_text("".join(f"{first}\t{second}\n" for first, second in pairs), encoding="utf-8")
+        found.append(f"{code}={place}")
+    return found
+
+
+def pairs_of(texts: Sequence[str], limit: int) -> Iterator[tuple[str, str]]:
+    """Each text with a half of itself, with one that shares its rarest shared word, and with any other, in turn."""
+    holders: dict[str, list[int]] = {}
+    for number, text in enumerate(texts):
+        for word in set(text.split()):
+            holders.setdefault(word, []).append(number)
+    draw = random.Random(0)
+    for number, text in enumerate(texts[:limit]):
+        words = text.split()
+        if number % 3 == 0:
+            middle = len(words) // 2
+            yield text, " ".join(words[:middle] if draw.random() < 0.5 else words[middle:])
+            continue
+        shared = [word for word in words if len(holders[word]) > 1]
+        others: Sequence[int] = range(len(texts))
+        if number % 3 == 1 and shared:
+            others = holders[min(shared, key=lambda word: len(holders[word]))]
+        other = draw.choice(others)
+        while other == number:
+            other = draw.choice(others)
+        yield text, texts[other]
 
 
 def slug(name: str) -> str:
