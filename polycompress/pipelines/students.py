@@ -21,6 +21,7 @@ from polycompress.distill.shapes import (
 )
 from polycompress.errors import InputError
 from polycompress.languages import find_languages
+from polycompress.pipelines.distilling.faults import Gathered
 from polycompress.pipelines.distilling.search_models import (
     can_narrow,
     latency_ms,
@@ -79,16 +80,21 @@ def students(
         Dong et al., "DisWOT" (CVPR 2023).
     """
     asked = settings or SearchSettings()
-    limit, unit, shown = parse_limit(budget)
-    named = asked_languages(langs) if langs else ()
-    languages = named or find_languages(_ENGLISH)
     patterns = [corpus] if isinstance(corpus, str) else list(corpus)
-    corpora = parse_corpora(patterns, languages, reading=Reading(field=field))
-    opened = open_model(model)
-    with naming(opened.source.path):
-        layers, widths = _sizes_within(opened, asked)
+    faults = Gathered()
+    held = faults.tried(lambda: parse_limit(budget))
+    languages = faults.tried(lambda: asked_languages(langs) if langs else find_languages(_ENGLISH))
+    corpora = None
+    if languages is not None:
+        corpora = faults.tried(lambda: parse_corpora(patterns, languages, reading=Reading(field=field)))
+    opened = faults.tried(lambda: open_model(model))
+    sizes = opened and faults.tried(lambda: _sizes_within(opened, asked))
+    faults.report("The request")
+    assert held and languages and corpora is not None and opened and sizes, "or there is a fault"
+    limit, unit, shown = held
+    layers, widths = sizes
     evidence = gather_evidence(opened.vocabulary, languages, corpora, progress=progress)
-    kept = kept_vocabularies(opened, evidence, asked, bool(named))
+    kept = kept_vocabularies(opened, evidence, asked, bool(langs))
     shapes = enumerate_shapes(layers, widths, kept)
     costs = {width: width_cost(opened.config, width) for width in widths}
     value_bytes = opened.checkpoint.tensors[opened.axes.embedding].itemsize
@@ -127,16 +133,16 @@ def students(
             for place, shape in enumerate(order)
         ),
         considered=len(shapes),
-        notes=tuple(_notes(opened, bool(named), [scores[shape] for shape in order])),
+        notes=tuple(_notes(opened, bool(langs), [scores[shape] for shape in order])),
     )
 
 
 def _sizes_within(opened: OpenModel, asked: SearchSettings) -> tuple[tuple[int, ...], tuple[Width, ...]]:
     """Numbers of layers, and widths."""
-    count = count_layers(opened.config)
+    with naming(opened.source.path):
+        count, teacher = count_layers(opened.config), teacher_width(opened.config)
     if asked.layers and max(asked.layers) > count:
         raise InputError(f"--layers {max(asked.layers)}: the teacher has {count}. Give up to as many.")
-    teacher = teacher_width(opened.config)
     layers = asked.layers or layer_options(count)
     if can_narrow(opened.config):
         return layers, width_options(teacher, asked.hidden, asked.heads, asked.feed_forward)

@@ -150,6 +150,14 @@ def test_all_wrong_settings_are_named_at_once() -> None:
         SearchSettings(seeds=0, texts=1, hidden=(4, -1))
 
 
+def test_all_that_is_wrong_is_named_at_once(teacher: Path) -> None:
+    with pytest.raises(InputError, match=r"(?s)2 places.*--budget 'much'.*xx") as told:
+        students(teacher, budget="much", langs="xx", corpus="en=no.txt")
+    assert "no.txt" not in str(told.value), "which languages there are is not known"
+    with pytest.raises(InputError, match=r"(?s)2 places.*no\.txt.*--layers 9"):
+        students(teacher, budget="1M", corpus="en=no.txt", settings=replace(QUICK, layers=(9,)))
+
+
 def test_the_teacher_itself_scores_highest(teacher: Path) -> None:
     """A student with the teacher's weights, told apart by its own small table, has the score 0."""
     opened = open_model(teacher)
