@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polycompress.evaluation.tasks import find_task
+from polycompress.languages import find_language
 from polycompress.pipelines.bistil_general import bistil_general
 from polycompress.pipelines.bistil_task import bistil_task
 from polycompress.pipelines.distil import distil
@@ -51,6 +52,8 @@ class Model:
     the task's texts, and of its labels."""
     tasks: tuple[str, ...] = ()
     """Those that it learns; none given: all."""
+    has_more_words: bool = False
+    """Whether its vocabulary is that of the built-in word frequencies too, not that of the text alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +75,29 @@ class Room:
         """Every language with text."""
         return sorted(file.name.removesuffix(".txt.gz") for file in (self.data / "text").glob("*.txt.gz"))
 
-    def student(self, target: str, name: str, **settings: Any) -> Path:
+    def cut(self, model: str | Path, target: str, out: Path, more_words: bool) -> None:
+        """A model trimmed to what text of both languages holds, or to what their word frequencies name as well."""
+        share = None if more_words else MIN_SHARE
+        langs, corpus = ["en", target], self.text("en", target)
+        trim(model, langs=langs, corpus=corpus, min_share=share, frequencies=more_words, out=out)
+
+    def more_words(self, target: str) -> Path:
+        """The teacher with the vocabulary of word frequencies too."""
+        out = self.runs / target / "more-words"
+        if not self.collects and not out.is_dir():
+            self.cut(self.model, target, out, more_words=True)
+        return out
+
+    def student(self, target: str, name: str, more_words: bool = False, **settings: Any) -> Path:
         """A distilled student's run."""
         out = self.runs / target / name
         codes = self.all_codes() if target == "all" else ["en", target]
         if not self.collects and not (out / "final").is_dir():
+            model = self.model
+            if more_words:
+                model, settings["trim"] = str(self.more_words(target)), False
             bistil_general(
-                self.model,
+                model,
                 source="en",
                 target=",".join(code for code in codes if code != "en"),
                 corpus=self.text(*codes),
@@ -146,6 +165,10 @@ def models(room: Room, target: str) -> Iterator[Model]:
     yield Model("copied-6", six("start"))
     yield Model("distilled-6", six("final"))
     yield Model("distilled-6, taught on text", six("final"), "text")
+    if find_language(target).wordfreq is not None:
+        more = functools.partial(distilled, "distilled-6-more-words", shape={"layers": 6}, more_words=True)
+        yield Model("trimmed, more words", lambda: room.more_words(target), "trimming", has_more_words=True)
+        yield Model("distilled-6, more words, taught on text", more("final"), "text")
     if target != FULL:
         return
     for layers in (4, 3):
@@ -192,14 +215,7 @@ def learn(room: Room, target: str, model: Model, task: str, seed: int, out: Path
     """One seed."""
     known = teacher_of(room, task, seed) / "final"
     if model.learning == "trimming":
-        trim(
-            known,
-            langs=["en", target],
-            corpus=room.text("en", target),
-            min_share=MIN_SHARE,
-            frequencies=False,
-            out=out / "final",
-        )
+        room.cut(known, target, out / "final", model.has_more_words)
     elif model.learning == "sparse":
         bistil_task(
             model.make(),
