@@ -30,6 +30,8 @@ FULL = "sw"
 """The target language with the whole table."""
 TASK_TEXTS = 5000
 """Texts of each language that the tuned teacher answers, where a student learns of its answers to text."""
+MORE_WORDS = 50_000
+"""Tokens of a vocabulary by word frequencies as well: a quarter of the teacher's bytes, with six layers."""
 SHORTEST = 6
 """Words of a text that makes a pair."""
 
@@ -77,9 +79,9 @@ class Room:
 
     def cut(self, model: str | Path, target: str, out: Path, more_words: bool) -> None:
         """A model trimmed to what text of both languages holds, or to what their word frequencies name as well."""
-        share = None if more_words else MIN_SHARE
+        share, size = (None, MORE_WORDS) if more_words else (MIN_SHARE, None)
         langs, corpus = ["en", target], self.text("en", target)
-        trim(model, langs=langs, corpus=corpus, min_share=share, frequencies=more_words, out=out)
+        trim(model, langs=langs, corpus=corpus, min_share=share, size=size, frequencies=more_words, out=out)
 
     def more_words(self, target: str) -> Path:
         """The teacher with the vocabulary of word frequencies too."""
