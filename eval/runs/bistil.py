@@ -8,8 +8,9 @@ For Swahili: the teacher; the tuned teacher trimmed; six layers copied and not d
 multilingual distillation (six layers, the whole vocabulary, text of all languages), all for as many steps; six, four
 and three layers distilled. For the other languages: teacher, trimmed, copied and distilled with six layers. A task is
 learnt from English labels; "taught on text" means of the tuned teacher's answers to unlabelled text of both
-languages, then to the task's English texts; "taught sparsely" of the tuned teacher on the task's English texts, a
-tenth of the weights. Both learn SIB-200 alone.
+languages (pairs of texts for XNLI), then to the task's English texts; "taught sparsely" of the tuned teacher on the
+task's English texts, a tenth of the weights; "more words" that the vocabulary is that of built-in word frequencies
+too, not of the text alone.
 
 Every run is kept in RUNS, every judgement beside the result, in ``bistil/``; what is there is not done again, so
 several processes may make different targets, and the last one collects; what was judged needs its run no more. The
@@ -31,7 +32,17 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from eval.runs.bistil_rows import FULL, SEEDS, TUNING_STEPS, Model, Room, models, slug, teacher_of, tuned
-from eval.runs.bistil_table import Results, against, facts_of, get, kept, put, shortened, summary
+from eval.runs.bistil_table import (
+    Results,
+    against,
+    facts_of,
+    get,
+    kept,
+    on_its_tasks,
+    put,
+    shortened,
+    summary,
+)
 from eval.speed.harness import data_directory, machine, versions
 from polycompress.modeldir.sources import resolve_model
 from polycompress.pipelines.bench import bench
@@ -53,9 +64,12 @@ TRIED = {
     "distilled-6": "errors of hidden states relative to each layer's spread, vectors of whole texts, and small batches",
     "minilmv2-6": "relations among queries, keys and values alone, instead of states and maps",
     "distilled-6, taught on text": "a task learnt of the tuned teacher's answers to unlabelled text of both languages",
+    "distilled-6, more words, taught on text": "the same, with 50,000 tokens, by built-in word frequencies as well",
     "distilled-6, taught sparsely": "a task learnt sparsely of the tuned teacher's states and answers on English texts",
 }
 """Against falling short; each counts where it has a row."""
+COMPARED = ("distilled-6", "trimmed", "trimmed, more words")
+"""With each that was tried."""
 
 
 def judged(room: Room, store: Path, target: str, model: Model, task: str) -> list[tuple[str, dict[str, Any]]]:
@@ -118,7 +132,11 @@ def write(
         "distilled-6_against": {
             name: against(results, "distilled-6", name, FULL) for name in BASELINES if name in names
         },
-        "tried": {name: what for name, what in TRIED.items() if name in names},
+        "tried": {
+            name: {"what": what, "kept_on_its_tasks": on_its_tasks(results, name, COMPARED)}
+            for name, what in TRIED.items()
+            if name in names
+        },
         "notes": notes,
         "load_average_at_start": load,
         "machine": machine(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,24 @@ def against(
     """A model's score above chance as a share of another's; above 1 it is better. None: the other has none."""
     parts = paired(results, name, other).get(pooled)
     try:
-        return parts and share_of(parts)
+        return share_of(parts) if parts else None
     except ValueError:
         return None
+
+
+def on_its_tasks(
+    results: Mapping[tuple[str, str, str], list[dict[str, Any]]], name: str, others: Sequence[str]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """What a model and others keep in each target language, on the tasks that it was judged on in that language."""
+    where = {(target, task) for target, model, task in results if model == name}
+    same = {key: found for key, found in results.items() if (key[0], key[2]) in where}
+    shares = {each: kept(same, each) for each in (name, *others)}
+    targets = {target for target, _ in where}
+    return {
+        each: {key: share for key, share in found.items() if key in targets}
+        for each, found in shares.items()
+        if found is not None
+    }
 
 
 def paired(

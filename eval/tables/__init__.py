@@ -20,6 +20,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "bilingual students": students.bilingual,
     "bilingual students, against": students.against,
     "bilingual students, others": students.others,
+    "bilingual students, tried": students.tried,
     "students untrained": students.untrained,
     "initialisations": new_subwords.initialisations,
     "fertility": new_subwords.fertility,

@@ -72,7 +72,7 @@ def others() -> str:
                 cells[row["model"], target, row["task"]] = row["score"]
     columns = [(target, task) for target, task in columns if ("teacher", target, task) in cells]
     rows = [["model", *(f"{task}, {target}" for target, task in columns), "kept over all (95 %)"]]
-    for name in found["models"]["de"]:
+    for name in ("teacher", "trimmed", "copied-6", "distilled-6"):
         kept = found["kept"][name]["targets"]
         rows.append(
             [
@@ -84,6 +84,21 @@ def others() -> str:
                 _kept(kept),
             ]
         )
+    return markdown(rows)
+
+
+def tried() -> str:
+    """What was tried for more, language by language: what it keeps, and what others do on the same tasks."""
+    found = load("bistil")
+    others = ("distilled-6", "trimmed", "trimmed, more words")
+    rows = [["", "in", "on", "keeps (95 %)", *others]]
+    for name, told in found["tried"].items():
+        kept = told["kept_on_its_tasks"]
+        for target, share in kept[name].items() if name.startswith("distilled-6, ") else ():
+            tasks = dict.fromkeys(row["task"] for row in found["scores"][target] if row["model"] == name)
+            same = [kept.get(other, {}).get(target) for other in others]
+            cells = ["–" if one is None else f"{one['share']:.1%}" for one in same]
+            rows.append([name, target, ", ".join(tasks), _kept(share), *cells])
     return markdown(rows)
 
 
