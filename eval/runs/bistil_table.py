@@ -104,7 +104,7 @@ def paired(
     """What two models did with the same examples, by a name of what is pooled.
 
     ``targets``: all tasks in all target languages; the name of a target: all its tasks; ``target, task``: these alone;
-    ``English``: the source language, where there is one.
+    ``English``: the source language, where there is one; ``target, English``: of this target's students alone.
     """
     parts: dict[str, list[PairedPart]] = {}
     for (target, model, task), found in results.items():
@@ -121,7 +121,8 @@ def paired(
                 chance=find_task(task).chance or 0.0,
             )
             in_english = part.language.startswith("eng")
-            for key in ("English",) if in_english else ("targets", target, f"{target}, {task}"):
+            own_keys = ("targets", target, f"{target}, {task}")
+            for key in ("English", f"{target}, English") if in_english else own_keys:
                 parts.setdefault(key, []).append(both)
     return parts
 

@@ -20,15 +20,16 @@ def bilingual() -> str:
         cells = {
             row["task"]: row["score"] for row in scores if (row["model"], row["language"]) == (name, target)
         }
-        kept = found["kept"].get(name) or {}
+        kept = found["kept"][name]
+        whole = kept["sw"]["parts"] == len(tasks)
         size = facts[name].get("weight_bytes")
         rows.append(
             [
                 name,
                 "–" if size is None else f"{size / 1e6:.0f} MB",
                 *(f"{cells[task]:.3f}" if task in cells else "–" for task in tasks),
-                _kept(kept.get("sw")),
-                f"{kept['English']['share']:.1%}" if "English" in kept else "–",
+                _kept(kept["sw"]) if whole else "–",
+                f"{kept['sw, English']['share']:.1%}" if whole else "–",
                 f"{speeds[name]:.2f}" if name in speeds else "–",
             ]
         )
@@ -91,14 +92,15 @@ def tried() -> str:
     """What was tried for more, language by language: what it keeps, and what others do on the same tasks."""
     found = load("bistil")
     others = ("distilled-6", "trimmed", "trimmed, more words")
-    rows = [["", "in", "on", "keeps (95 %)", *others]]
+    rows = [["", "in", "on", "weights", "keeps (95 %)", *others]]
     for name, told in found["tried"].items():
         kept = told["kept_on_its_tasks"]
         for target, share in kept[name].items() if name.startswith("distilled-6, ") else ():
             tasks = dict.fromkeys(row["task"] for row in found["scores"][target] if row["model"] == name)
             same = [kept.get(other, {}).get(target) for other in others]
             cells = ["–" if one is None else f"{one['share']:.1%}" for one in same]
-            rows.append([name, target, ", ".join(tasks), _kept(share), *cells])
+            size = f"{found['models'][target][name]['weight_bytes'] / 1e6:.0f} MB"
+            rows.append([name, target, ", ".join(tasks), size, _kept(share), *cells])
     return markdown(rows)
 
 
