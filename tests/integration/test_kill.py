@@ -105,7 +105,9 @@ def moments(seed: int, count: int) -> list[float]:
 def test_kill_leaves_nothing_or_the_whole(kitchen: Kitchen, desk: Path) -> None:
     out = desk / "new" / "out"
     unfinished = 0
-    for moment in moments(1, 7):
+    for number, moment in enumerate((*moments(1, 7), *moments(4, 14), *moments(5, 28))):
+        if number >= 7 and unfinished:
+            break  # more than seven only where a busy machine's runs last so unevenly that none was writing
         assert kitchen.strike(NEW, out, signal.SIGKILL, moment) in (-signal.SIGKILL, 0)
         unfinished += any(".out.polycompress-" in name for name in tree(desk))
         if out.exists():
