@@ -26,6 +26,7 @@ from polycompress.cli.options import (
     Mixing,
     Model,
     Precision,
+    RelationHeads,
     Resume,
     RunDirectory,
     Seed,
@@ -121,7 +122,7 @@ def general(
     ] = 0.0,
     attention_weight: AttentionWeight = 1.0,
     attention: Attention = "maps",
-    relation_heads: Annotated[int, typer.Option("--relation-heads", help="Of relations.")] = 12,
+    relation_heads: RelationHeads = 12,
     no_masking: Annotated[
         bool, typer.Option("--no-masking", help="Show both models the text as it is, no tokens masked.")
     ] = False,

@@ -17,6 +17,7 @@ from polycompress.cli.options import (
     Json,
     OwnTasks,
     Precision,
+    RelationHeads,
     Resume,
     RunDirectory,
     Seed,
@@ -73,6 +74,7 @@ def task(
     hidden_weight: HiddenWeight = 1.0,
     attention_weight: AttentionWeight = 1.0,
     attention: Attention = "maps",
+    relation_heads: RelationHeads = 12,
     answer_weight: Annotated[
         float, typer.Option("--answer-weight", help="Of the loss on the teacher's answers.")
     ] = 1.0,
@@ -115,6 +117,7 @@ def task(
         "hidden_weight": hidden_weight,
         "attention_weight": attention_weight,
         "attention": attention,
+        "relation_heads": relation_heads,
         "answer_weight": answer_weight,
         "gold_weight": gold_weight,
         "freeze_norms": not tune_norms,

@@ -23,6 +23,7 @@ from polycompress.cli.options import (
     LogEvery,
     Model,
     Precision,
+    RelationHeads,
     Resume,
     RunDirectory,
     Seed,
@@ -121,7 +122,7 @@ def train(
     ] = 0.0,
     attention_weight: AttentionWeight = 1.0,
     attention: Attention = "maps",
-    relation_heads: Annotated[int, typer.Option("--relation-heads", help="Of relations.")] = 12,
+    relation_heads: RelationHeads = 12,
     answers_weight: Annotated[
         float,
         typer.Option(

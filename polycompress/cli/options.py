@@ -182,3 +182,10 @@ Attention = Annotated[
         "(MiniLMv2), `none`.",
     ),
 ]
+RelationHeads = Annotated[
+    int,
+    typer.Option(
+        "--relation-heads",
+        help="Into how many parts all heads together are cut for relations; the number divides both models' widths.",
+    ),
+]

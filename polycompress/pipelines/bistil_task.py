@@ -77,6 +77,8 @@ class TaskConfig:
             faults.append(f"density is {self.density}: give a share above 0, at most 1")
         if not 0 < self.temperature < math.inf:
             faults.append(f"temperature is {self.temperature}: give a number above 0")
+        if self.relation_heads < 1:
+            faults.append(f"relation_heads is {self.relation_heads}: give at least 1")
         if self.answer_weight == 0 and self.gold_weight == 0:
             faults.append(
                 "answer_weight and gold_weight are both 0, so that the head learns nothing: raise one"

@@ -104,6 +104,22 @@ def test_wrong_requests(
     assert message.replace("{}", str(table)) in refused(capsys, table, *wrong)
 
 
+def test_relation_heads_of_a_task_can_be_chosen(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Twelve divide neither the widths of tiny models nor those of large ones, of 1,024 units."""
+    given = [
+        *task(table, "--attention", "relations", "--train-langs", "en"),
+        "--out",
+        str(table / "relations"),
+    ]
+    given[2] = str(table / "teacher")
+    wrong = refused(capsys, table, *given)
+    assert "12 relation heads do not divide all widths: " in wrong
+    assert "give one of 1, 2, 4, 8, 16 (--relation-heads" in wrong
+    assert "relation_heads is 0: give at least 1" in refused(capsys, table, *given, "--relation-heads", "0")
+    done = invoke(capsys, *given, "--relation-heads", "4")
+    assert done.code == 0, done.err
+
+
 def test_layers() -> None:
     assert parse_layers("1, 3,5") == (1, 3, 5)
     assert parse_layers("") == ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 import torch
@@ -128,12 +128,16 @@ class MiniLMv2(Objective):
             f"{whose} are {width} wide" for whose, width in widths.items() if width % self.relation_heads
         ]
         if unfit:
-            common = math.gcd(*widths.values())
-            fitting = ", ".join(str(number) for number in range(1, common + 1) if common % number == 0)
             raise InputError(
                 f"minilmv2: {self.relation_heads} relation heads do not divide all widths: {'; '.join(unfit)}. "
-                f"These do: {fitting}."
+                f"These do: {common_divisors(widths.values())}."
             )
+
+
+def common_divisors(widths: Iterable[int]) -> str:
+    """Those of all widths, from 1 on, for a message."""
+    common = math.gcd(*widths)
+    return ", ".join(str(number) for number in range(1, common + 1) if common % number == 0)
 
 
 def _needs(roles: Mapping[Role, float], layer: int) -> Needs:

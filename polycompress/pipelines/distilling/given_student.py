@@ -13,6 +13,7 @@ from polycompress.corpora import CorpusSpec
 from polycompress.distill.capture import check_needs
 from polycompress.distill.layer_map import LayerMap, every_nth
 from polycompress.distill.layers import count_layers
+from polycompress.distill.objectives.minilmv2 import common_divisors
 from polycompress.errors import InputError
 from polycompress.modeldir.manifest import read_manifest
 from polycompress.pipelines.distilling.config import TextConfig
@@ -170,7 +171,10 @@ def relation_faults(heads: int, student: Any, teacher: Any) -> list[str]:
     models = {"student": student, "teacher": teacher}
     widths = {who: int(model.config.hidden_size) for who, model in models.items()}
     unfit = [f"the {who} is {width} wide" for who, width in widths.items() if width % heads]
-    return [f"{heads} relation heads do not divide all widths: {', '.join(unfit)}"] if unfit else []
+    advice = (
+        f"give one of {common_divisors(widths.values())} (--relation-heads; in recipes an option of minilmv2)"
+    )
+    return [f"{heads} relation heads do not divide all widths: {', '.join(unfit)}; {advice}"] if unfit else []
 
 
 def _tried(find: Callable[[], Any], what: str, faults: list[str]) -> Any:
