@@ -108,7 +108,7 @@ def resolve_model(spec: str | os.PathLike[str]) -> ModelSource:
 
 def _is_finished_run(path: Path) -> bool:
     """Whether a directory is that of a training run with a model in ``final/``, and no model itself."""
-    return (path / "final" / "config.json").is_file() and not any(path.glob("*.safetensors"))
+    return (path / "final" / "config.json").is_file() and not any(path.glob("model*.safetensors"))
 
 
 def _hub_origin(path: Path) -> tuple[str, str | None]:
