@@ -146,7 +146,8 @@ def diff_models(
 
     Args:
         base: The model before: a directory, the word ``demo``, or ``owner/name[@revision]``.
-        tuned: The model after, of the same architecture, shapes and types.
+        tuned: The model after, of the same architecture, shapes and types; with a mask, tensors that it does not name,
+            as a head of another number of labels, may be of others.
         out: The file to write.
         mask: What a sparse fine-tuning was allowed to move, by the tuned model's names: exactly these places are kept,
             also where nothing changed, and of tensors that it does not name those that changed are kept whole. None:
@@ -165,7 +166,8 @@ def diff_models(
     one, other = resolve_model(base), resolve_model(tuned)
     before, after = open_checkpoint(one.path), open_checkpoint(other.path)
     configs = [read_json(source.path, "config.json") or {} for source in (one, other)]
-    pairing = pair_up(before.tensors, after.tensors, *configs, names=(str(base), str(tuned)))
+    heads = () if mask is None else after.tensors.keys() - mask.keys()
+    pairing = pair_up(before.tensors, after.tensors, *configs, names=(str(base), str(tuned)), heads=heads)
     if tell is not None:
         tell("comparing", 0, None)
     tensors, dense = _compared(before, after, pairing, mask)
@@ -226,6 +228,9 @@ def _compared(
     tensors, dense = {}, {name: _raw(after, name) for name in pairing.added}
     for name, twin in pairing.pairs.items():
         old, new = _raw(before, name), _raw(after, twin)
+        if (old.dtype, old.shape) != (new.dtype, new.shape):
+            dense[name] = new
+            continue
         changed = changed_places(old, new)
         if mask is not None and twin in mask:
             outside = np.setdiff1d(changed, mask[twin], assume_unique=True)

@@ -102,6 +102,22 @@ def test_few_weights_change_and_the_difference_says_which(kitchen: Kitchen, tmp_
     assert model.config.num_hidden_layers == 2
 
 
+def test_a_head_of_another_task_is_replaced_whole(kitchen: Kitchen, tmp_path: Path) -> None:
+    """The student and the teacher bring heads of three labels and learn seven; the difference holds the new head."""
+    settings = {"teacher_tuning": "sparse", "density": 0.3}
+    other = kitchen.learn(tmp_path / "other", task="nli-sick", settings=settings)
+    result = kitchen.learn(
+        tmp_path / "run",
+        student=other.final,
+        teacher=tmp_path / "other" / "teacher" / "final",
+        settings=settings,
+    )
+    told = show_diff(result.diff)
+    assert told["dense"]["classifier.out_proj.weight"]["shape"][0] == 7
+    apply_sft([result.diff], to=other.final, out=tmp_path / "again")
+    assert equal(tmp_path / "again", result.final)
+
+
 def test_one_tensor_that_moves_far_takes_most_of_the_mask(kitchen: Kitchen, tmp_path: Path) -> None:
     result = kitchen.learn(tmp_path / "run", settings={"density": 0.01})
     shares = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,6 +39,7 @@ def pair_up(
     tuned_config: Mapping[str, Any],
     *,
     names: tuple[str, str],
+    heads: Container[str] = (),
 ) -> Pairing:
     """Pair tensors by name, behind a prefix if need be.
 
@@ -48,6 +49,7 @@ def pair_up(
         base_config: The former's configuration.
         tuned_config: The latter's.
         names: Of the two models, for messages.
+        heads: Tensors of the model after that may have another shape than before: they are kept whole.
 
     Raises:
         InputError: Types, shapes or configurations differ, or hardly a name is the same; every fault is named.
@@ -64,7 +66,7 @@ def pair_up(
         faults.append(f"only {len(pairs)} of {len(base)} tensors have the same name")
     for name, twin in pairs.items():
         old, new = base[name], tuned[twin]
-        if (old.dtype, old.shape) != (new.dtype, new.shape):
+        if (old.dtype, old.shape) != (new.dtype, new.shape) and twin not in heads:
             faults.append(f"tensor '{name}' is {old.dtype} {old.shape} and {new.dtype} {new.shape}")
     if faults:
         shown = faults[:_SHOWN] + ([f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else [])
