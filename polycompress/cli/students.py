@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -120,5 +121,5 @@ def _row(student: RankedStudent, *, timed: bool) -> tuple[str, ...]:
         console.millions(student.parameters),
         console.megabytes(student.bytes),
         *([f"{student.latency_ms:.1f} ms"] if timed and student.latency_ms is not None else []),
-        f"{student.score.total:.4f} ± {student.error:.4f}",
+        f"{student.score.total:.4f}" + (f" ± {student.error:.4f}" if math.isfinite(student.error) else ""),
     )

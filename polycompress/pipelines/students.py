@@ -179,7 +179,9 @@ def _notes(opened: OpenModel, named: bool, scores: Sequence[tuple[Score, float]]
     notes = [NO_EVIDENCE]
     best, error = scores[0]
     like = sum(best.total - each.total <= 2 * math.hypot(error, other) for each, other in scores[1:])
-    if like:
+    if math.isinf(error):
+        notes.append("one score of each: nothing says how far the ranks can be trusted; give more --seeds")
+    elif like:
         notes.append(
             f"{like} of the {len(scores) - 1} others are within two standard errors of the first: the scores do not "
             "tell them apart"

@@ -215,6 +215,26 @@ def test_ids_that_are_not_kept_become_unknown(teacher: Path) -> None:
     assert table.numbers.max() < table.rows
 
 
+def test_one_score_has_no_error(teacher: Path, corpus: str) -> None:
+    found = students(teacher, budget="9K", langs="en", corpus=corpus, settings=replace(QUICK, seeds=1))
+    assert {each["error"] for each in found.as_dict()["students"]} == {None}
+    json.dumps(found.as_dict(), allow_nan=False, default=str)
+    assert not any("standard errors" in note for note in found.notes)
+
+
+def test_a_teacher_whose_states_are_no_numbers(tmp_path: Path, corpus: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = make_tiny("xlm-roberta", "mlm", tmp_path / "broken", num_hidden_layers=4)
+    tensors = load_file(path / "model.safetensors")
+    next(tensor for name, tensor in tensors.items() if "layer.2.output.dense.weight" in name)[0, 0] = (
+        torch.nan
+    )
+    save_file(tensors, path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=r"broken: .* NaN or infinite"):
+        students(path, budget="9K", langs="en", corpus=corpus, settings=QUICK)
+
+
 def test_students_of_a_shape_have_its_sizes(teacher: Path) -> None:
     settings = shaped_settings(config_of(teacher), Shape(2, Width(8, 4, 20), 30))
     assert (settings.num_hidden_layers, settings.hidden_size, settings.num_attention_heads) == (2, 8, 4)

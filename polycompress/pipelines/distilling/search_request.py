@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -73,7 +74,8 @@ class RankedStudent:
     """None where the budget is none of time."""
     score: Score
     error: float
-    """Standard error of the score over seeds and batches; students closer than that are not told apart."""
+    """Standard error of the score over seeds and batches; students closer than that are not told apart. Infinite, and
+    None for ``--json``, where there is one score alone."""
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -86,7 +88,7 @@ class RankedStudent:
             "semantic": self.score.semantic,
             "relation": self.score.relation,
             "score": self.score.total,
-            "error": self.error,
+            "error": self.error if math.isfinite(self.error) else None,
         }
 
 

@@ -91,7 +91,7 @@ def score_shapes(
         progress: Called after each shape.
 
     Raises:
-        InputError: The teacher cannot be loaded, or there is no text.
+        InputError: The teacher cannot be loaded, what it makes of text is not finite, or there is no text.
     """
     path = opened.source.path
     teacher, _ = load_pretrained(transformers.AutoModel, path, torch.float32)
@@ -108,6 +108,12 @@ def score_shapes(
         seed=asked.seed,
     )
     views = [look(teacher, batch) for batch in batches]
+    if not all(
+        torch.isfinite(states).all() for view in views for states in (view.tokens, view.table, view.texts)
+    ):
+        raise InputError(
+            f"{path}: what the model makes of text is NaN or infinite, so its weights are damaged. Fetch it again."
+        )
     padding = roles["pad"] or 0
     unknown = unknown_id(opened.vocabulary.document)
     found = {}
