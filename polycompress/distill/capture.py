@@ -40,6 +40,7 @@ PLAIN_ATTENTION: Final = frozenset(
         "electra",
         "distilbert",
         "ernie",
+        "rembert",
     )
 )
 """Model types whose attention is the softmax of Q K^T / sqrt(d) and nothing else: no rotation, no distances, no causal
@@ -201,10 +202,8 @@ def check_needs(model: Any, needs: Needs, who: str) -> list[str]:
 def check_plain_attention(config: Any, who: str) -> list[str]:
     """What speaks against computing a model's attention maps from its queries and keys alone."""
     kind = base_type(str(config.model_type))
-    if kind in PLAIN_ATTENTION and getattr(config, "position_embedding_type", "absolute") in (
-        None,
-        "absolute",
-    ):
+    positions = getattr(config, "position_embedding_type", None) or "absolute"
+    if kind in PLAIN_ATTENTION and positions == "absolute" and not getattr(config, "is_decoder", False):
         return []
     return [
         f"the {who} ({kind}) has attention that its queries and keys alone do not make (rotated or relative positions, "

@@ -37,6 +37,7 @@ CONFIGS = {
     "bert": transformers.BertConfig(**SMALL),
     "xlm-roberta": transformers.XLMRobertaConfig(**SMALL, max_position_embeddings=40),
     "electra": transformers.ElectraConfig(**SMALL, embedding_size=16),
+    "rembert": transformers.RemBertConfig(**SMALL, input_embedding_size=16),
     "distilbert": transformers.DistilBertConfig(vocab_size=60, dim=16, n_layers=3, n_heads=4, hidden_dim=32),
 }
 
@@ -90,6 +91,14 @@ def test_other_families_show_their_projections_but_no_maps(config: Any) -> None:
     assert found is not None
     assert all(sorted(layers) == [0, 1, 2] for layers in found.modules.values())
     assert "match relations" in check_plain_attention(model.config, "teacher")[0]
+
+
+@pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "rembert"])
+def test_causal_attention_has_no_maps(kind: str) -> None:
+    config = transformers.AutoConfig.for_model(kind, **SMALL)
+    assert check_plain_attention(config, "teacher") == []
+    config.is_decoder = True
+    assert "a causal mask" in check_plain_attention(config, "teacher")[0]
 
 
 def test_positions_that_go_through_the_same_projections_are_not_taken_for_tokens() -> None:
