@@ -47,7 +47,8 @@ def written_out(
     except OSError as trouble:
         where = f"not written ({trouble})"
     return NonFiniteLossError(
-        f"{error}; they are {where}. {_what_stays(out / SNAPSHOTS, step)} {_ANOTHER_RUN}, or look at the texts."
+        f"{error}; they are {where}. {_what_stays(out / SNAPSHOTS, step)} {_ANOTHER_RUN}, or look at the texts and at "
+        "the model."
     )
 
 

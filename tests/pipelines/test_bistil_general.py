@@ -274,6 +274,14 @@ def test_a_narrower_student_is_checked_before_it_is_made(kitchen: Kitchen, tmp_p
             corpus=[f"de={empty}"],
             settings={"shape": {"layers": 3, "hidden_size": 7}},
         )
+    with pytest.raises(
+        ConfigError,
+        match=r"3 layers do not divide(.|\n)*size of 7 does not fit(.|\n)*positions for 70 tokens",
+    ):
+        kitchen.distil(
+            tmp_path / "run",
+            settings={"shape": {"layers": 3, "hidden_size": 7}, "text": {**TEXT, "max_length": 71}},
+        )
     other = make_tiny("electra", "base", tmp_path / "m", vocab_size=350, num_hidden_layers=4)
     with pytest.raises(InputError, match="cannot be made narrower: it is of type 'electra'"):
         kitchen.distil(tmp_path / "run", other, settings={"shape": {"layers": 2, "hidden_size": 8}})
@@ -307,6 +315,8 @@ def test_a_run_stands_for_the_model_in_it(kitchen: Kitchen, tmp_path: Path) -> N
 def test_a_narrower_student(kitchen: Kitchen, tmp_path: Path) -> None:
     from transformers import AutoModel
 
+    from polycompress.modeldir.sources import resolve_model
+
     run = tmp_path / "run"
     result = kitchen.distil(run, settings={"shape": {"layers": 2, "hidden_size": 8}})
     model = AutoModel.from_pretrained(result.final)
@@ -317,6 +327,8 @@ def test_a_narrower_student(kitchen: Kitchen, tmp_path: Path) -> None:
     assert sum(start["student"]["errors"]) < sum(start["student"]["random_errors"])
     records = read_metrics(run / "metrics.jsonl")
     assert records[-1]["loss"] < records[0]["loss"]
+    assert resolve_model(run).path == result.final, "the run holds its basis too, which is no model"
+    assert resolve_model(result.final).name == "run"
     (run / "final").rename(tmp_path / "final")
     again = kitchen.distil(run, settings={"shape": {"layers": 2, "hidden_size": 8}}, resume=True)
     assert equal(again.final, tmp_path / "final")

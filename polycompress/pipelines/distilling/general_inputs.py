@@ -159,11 +159,19 @@ def _student(
     out: Path,
 ) -> Given:
     """The student that is there, or the one that will be made, checked without weights."""
+    from polycompress.distill.layers import count_layers
     from polycompress.pipelines.distilling.general_student import find_general_student, plan_general_student
 
     if student is not None:
         return find_general_student(student, teacher, config, corpora, out)
-    return plan_general_student(teacher, layer_map_of(teacher, config.shape), config)
+    faults = Gathered()
+    # Where the layers do not fit, one of all layers shows what else is wrong.
+    every = layer_map_of(teacher, Shape(layers=count_layers(teacher.config)))
+    layer_map = faults.tried(lambda: layer_map_of(teacher, config.shape)) or every
+    given = faults.tried(lambda: plan_general_student(teacher, layer_map, config))
+    faults.report(f"A student of {teacher.source.name}")
+    assert given is not None
+    return given
 
 
 def identity_of(inputs: GeneralInputs, config: GeneralConfig) -> dict[str, Any]:

@@ -157,12 +157,13 @@ def _adapt(
     A copy of its own instead of adding and taking away before each batch, which would drift.
     """
     place = out / f"{TEACHER}-{code}"
+    whole = out / f"whole-{code}"
     if place.is_dir():
+        remove(whole)  # of a run that was killed when the trimmed one was there
         return
     if not config.trim:
         apply_sft([file], to=inputs.model.path, out=place, command=record["command"], tell=tell)
         return
-    whole = out / f"whole-{code}"
     apply_sft([file], to=inputs.model.path, out=whole, overwrite=True, command=record["command"], tell=tell)
     _trim(whole, inputs, config, place, record, tell)
     remove(whole)

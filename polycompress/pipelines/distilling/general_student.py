@@ -12,6 +12,7 @@ from polycompress.corpora import CorpusSpec
 from polycompress.distill.layer_map import LayerMap
 from polycompress.distill.layers import plan_layers
 from polycompress.distill.narrowing import narrow_config
+from polycompress.errors import InputError
 from polycompress.modeldir.checkpoint import open_checkpoint
 from polycompress.pipelines.distilling.general_config import LEFT_OUT, MIN_SHARE, GeneralConfig, by_words
 from polycompress.pipelines.distilling.given_student import Given, check_given, find_given
@@ -76,10 +77,13 @@ def plan_general_student(teacher: SourceModel, layer_map: LayerMap, config: Gene
         ConfigError: It cannot learn what the settings ask for; every fault is named.
     """
     planned = dict(plan_layers(teacher.config, open_checkpoint(teacher.path).tensors, layer_map).config)
-    if config.shape.hidden_size is not None:
-        planned = narrow_config(outline(planned).config.to_dict(), config.shape.hidden_size)
-    given = Given(model=replace(teacher, config=planned), layer_map=layer_map, shares_tokens=True)
     faults: list[str] = []
+    if config.shape.hidden_size is not None:
+        try:
+            planned = narrow_config(outline(planned).config.to_dict(), config.shape.hidden_size)
+        except InputError as error:
+            faults.append(str(error).removesuffix("."))
+    given = Given(model=replace(teacher, config=planned), layer_map=layer_map, shares_tokens=True)
     check_given(given, teacher, config.losses(), config.text, faults)
     if faults:
         raise ConfigError(list(dict.fromkeys(faults)), f"A student of {teacher.source.name}")
